@@ -1,0 +1,56 @@
+"""What people see: data on standard output; progress and talk on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Where a stage speaks. ``quiet`` keeps everything but errors and data away."""
+
+    quiet: bool = False
+
+    def say(self, message: str) -> None:
+        """Print one line of talk on standard error."""
+        if not self.quiet:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+
+    @contextmanager
+    def progress(self, *, unit: str = "", total_bytes: bool = False) -> Iterator[Progress]:
+        """Show live bars with elapsed and remaining time; tasks may set a ``note`` field."""
+        amount: ProgressColumn = DownloadColumn() if total_bytes else MofNCompleteColumn()
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            amount,
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        ]
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=self.quiet, transient=True) as progress:
+            yield progress
+
+
+def show(table: Table) -> None:
+    """Print a table on standard output, as wide as it needs to be when that is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)

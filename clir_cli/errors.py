@@ -1,0 +1,23 @@
+"""The errors that people see: one line, what is wrong and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The user's input or environment is at fault; the message says what to do. Exit code 2."""
+
+
+class MissingInput(UserError):
+    """Something that another command makes, or another file holds, is not there yet."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known word, or all of them when none is near.
+
+    >>> nearest("otp", ["ot", "english"])
+    'did you mean ot?'
+    """
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"

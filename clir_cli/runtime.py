@@ -1,0 +1,80 @@
+"""The machine: device, number format, seeds, versions. torch is imported only when needed."""
+
+import os
+import platform
+import random
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from clir_cli.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str) -> "torch.device":
+    """Return the torch device for ``--device``.
+
+    Raises:
+        UserError: The device is unknown, or is not there.
+    """
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available()}
+    available["mps"] = torch.backends.mps.is_available()
+    kind = name.split(":")[0]
+    if kind == "auto":
+        return torch.device(next(each for each in ("cuda", "mps", "cpu") if available[each]))
+    if kind not in available:
+        raise UserError(f"unknown device {name!r}: {nearest(name, DEVICES)}")
+    if not available[kind]:
+        raise UserError(f"--device {name}: this machine has none that torch can use; try auto")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: "torch.device") -> "torch.dtype":
+    """Return the dtype for autocast: bfloat16 where the machine computes in it, else float32."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Without the instructions bfloat16 is emulated and slower than float32.
+        native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch, so that a run can be repeated on the same machine."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def versions() -> dict[str, str]:
+    """Return what a result depends on beside its settings: versions and machine."""
+    names = ("clir-cli", "torch", "transformers", "tokenizers", "geomloss", "numpy", "ir-measures")
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hush_libraries() -> None:
+    """Keep the progress bars and advice of libraries off the terminal; ours are enough."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

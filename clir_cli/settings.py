@@ -1,0 +1,199 @@
+"""Settings: the defaults, a suite's TOML, the user's TOML and ``--set``, in this order.
+
+Every setting is declared once, here; an unknown key is refused with the nearest right one.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clir_cli.errors import UserError, nearest
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled(folder: Literal["data", "experiments"]) -> Path:
+    """Return the folder that travels with the package: inside a wheel, or beside a checkout."""
+    installed = PACKAGE / f"_{folder}"
+    return installed if installed.is_dir() else PACKAGE.parent / folder
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TeacherSettings(_Section):
+    """The English retriever; it encodes documents and is never trained by distillation."""
+
+    model: str = "all-MiniLM-L6-v2"
+    document_tokens: int = Field(256, ge=8, description="longest document, in tokens")
+    query_tokens: int = Field(128, ge=8, description="longest query or sentence, in tokens")
+
+
+class StudentSettings(_Section):
+    """Where the query encoder starts."""
+
+    model: str = Field("teacher", description="a model name, a folder, or `teacher`")
+    vocabulary: Literal["extended", "initial"] = "extended"
+    min_count: int = Field(2, ge=1, description="a word gets a row when it is seen this often")
+    neighbours: int = Field(5, ge=1, description="English tokens that a new row is the mean of")
+
+
+class BitextSettings(_Section):
+    """Which sentence pairs, and what to do with bad ones."""
+
+    sources: tuple[str, ...] = ()
+    files: tuple[str, ...] = Field(
+        (), description="your own: one TSV (query language, English), or two parallel files"
+    )
+    on_error: Literal["stop", "skip"] = "stop"
+    max_pairs: int = Field(0, ge=0, description="a random sample of so many pairs; 0 takes all")
+    max_pairs_per_source: int = Field(0, ge=0, description="the same for each source")
+    held_out: int = Field(200, ge=1, description="pairs for model selection, at most a tenth")
+
+
+class TransportSettings(_Section):
+    """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
+
+    eps: float = Field(0.05, gt=0)
+    tolerance: float = Field(1e-3, gt=0)
+    max_iterations: int = Field(2000, ge=1)
+
+
+class TrainingSettings(_Section):
+    """The training loop, the same for every method."""
+
+    epochs: int = Field(2, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_steps: int = Field(200, ge=1)
+
+
+class IndexSettings(_Section):
+    """How documents are stored."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    shard_documents: int = Field(4096, ge=1, description="documents a shard")
+    batch_tokens: int = Field(8192, ge=256, description="tokens that are encoded at once")
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+
+
+class SearchSettings(_Section):
+    """How documents are scored."""
+
+    top_k: int = Field(100, ge=1)
+
+
+class EvaluationSettings(_Section):
+    """How certain the scores are said to be."""
+
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples over queries")
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Settings(_Section):
+    """All settings of a run. ``suite`` is the name it was loaded under."""
+
+    suite: str
+    title: str = ""
+    collection: str
+    methods: tuple[str, ...] = ("zero-shot", "ot", "english")
+    pairs: tuple[str, ...] = ()
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    bitext: BitextSettings = BitextSettings()
+    transport: TransportSettings = TransportSettings()
+    training: TrainingSettings = TrainingSettings()
+    index: IndexSettings = IndexSettings()
+    search: SearchSettings = SearchSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+def suites() -> list[str]:
+    """Return the names of the suites that travel with the package."""
+    return sorted(path.stem for path in (bundled("experiments") / "suites").glob("*.toml"))
+
+
+def load_settings(
+    suite: str, config: Path | None = None, assignments: Sequence[str] = ()
+) -> Settings:
+    """Return the settings of a suite with the user's changes on top.
+
+    Args:
+        suite: Name of a file in ``experiments/suites``.
+        config: The user's TOML file (``--config``).
+        assignments: ``section.key=value`` strings (``--set``); values are TOML, or plain text.
+
+    Raises:
+        UserError: An unknown suite or key, a value of the wrong kind, or an unreadable file.
+    """
+    if suite not in suites():
+        raise UserError(f"unknown suite {suite!r}: {nearest(suite, suites())}")
+    values = _read_toml(bundled("experiments") / "suites" / f"{suite}.toml")
+    if config is not None:
+        _merge(values, _read_toml(config), str(config))
+    for assignment in assignments:
+        _assign(values, assignment)
+    try:
+        return Settings(suite=suite, **values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(values.setdefault(key, {}), dict):
+            _merge(values[key], value, where)
+        else:
+            values[key] = value
+
+
+def _assign(values: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {assignment!r}: write it as section.key=value")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {key}: {section} is a setting, not a section")
+    try:
+        values[name] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[name] = text  # --set student.vocabulary=initial, without the quotes TOML wants
+
+
+def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """Return the dotted names of all settings that a user may change."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += known_keys(kind, f"{prefix}{name}.")
+        elif prefix or name != "suite":
+            keys.append(prefix + name)
+    return keys
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {key}: {nearest(key, known_keys())}"
+    return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
