@@ -1,0 +1,1 @@
+"""Data: records, the catalogue of sources, formats, collections, bitext. No torch."""

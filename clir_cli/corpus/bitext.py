@@ -1,0 +1,145 @@
+"""Bitext: sentence pairs of one language pair from all sources, cleaned, sampled and split."""
+
+import random
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clir_cli.artifacts import file_digest
+from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.errors import MissingInput, UserError
+from clir_cli.settings import BitextSettings
+
+SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they compare
+
+
+@dataclass(frozen=True)
+class Bitext:
+    """The sentence pairs to train on and those held out for model selection.
+
+    ``counts`` tells the pairs each source gave; ``skipped`` counts the faults left out.
+    """
+
+    train: list[SentencePair]
+    held_out: list[SentencePair]
+    counts: Mapping[str, int]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+def located_files(
+    kind: catalogue.Kind, name: str, language: str, downloads: Path
+) -> list[formats.Located]:
+    """Return a source's files for a language on this machine; empty when it lacks the language.
+
+    Raises:
+        UserError: The catalogue has no such source.
+    """
+    files = catalogue.source(kind, name).files_for(language)
+    return [formats.Located(entry.local(downloads), entry) for entry in files]
+
+
+def checked_digest(file: formats.Located) -> str:
+    """Return the sha256 of a source's file.
+
+    Raises:
+        MissingInput: It has not been fetched, or is not the one that the catalogue pins.
+    """
+    if not file.path.is_file():
+        raise MissingInput(f"{file.path} is missing")
+    found = file_digest(file.path)
+    if file.entry.sha256 and found != file.entry.sha256:
+        raise MissingInput(f"{file.path}: the checksum does not match the catalogue's")
+    return found
+
+
+def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, str]:
+    """Return the sha256 of every file the bitext of a pair is read from.
+
+    Raises:
+        UserError: A file is missing, or no source has the pair.
+    """
+    if settings.files:
+        for name in settings.files:
+            if not Path(name).is_file():
+                raise UserError(f"{name}: no such file (bitext.files)")
+        return {name: file_digest(Path(name)) for name in settings.files}
+    found = {}
+    for name in settings.sources:
+        for file in located_files("bitext", name, pair.query, downloads):
+            found[f"{name}/{file.entry.path}"] = checked_digest(file)
+    if not found:
+        named = ", ".join(settings.sources) or "none"
+        raise UserError(f"no bitext for {pair}: the sources ({named}) lack it; see bitext.files")
+    return found
+
+
+def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext:
+    """Read, clean, sample and split the bitext of a pair.
+
+    Text is brought to Unicode NFC and a pair that occurs twice is kept once. Held out is
+    ``held_out`` pairs, at most a tenth; no English sentence stands on both sides of the split.
+
+    Raises:
+        UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
+    """
+    faults = formats.Faults(settings.on_error)
+    seen: set[SentencePair] = set()
+    pairs: list[SentencePair] = []
+    counts = {}
+    for name, rows in _sources(settings, pair, downloads, faults):
+        fresh = []
+        for row in map(_normalised, rows):
+            if row not in seen:
+                seen.add(row)
+                fresh.append(row)
+        fresh = _sample(fresh, settings.max_pairs_per_source, name)
+        counts[name] = len(fresh)
+        pairs += fresh
+    pairs = _sample(pairs, settings.max_pairs, "all")
+    if len(pairs) < 10:
+        raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
+    train, held_out = _split(pairs, settings.held_out)
+    return Bitext(train, held_out, counts, faults.skipped)
+
+
+def _sources(
+    settings: BitextSettings, pair: Pair, downloads: Path, faults: formats.Faults
+) -> Iterator[tuple[str, Iterator[SentencePair]]]:
+    if settings.files:
+        yield "files", formats.read_files([Path(name) for name in settings.files], faults)
+        return
+    for name in settings.sources:
+        source = catalogue.source("bitext", name)
+        files = located_files("bitext", name, pair.query, downloads)
+        if files:
+            reader = formats.PAIR_READERS[source.format]
+            yield name, reader(files, formats.Wanted(pair.query, source.options, faults))
+
+
+def _normalised(row: SentencePair) -> SentencePair:
+    return SentencePair(*(unicodedata.normalize("NFC", side) for side in row))
+
+
+def _sample(rows: list[SentencePair], most: int, name: str) -> list[SentencePair]:
+    if not most or len(rows) <= most:
+        return rows
+    chosen = sorted(random.Random(f"{SPLIT_SEED} {name}").sample(range(len(rows)), most))
+    return [rows[index] for index in chosen]
+
+
+def _split(
+    pairs: list[SentencePair], held_out: int
+) -> tuple[list[SentencePair], list[SentencePair]]:
+    wanted = min(held_out, len(pairs) // 10)
+    order = list(range(len(pairs)))
+    random.Random(SPLIT_SEED).shuffle(order)
+    kept_english = {pairs[index].english for index in order[:wanted]}
+    chosen = set(order[:wanted])
+    train = [
+        row
+        for index, row in enumerate(pairs)
+        if index not in chosen and row.english not in kept_english
+    ]
+    return train, [pairs[index] for index in sorted(chosen)]

@@ -1,0 +1,69 @@
+"""The record types: all data of the program is one of these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from clir_cli.errors import UserError, nearest
+
+
+class SentencePair(NamedTuple):
+    """A sentence in the query language and its English translation."""
+
+    query: str
+    english: str
+
+
+class Document(NamedTuple):
+    """A document; ``text`` includes no title."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def full_text(self) -> str:
+        """Return title and text as they are encoded."""
+        return f"{self.title}. {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Documents, queries by language, and graded relevance judgments.
+
+    ``queries`` maps a language code to ``{query id: text}``; ``qrels`` maps a query id to
+    ``{document id: grade}``. ``digests`` names what each part was read from, by sha256.
+    """
+
+    name: str
+    documents: list[Document]
+    queries: Mapping[str, Mapping[str, str]]
+    qrels: Mapping[str, Mapping[str, int]]
+    digests: Mapping[str, str]
+
+
+class Pair(NamedTuple):
+    """A language pair: the language of the queries and the language of the documents."""
+
+    query: str
+    document: str
+
+    def __str__(self) -> str:
+        return f"{self.query}-{self.document}"
+
+
+def parse_pair(text: str, languages: Mapping[str, object]) -> Pair:
+    """Return the pair that ``text`` names, such as ``sw-en``.
+
+    Raises:
+        UserError: The text is no pair, or a language is not in the catalogue.
+    """
+    known = [f"{language}-en" for language in languages]
+    query, dash, document = text.strip().lower().partition("-")
+    if not dash:
+        raise UserError(f"unknown pair {text!r}: a pair is two languages, as in {known[0]}")
+    if document != "en" or query == "en":
+        raise UserError(f"unknown pair {text!r}: documents are English, as in {known[0]}")
+    if query not in languages:
+        raise UserError(f"unknown pair {text!r}: {nearest(text, known)}")
+    return Pair(query, document)
