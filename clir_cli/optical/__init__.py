@@ -1,0 +1,1 @@
+"""The method: transport, objectives, batches, the training loop. No files, no command line."""

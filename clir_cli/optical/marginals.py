@@ -1,0 +1,57 @@
+"""How much mass each token of a sentence holds: weights for `clir_cli.optical.transport`.
+
+Uniform masses treat "the" like "Sahara". Weights by norm follow what the encoder finds worth
+keeping; weights by inverse document frequency follow what tells documents apart. Both are scaled
+to masses by the solver.
+"""
+
+import torch
+from torch import Tensor
+
+
+def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
+    """Weights by the length of token embeddings that have not been normalised.
+
+    Args:
+        embeddings: (B, n, d), any floating type.
+        mask: (B, n) bool, True on real tokens.
+
+    Returns:
+        (B, n) float32, detached; zero on padding.
+    """
+    norms = torch.linalg.vector_norm(embeddings.detach().float(), dim=2)
+    return norms.masked_fill(~mask, 0.0)
+
+
+def idf_weights(tokens: Tensor, mask: Tensor, frequencies: Tensor, documents: int) -> Tensor:
+    """Weights log((N + 1) / (df + 1)) + 1, which are at least 1: no token counts for nothing.
+
+    Args:
+        tokens: (B, n) int64 token ids.
+        mask: (B, n) bool, True on real tokens.
+        frequencies: (V,) in how many of the documents each id occurs.
+        documents: how many documents were counted, N.
+
+    Returns:
+        (B, n) float32; zero on padding.
+    """
+    idf = torch.log((documents + 1) / (frequencies.float() + 1)) + 1
+    return idf.to(tokens.device)[tokens].masked_fill(~mask, 0.0)
+
+
+def document_frequencies(tokens: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
+    """Count in how many sentences each token id occurs.
+
+    Args:
+        tokens: (B, n) int64 token ids below `vocabulary`.
+        mask: (B, n) bool, True on real tokens.
+        vocabulary: number of ids.
+
+    Returns:
+        (V,) int64; counts of several batches may be added up.
+    """
+    occurs = torch.zeros(len(tokens), vocabulary, dtype=torch.bool, device=tokens.device)
+    occurs.scatter_(1, tokens.masked_fill(~mask, 0), True)
+    # Id 0 was written for padding too: count it where it stands on a real token.
+    occurs[:, 0] = ((tokens == 0) & mask).any(1)
+    return occurs.sum(0)

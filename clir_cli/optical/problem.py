@@ -1,0 +1,116 @@
+"""A batch of transport problems, checked once and then trusted by every solver.
+
+A problem is a cost matrix between the tokens of a sentence and those of its translation, the
+mass that each token holds, and the strength eps of the entropy. A batch of them is padded to one
+shape, and padding holds no mass.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clir_cli.errors import UserError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """B transport problems of at most n by m tokens, in float32 and without a gradient.
+
+    Attributes:
+        cost: (B, n, m); zero on padding, finite everywhere.
+        cells: (B, n, m) bool; the cells that may hold mass.
+        a: (B, n) mass of the rows: non-negative, sums to one, zero on padding.
+        b: (B, m) mass of the columns, likewise.
+        eps: strength of the entropy, in units of the cost.
+        rho: strength of the Kullback-Leibler penalty on the marginals, in units of the cost;
+            None asks for the marginals exactly.
+    """
+
+    cost: Tensor
+    cells: Tensor
+    a: Tensor
+    b: Tensor
+    eps: float
+    rho: float | None = None
+
+    @property
+    def damping(self) -> float:
+        """What an update is scaled by: 1 with exact marginals, rho / (rho + eps) otherwise."""
+        return 1.0 if self.rho is None else self.rho / (self.rho + self.eps)
+
+
+def make_problem(
+    cost: Tensor,
+    row_mask: Tensor,
+    column_mask: Tensor,
+    *,
+    eps: float,
+    rho: float | None = None,
+    row_weights: Tensor | None = None,
+    column_weights: Tensor | None = None,
+) -> Problem:
+    """Check a batch and bring it into the form that the solvers expect.
+
+    Args:
+        cost: (B, n, m); what stands on padding does not matter.
+        row_mask: (B, n) bool, True on real tokens.
+        column_mask: (B, m) bool.
+        eps: strength of the entropy, above 0.
+        rho: strength of the penalty on the marginals, above 0, or None for exact marginals.
+        row_weights: (B, n), non-negative; scaled to sum to one over the real tokens. None gives
+            every real token the same mass.
+        column_weights: (B, m), likewise.
+
+    Raises:
+        ValueError: shapes or settings that do not fit: a mistake in the calling code.
+        UserError: a pair with an empty side, or with costs or weights that are no numbers; the
+            message names its position in the batch.
+    """
+    if cost.dim() != 3:
+        raise ValueError(f"cost has shape {tuple(cost.shape)}; expected (pairs, rows, columns)")
+    pairs, n, m = cost.shape
+    for name, mask, shape in (
+        ("row_mask", row_mask, (pairs, n)),
+        ("column_mask", column_mask, (pairs, m)),
+    ):
+        if tuple(mask.shape) != shape or mask.dtype != torch.bool:
+            raise ValueError(
+                f"{name} has shape {tuple(mask.shape)} and type {mask.dtype}; "
+                f"expected {shape} and torch.bool"
+            )
+    for name, value in (("eps", eps), ("rho", rho)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} is {value}; expected a number above 0")
+
+    a = _masses(row_weights, row_mask, "row")
+    b = _masses(column_weights, column_mask, "column")
+    cells = (a > 0)[:, :, None] & (b > 0)[:, None, :]
+    cost = torch.where(cells, cost.detach().float(), 0.0)
+    _refuse(~cost.sum((1, 2)).isfinite(), "its costs hold NaN or infinity; check the embeddings")
+    return Problem(cost, cells, a, b, float(eps), None if rho is None else float(rho))
+
+
+def _masses(weights: Tensor | None, mask: Tensor, side: str) -> Tensor:
+    """(B, k) masses that sum to one over the real tokens; uniform without weights."""
+    real = mask.float()
+    if weights is None:
+        _refuse(~mask.any(1), f"its {side} side has no tokens; leave empty sentences out")
+        return real / real.sum(1, keepdim=True)
+    if weights.shape != mask.shape:
+        raise ValueError(
+            f"{side}_weights has shape {tuple(weights.shape)}; expected {tuple(mask.shape)}"
+        )
+    weights = weights.detach().float().masked_fill(~mask, 0.0)
+    total = weights.sum(1, keepdim=True)
+    wrong = ~(total[:, 0] > 0) | ~total[:, 0].isfinite() | (weights < 0).any(1)
+    _refuse(wrong, f"its {side} side has no tokens, or weights that are not numbers of at least 0")
+    return weights / total
+
+
+def _refuse(wrong: Tensor, why: str) -> None:
+    """Raise for the pairs where `wrong` (B,) is True, naming the first of them."""
+    if wrong.any():
+        positions = wrong.nonzero()[:, 0].tolist()
+        more = f" (and {len(positions) - 1} more)" if len(positions) > 1 else ""
+        raise UserError(f"pair {positions[0]} of the batch{more}: {why}")
