@@ -1,0 +1,1 @@
+"""Encoders, MaxSim and the token store. No experiments."""
