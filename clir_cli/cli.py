@@ -1,0 +1,510 @@
+"""The front door: commands and their options, nothing else.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+import functools
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+
+from clir_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from clir_cli.corpus.records import Pair
+    from clir_cli.stages.workspace import Cell, Workspace
+
+app = typer.Typer(
+    name="clir",
+    help="Cross-lingual retrieval experiments: distil, index, search, evaluate.",
+    epilog="Start with: clir download --lang sw-en, then distill, index, search, evaluate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EVERY_STAGE = {
+    "suite": (str, typer.Option(help="Data, models and budget: sample, open."), "sample"),
+    "config": (Path | None, typer.Option(help="TOML file laid over the suite's settings."), None),
+    "assign": (
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting, as transport.eps=0.1."),
+        (),
+    ),
+    "home": (Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME"), "artifacts"),
+    "device": (str, typer.Option(help="auto, cpu, cuda or mps."), "auto"),
+    "force": (bool, typer.Option("--force", help="Make it again, replacing what is there."), False),
+    "dry_run": (bool, typer.Option("--dry-run", help="Only tell what would be done."), False),
+    "as_json": (bool, typer.Option("--json", help="Tell the result as JSON."), False),
+    "quiet": (bool, typer.Option("--quiet", "-q", help="No progress and no talk."), False),
+}
+
+Lang = Annotated[
+    str, typer.Option(help="A pair such as sw-en, several with commas, or all.", metavar="PAIRS")
+]
+OneMethod = Annotated[str, typer.Option(help="How the student learns. See clir ls methods.")]
+Methods = Annotated[
+    str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
+]
+Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
+Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0)]
+OneCollection = Annotated[
+    str, typer.Option(help="A name (clir ls collections), or your folder in BEIR layout.")
+]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every stage is told on the command line."""
+
+    suite: str
+    config: Path | None
+    assign: Sequence[str]
+    home: Path
+    device: str
+    force: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+
+    def workspace(self, collection: str = "") -> "Workspace":
+        """Resolve the settings and return what the stages work with."""
+        from clir_cli.console import Talk
+        from clir_cli.settings import load_settings
+        from clir_cli.stages.workspace import Workspace
+
+        settings = load_settings(self.suite, self.config, self.assign)
+        if collection:
+            settings = settings.model_copy(update={"collection": collection})
+        return Workspace(
+            settings=settings,
+            home=self.home,
+            device=self.device,
+            force=self.force,
+            dry_run=self.dry_run,
+            talk=Talk(self.quiet),
+        )
+
+
+def stage(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command that takes its own options and those of every stage."""
+    own = [
+        each for each in inspect.signature(function).parameters.values() if each.name != "common"
+    ]
+    shared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, option],
+        )
+        for name, (kind, option, default) in EVERY_STAGE.items()
+    ]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        common = Common(**{name: given.pop(name) for name in EVERY_STAGE})
+        function(common=common, **given)
+
+    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    command.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in [*own, *shared]}
+    return app.command()(command)
+
+
+@stage
+def download(
+    common: Common,
+    lang: Lang,
+    mirror: Annotated[
+        str,
+        typer.Option(help="Folder or http(s) address with each file under HOST/PATH of its URL."),
+    ] = "",
+) -> None:
+    """Fetch data and models, checked by sha256. A second call does nothing.
+
+    Example: clir download --suite open --lang sw-en --mirror ../mirror
+    """
+    from clir_cli.stages import download as stages
+
+    workspace = common.workspace()
+    pairs = _pairs(workspace, lang)
+    wanted = stages.download(workspace, pairs, mirror)
+    rows = [need.told() for need in wanted]
+    if common.as_json:
+        _print_json(rows)
+    elif common.dry_run:
+        _show_needs(rows, stages.model_names(workspace))
+    elif all(row["there"] for row in rows):
+        workspace.talk.say(f"all {len(rows)} data files are there")
+
+
+@stage
+def distill(
+    common: Common,
+    lang: Lang,
+    method: OneMethod = "ot",
+    seed: Seed = 0,
+    variant: Variant = "",
+) -> None:
+    """Train the student query encoder of a pair on bitext, under an English teacher.
+
+    Example: clir distill --lang sw-en
+    Example: clir distill --lang sw-en --variant plain --set student.vocabulary=initial
+    """
+    from clir_cli.stages import distill as stages
+
+    workspace = common.workspace()
+    cells = _cells(workspace, method, seed, variant)
+    wanted = [(pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
+    plans = [stages.plan_student(workspace, pair, cell) for pair, cell in wanted]
+    if not common.dry_run:
+        for pair, cell in wanted:
+            stages.distill(workspace, pair, cell)
+    _tell_plans(common, plans)
+
+
+@stage
+def index(common: Common, collection: OneCollection = "") -> None:
+    """Encode the documents with the teacher: one index for all pairs and methods.
+
+    Example: clir index --suite open
+    """
+    from clir_cli.stages import index as stages
+    from clir_cli.stages.inputs import read_collection
+
+    workspace = common.workspace(collection)
+    plan = stages.plan_index(workspace, read_collection(workspace, "en"))
+    if not common.dry_run:
+        stages.index(workspace)
+    _tell_plans(common, [plan])
+
+
+@stage
+def search(
+    common: Common,
+    lang: Lang,
+    method: Methods = "",
+    seed: Seed = 0,
+    variant: Variant = "",
+    collection: OneCollection = "",
+    top_k: Annotated[
+        int | None, typer.Option(help="Documents a query (default 100).", min=1)
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option(help="Show the best documents for this text instead.")
+    ] = None,
+) -> None:
+    """Rank the documents for every query and write a TREC run; or answer one query.
+
+    Example: clir search --lang sw-en --method ot
+    Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
+    """
+    from clir_cli.stages import search as stages
+    from clir_cli.stages.inputs import read_collection
+
+    if top_k is None and query is not None:
+        top_k = 5
+    if top_k is not None:
+        common = _with_setting(common, f"search.top_k={top_k}")
+    workspace = common.workspace(collection)
+    pairs = _pairs(workspace, lang)
+    if query is not None:
+        cell = _cells(workspace, method or "ot", seed, variant)[0]
+        for pair in pairs:
+            _show_hits(common, pair, cell, stages.search_text(workspace, pair, cell, query))
+        return
+    plans = []
+    for pair in pairs:
+        read = read_collection(workspace, pair.query)
+        cells = _cells(workspace, method, seed, variant)
+        if not method:
+            cells = stages.answerable(workspace, read, pair, cells)
+        plans += [stages.plan_run(workspace, read, pair, cell) for cell in cells]
+        if not common.dry_run:
+            stages.search(workspace, pair, cells)
+    _tell_plans(common, plans)
+
+
+@stage
+def evaluate(
+    common: Common,
+    metric: Annotated[
+        str, typer.Option(help="map, mrr, ndcg@10, recall@100, p@10; several with commas.")
+    ],
+    lang: Lang = "all",
+    method: Methods = "",
+    seed: Seed = 0,
+    variant: Variant = "",
+    collection: OneCollection = "",
+    results: Annotated[
+        Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
+    ] = Path("results"),
+) -> None:
+    """Score the runs, with a bootstrap interval over queries; writes CSV tables.
+
+    Example: clir evaluate --lang sw-en --metric map,mrr,ndcg@10
+    """
+    from clir_cli.evaluation.measures import parse_measures
+    from clir_cli.stages import evaluate as stages
+
+    names = parse_measures(metric)
+    workspace = common.workspace(collection)
+    pairs = _pairs(workspace, lang)
+    cells = _cells(workspace, method, seed, variant)
+    if common.dry_run:
+        _tell_plans(common, stages.plans(workspace, pairs, cells))
+        return
+    scored = stages.evaluate(workspace, pairs, cells, names, results, all_needed=bool(method))
+    for line in scored.missing:
+        workspace.talk.say(f"left out: {line}")
+    if common.as_json:
+        _print_json(scored.rows)
+    else:
+        _show_scores(workspace, scored.rows, names)
+    workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")
+
+
+@app.command(name="ls")
+def list_things(
+    what: Annotated[
+        str, typer.Argument(help="methods, languages, bitext, collections, models or suites.")
+    ] = "methods",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List what there is to choose from.
+
+    Example: clir ls methods
+    """
+    from clir_cli.stages import listing
+
+    rows = listing.rows(what)
+    if as_json:
+        _print_json(rows)
+    else:
+        _show_rows(what, rows)
+
+
+# ------------------------------------------------------------------ from words to things
+
+
+def _pairs(workspace: "Workspace", text: str) -> "list[Pair]":
+    from clir_cli.corpus.catalogue import languages
+    from clir_cli.corpus.records import parse_pair
+
+    words = [word for word in text.split(",") if word.strip()]
+    if text.strip().lower() == "all":
+        words = list(workspace.settings.pairs)
+    return list(dict.fromkeys(parse_pair(word, languages()) for word in words)) or _no_pair()
+
+
+def _no_pair() -> NoReturn:
+    raise UserError("--lang is empty; give a pair such as sw-en, or all")
+
+
+def _cells(workspace: "Workspace", methods: str, seed: int, variant: str) -> "list[Cell]":
+    from clir_cli.stages.methods import parse_methods
+    from clir_cli.stages.workspace import Cell
+
+    if variant and not variant.replace("-", "").replace("_", "").isalnum():
+        raise UserError(f"--variant {variant!r}: use letters, digits, - and _")
+    chosen = parse_methods(methods, workspace.settings.methods)
+    # Seed and variant belong to training; there is one zero-shot and one ceiling.
+    return [
+        Cell(method.name, variant, seed) if method.encoder == "distilled" else Cell(method.name)
+        for method in chosen
+    ]
+
+
+def _with_setting(common: Common, assignment: str) -> Common:
+    from dataclasses import replace
+
+    return replace(common, assign=[*common.assign, assignment])
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def _tell_plans(common: Common, plans: Sequence[Any]) -> None:
+    rows = [
+        {
+            "artifact": str(plan.path),
+            "state": plan.state(),
+            "command": plan.command,
+            "fingerprint": plan.fingerprint[:16],
+        }
+        for plan in plans
+    ]
+    if common.as_json:
+        _print_json(rows)
+    elif common.dry_run:
+        _show_rows(
+            "what would be made",
+            [
+                {
+                    **row,
+                    "state": "current, nothing to do"
+                    if row["state"] == "current"
+                    else row["state"],
+                }
+                for row in rows
+            ],
+        )
+
+
+def _show_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from clir_cli.console import show
+
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    show(table)
+
+
+def _show_needs(rows: Sequence[dict[str, Any]], models: Sequence[str]) -> None:
+    shown = [
+        {
+            "source": row["source"],
+            "file": row["file"],
+            "size": f"{row['bytes'] / 1e6:.2f} MB",
+            "licence": row["licence"],
+            "from": row["url"],
+            "there": "yes" if row["there"] else "no",
+        }
+        for row in rows
+    ]
+    _show_rows("what would be fetched", shown)
+    print("models: " + ", ".join(models))
+
+
+def _show_hits(common: Common, pair: "Pair", cell: "Cell", hits: Sequence[Any]) -> None:
+    if common.as_json:
+        _print_json(
+            [
+                {
+                    "pair": str(pair),
+                    "rank": hit.rank,
+                    "document": hit.document.id,
+                    "score": hit.score,
+                    "text": hit.document.full_text,
+                    "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
+                }
+                for hit in hits
+            ]
+        )
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    from clir_cli.console import show
+
+    table = Table(title=f"{pair}, {cell.label}", title_justify="left", show_lines=True)
+    for column in ("rank", "score", "document", "text (matched words marked)"):
+        table.add_column(column, overflow="fold")
+    for hit in hits:
+        text = Text(hit.document.full_text)
+        for low, high in hit.marks:
+            text.stylize("bold reverse", low, high)
+        table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
+    show(table)
+
+
+def _show_scores(
+    workspace: "Workspace", rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> None:
+    from rich.table import Table
+
+    from clir_cli.console import show
+
+    def column(row: dict[str, Any]) -> str:
+        return ".".join(str(part) for part in (row["method"], row["variant"]) if part)
+
+    columns = list(dict.fromkeys(column(row) for row in rows))
+    percent = f"{100 * workspace.settings.evaluation.confidence:.0f} %"
+    for name in names:
+        found = {(row["pair"], column(row)): row for row in rows if row["metric"] == name}
+        table = Table(
+            title=f"{name} on {rows[0]['collection']} ({workspace.suite}), "
+            f"{rows[0]['queries']} queries, {percent} interval",
+            title_justify="left",
+        )
+        table.add_column("pair")
+        for each in columns:
+            table.add_column(each, justify="right")
+        for pair in dict.fromkeys(row["pair"] for row in rows):
+            cells = [found.get((pair, each)) for each in columns]
+            table.add_row(
+                pair,
+                *(
+                    f"{cell['value']:.3f} [{cell['ci_low']:.3f}, {cell['ci_high']:.3f}]"
+                    if cell
+                    else "-"
+                    for cell in cells
+                ),
+            )
+        show(table)
+
+
+# ------------------------------------------------------------------ the end of a command
+
+
+def main() -> NoReturn:
+    """Run the command line; see ``run`` for the exit codes."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code.
+
+    0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, told in one
+    line; 130 interrupted.
+    """
+    from clir_cli.artifacts import explain_os_error
+
+    try:
+        code = app(args=list(arguments), prog_name="clir", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        where = (
+            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clir"
+        )
+        return _fail(f"{error.format_message().rstrip('.')}; see {where} --help")
+    except UserError as error:
+        return _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has seen enough; keep the interpreter from complaining as it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        message = explain_os_error(error)
+        if message is None:
+            raise
+        return _fail(message)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"clir: {' '.join(message.split())}", file=sys.stderr)
+    return 2

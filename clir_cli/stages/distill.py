@@ -1,0 +1,306 @@
+"""distill: bitext and teacher to a student query encoder."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from clir_cli import artifacts, runtime
+from clir_cli.artifacts import Plan
+from clir_cli.corpus import bitext as corpus
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
+from clir_cli.optical.objectives import OBJECTIVES
+from clir_cli.optical.training import Parallel, Step, Training
+from clir_cli.optical.vocabulary import extend_vocabulary, induce_lexicon
+from clir_cli.retrieval import models
+from clir_cli.retrieval.encoder import Encoder, Packed, load_encoder
+from clir_cli.stages.inputs import download_command, initial_folder, made_by, teacher_folder
+from clir_cli.stages.methods import METHODS
+from clir_cli.stages.workspace import Cell, Workspace
+
+CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
+LOG = "training.csv"
+COLUMNS = (
+    "step", "epoch", "loss", "plan_entropy", "learning_rate", "pairs_per_second",
+    "held_out_loss", "held_out_mrr",
+)  # fmt: skip
+
+
+def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
+    """Return what the student of a pair will be made from.
+
+    Raises:
+        UserError: An input has not been downloaded, or the method trains no student.
+    """
+    method = METHODS[cell.method]
+    if method.encoder != "distilled":
+        trained = [name for name, each in METHODS.items() if each.encoder == "distilled"]
+        raise UserError(
+            f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
+        )
+    settings = workspace.settings
+    with made_by(download_command(workspace, pair.query)):
+        files = corpus.inputs(settings.bitext, pair, workspace.downloads)
+    words = [f"--lang {pair}", *cell.words]
+    config = {
+        "pair": str(pair),
+        "method": cell.method,
+        "seed": cell.seed,
+        **{
+            name: getattr(settings, name).model_dump(mode="json")
+            for name in ("teacher", "student", "bitext", "transport", "training")
+        },
+    }
+    del config["training"]["checkpoint_steps"]  # how often one saves changes nothing that is saved
+    config["student"]["model"] = Path(settings.student.model).name  # by content, not by place
+    config["teacher"]["model"] = Path(settings.teacher.model).name
+    return Plan(
+        path=workspace.student(pair, cell),
+        kind="student",
+        config=config,
+        inputs={
+            **files,
+            "teacher": models.model_digest(teacher_folder(workspace)),
+            "initial student": models.model_digest(initial_folder(workspace)),
+        },
+        command=workspace.command("distill", *words),
+    )
+
+
+def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
+    """Train the student of a pair and leave it as an artifact; return its folder.
+
+    The folder is an ordinary transformers model and tokenizer, with ``training.csv`` beside it.
+    A run that was cut goes on from its last checkpoint and ends in the same student.
+
+    Raises:
+        UserError: A missing input, a fault in the bitext, or a student that was made from
+            something else.
+    """
+    plan = plan_student(workspace, pair, cell)
+    with artifacts.make(plan, force=workspace.force, resume=True) as draft:
+        if draft is None:
+            workspace.talk.say(f"{plan.path} is current")
+            return plan.path
+        device = runtime.choose_device(workspace.device)
+        runtime.hush_libraries()
+        bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
+        _tell_bitext(workspace, pair, bitext)
+        teacher = _teacher_embeddings(workspace, pair, bitext, device)
+        runtime.seed_everything(cell.seed)
+        student, new_rows = _initial_student(workspace, bitext, device)
+        training = _training(workspace, student, bitext, teacher, cell)
+        best = _run(workspace, training, draft, f"distill {pair} {cell.label}")
+        _save(draft, student)
+        notes = {
+            "train_pairs": len(bitext.train),
+            "held_out_pairs": len(bitext.held_out),
+            "sources": bitext.counts,
+            "skipped_lines": bitext.skipped,
+            "new_rows": new_rows,
+            "device": str(device),
+            "precision": str(student.precision).removeprefix("torch."),
+            **best,
+        }
+        artifacts.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+    workspace.talk.say(
+        f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+    )
+    return plan.path
+
+
+def _tell_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
+    counts = ", ".join(f"{name} {count:,}" for name, count in bitext.counts.items())
+    held = f"{len(bitext.train):,} to train on, {len(bitext.held_out):,} held out"
+    workspace.talk.say(f"{pair}: {held} ({counts})")
+    if bitext.skipped:
+        faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
+        workspace.talk.say(f"{pair}: bad lines left out: {faults}")
+
+
+def _teacher_embeddings(
+    workspace: Workspace, pair: Pair, bitext: Bitext, device: torch.device
+) -> tuple[Packed, Packed]:
+    """Return the teacher's embeddings of the English sides, train and held out; computed once."""
+    settings = workspace.settings
+    folder = teacher_folder(workspace)
+    english = [row.english for row in (*bitext.train, *bitext.held_out)]
+    plan = Plan(
+        path=workspace.teacher_embeddings(pair),
+        kind="teacher-embeddings",
+        config={"query_tokens": settings.teacher.query_tokens},
+        inputs={"teacher": models.model_digest(folder), "sentences": artifacts.digest(english)},
+    )
+    # A cache of what can be computed again: replaced without asking when its inputs changed.
+    with artifacts.make(plan, force=plan.state() == "stale") as draft:
+        if draft is not None:
+            teacher = load_encoder(folder, device)
+            with workspace.talk.progress(unit="sentences") as progress:
+                bar = progress.add_task("teacher reads the bitext", total=len(english), note="")
+                packed = teacher.encode(
+                    english,
+                    settings.teacher.query_tokens,
+                    dtype=torch.float16,
+                    advance=lambda count: progress.advance(bar, count),
+                )
+            np.save(draft / "vectors.npy", packed.vectors.numpy())
+            np.save(draft / "offsets.npy", packed.offsets.numpy())
+    vectors = torch.from_numpy(np.load(plan.path / "vectors.npy", mmap_mode="c"))
+    offsets = torch.from_numpy(np.load(plan.path / "offsets.npy"))
+    cut = len(bitext.train)
+    first_rows = int(offsets[cut])
+    return (
+        Packed(vectors[:first_rows], offsets[: cut + 1]),
+        Packed(vectors[first_rows:], offsets[cut:] - first_rows),
+    )
+
+
+def _initial_student(
+    workspace: Workspace, bitext: Bitext, device: torch.device
+) -> tuple[Encoder, int]:
+    settings = workspace.settings
+    precision = runtime.choose_precision(settings.training.precision, device)
+    student = load_encoder(initial_folder(workspace), device, precision)
+    teacher_size = json.loads((teacher_folder(workspace) / "config.json").read_text())[
+        "hidden_size"
+    ]
+    if student.dimensions != teacher_size:
+        raise UserError(
+            f"student.model {settings.student.model} has {student.dimensions} dimensions and the "
+            f"teacher {teacher_size}; they must be the same"
+        )
+    if settings.student.vocabulary == "initial":
+        return student, 0
+    lexicon = induce_lexicon(
+        bitext.train,
+        student.tokenizer,
+        min_count=settings.student.min_count,
+        neighbours=settings.student.neighbours,
+    )
+    tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
+    workspace.talk.say(f"vocabulary: {len(lexicon.words):,} words of the bitext get a row")
+    return Encoder(tokenizer, student.model, device, precision), len(lexicon.words)
+
+
+def _training(
+    workspace: Workspace,
+    student: Encoder,
+    bitext: Bitext,
+    teacher: tuple[Packed, Packed],
+    cell: Cell,
+) -> Training:
+    settings = workspace.settings
+    if settings.training.batch_size > len(bitext.train):
+        raise UserError(
+            f"training.batch_size is {settings.training.batch_size} and the bitext has "
+            f"{len(bitext.train)} pairs; choose a smaller batch"
+        )
+    parts = []
+    for rows, embeddings in zip((bitext.train, bitext.held_out), teacher, strict=True):
+        ids = student.tokenize([row.query for row in rows], settings.teacher.query_tokens)
+        parts.append(Parallel(ids, embeddings))
+    return Training(
+        student,
+        *parts,
+        OBJECTIVES[METHODS[cell.method].objective],
+        settings.training,
+        settings.transport,
+        cell.seed,
+    )
+
+
+def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> dict[str, float]:
+    """Train to the end, with checkpoints, and leave the best epoch's weights in the student."""
+    if (draft / CHECKPOINT).exists():
+        with safe_open(draft / CHECKPOINT, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            training.restore(tensors, file.metadata())
+        workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
+    every = workspace.settings.training.checkpoint_steps
+    rows = _logged(draft / LOG, training.step)
+    speed = 0.0
+    with (
+        (draft / LOG).open("w", newline="", encoding="utf-8") as log,
+        workspace.talk.progress(unit="steps") as progress,
+    ):
+        writer = csv.DictWriter(log, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        bar = progress.add_task(title, total=training.total_steps, completed=training.step, note="")
+        for step in training.run():
+            rate = step.pairs / step.seconds
+            speed = rate if not speed else 0.95 * speed + 0.05 * rate
+            writer.writerow(_row(step))
+            entropy = step.told.get("plan_entropy", math.nan)
+            note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}  plan entropy {entropy:.2f}"
+            progress.update(bar, completed=step.number, note=note)
+            if step.improved:
+                _save_tensors(training.student.model.state_dict(), path=draft / BEST)
+            if step.number % every == 0 or step.improved:
+                log.flush()
+                _save_tensors(*training.state(), path=draft / CHECKPOINT)
+    with safe_open(draft / BEST, "pt") as file:
+        training.student.model.load_state_dict(
+            {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        )
+    return _best_epoch(draft / LOG)
+
+
+def _row(step: Step) -> dict[str, object]:
+    return {
+        "step": step.number,
+        "epoch": step.epoch + 1,
+        "loss": f"{step.loss:.6f}",
+        "plan_entropy": f"{step.told.get('plan_entropy', math.nan):.4f}",
+        "learning_rate": f"{step.learning_rate:.3e}",
+        "pairs_per_second": f"{step.pairs / step.seconds:.1f}",
+        "held_out_loss": "" if step.held_out_loss is None else f"{step.held_out_loss:.6f}",
+        "held_out_mrr": "" if step.held_out_mrr is None else f"{step.held_out_mrr:.6f}",
+    }
+
+
+def _logged(path: Path, upto: int) -> list[dict[str, str]]:
+    """Return the rows of a cut log up to the checkpoint that the run goes on from."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit()]
+    return [row for row in rows if int(row["step"]) <= upto and None not in row.values()]
+
+
+def _best_epoch(path: Path) -> dict[str, float]:
+    rows = [row for row in _logged(path, upto=1 << 60) if row["held_out_loss"]]
+    best = min(rows, key=lambda row: float(row["held_out_loss"]))
+    return {
+        "epoch": int(best["epoch"]),
+        "held_out_loss": float(best["held_out_loss"]),
+        "held_out_mrr": float(best["held_out_mrr"]),
+    }
+
+
+def _save_tensors(
+    tensors: dict[str, torch.Tensor], words: dict[str, str] | None = None, *, path: Path
+) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        save_file(tensors, temporary, metadata=words)
+    except SafetensorError as error:
+        # The library wraps what the disk said; take it out again, so that people are told.
+        found = [code for code in (28, 122, 13, 30) if f"os error {code}" in str(error)]
+        raise (OSError(found[0], "", str(path)) if found else error) from None
+    temporary.replace(path)
+
+
+def _save(draft: Path, student: Encoder) -> None:
+    for name in (CHECKPOINT, BEST):
+        (draft / name).unlink(missing_ok=True)
+    student.model.save_pretrained(draft, safe_serialization=True)
+    student.tokenizer.save_pretrained(draft)

@@ -1,0 +1,57 @@
+"""Inputs that several stages read; each says which command makes it when it is missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clir_cli.corpus.collections import load_collection
+from clir_cli.corpus.records import Collection
+from clir_cli.errors import MissingInput
+from clir_cli.retrieval import models
+from clir_cli.settings import load_settings
+from clir_cli.stages.workspace import Workspace
+
+
+@contextmanager
+def made_by(command: str) -> Iterator[None]:
+    """Add the command that mends it to the message of a missing input."""
+    try:
+        yield
+    except MissingInput as error:
+        raise MissingInput(f"{error}; make it with: {command}") from None
+
+
+def teacher_folder(workspace: Workspace) -> Path:
+    """Return the teacher's folder, or say which command fetches it."""
+    return _model(workspace, workspace.settings.teacher.model)
+
+
+def initial_folder(workspace: Workspace) -> Path:
+    """Return the initial student's folder, or say which command fetches it."""
+    name = workspace.settings.student.model
+    return teacher_folder(workspace) if name == "teacher" else _model(workspace, name)
+
+
+def _model(workspace: Workspace, name: str) -> Path:
+    folder = models.model_folder(name, workspace.home)
+    with made_by(download_command(workspace)):
+        if not (folder / "config.json").is_file():
+            raise MissingInput(f"model {folder} is missing")
+    return folder
+
+
+def download_command(workspace: Workspace, language: str = "") -> str:
+    """Return what a person types to fetch what a language needs; without one, all."""
+    return workspace.command("download", f"--lang {language}-en" if language else "--lang all")
+
+
+def read_collection(workspace: Workspace, language: str) -> Collection:
+    """Read the workspace's collection, or say which command fetches it."""
+    with made_by(download_command(workspace, "" if language == "en" else language)):
+        return load_collection(workspace.settings.collection, language, workspace.downloads)
+
+
+def collection_words(workspace: Workspace) -> list[str]:
+    """Return the option that names the collection, when it is not the suite's own."""
+    chosen = workspace.settings.collection
+    return [] if chosen == load_settings(workspace.suite).collection else [f"--collection {chosen}"]

@@ -1,0 +1,55 @@
+"""The methods: how the queries of a pair become token embeddings. One entry a method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from clir_cli.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: which encoder reads the queries, and in which language.
+
+    ``encoder`` is the ``teacher``, the ``initial`` student, or the ``distilled`` one, for which
+    ``objective`` names what it minimises (optical/objectives.py).
+    """
+
+    name: str
+    summary: str
+    encoder: Literal["teacher", "initial", "distilled"]
+    queries: Literal["pair", "english"] = "pair"
+    objective: str = ""
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("zero-shot", "the initial student, untouched, reads the query", "initial"),
+        Method(
+            "ot",
+            "OPTICAL: the student is distilled with transport plans as soft token alignment",
+            "distilled",
+            objective="ot",
+        ),
+        Method(
+            "english",
+            "the ceiling: English queries, the teacher on both sides",
+            "teacher",
+            queries="english",
+        ),
+    )
+}
+
+
+def parse_methods(text: str, default: Sequence[str]) -> list[Method]:
+    """Return the methods that ``--method`` names, with commas; empty takes ``default``.
+
+    Raises:
+        UserError: An unknown method; the nearest name is told.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()] or list(default)
+    for name in names:
+        if name not in METHODS:
+            raise UserError(f"unknown method {name!r}: {nearest(name, METHODS)}")
+    return [METHODS[name] for name in dict.fromkeys(names)]
