@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clir_cli.artifacts import file_digest
 from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.settings import BitextSettings
@@ -19,13 +20,15 @@ SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that the
 class Bitext:
     """The sentence pairs to train on and those held out for model selection.
 
-    ``counts`` tells the pairs each source gave; ``skipped`` counts the faults left out.
+    ``counts`` tells the pairs each source gave; ``skipped`` counts the faults left out; ``moved``
+    counts, for each source that had slipped, the pairs that were put right.
     """
 
     train: list[SentencePair]
     held_out: list[SentencePair]
     counts: Mapping[str, int]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    moved: Mapping[str, int] = field(default_factory=dict)
 
 
 def located_files(
@@ -78,7 +81,8 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
 def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext:
     """Read, clean, sample and split the bitext of a pair.
 
-    Text is brought to Unicode NFC and a pair that occurs twice is kept once. Held out is
+    Text is brought to Unicode NFC, sides that have slipped against each other are put right (see
+    ``corpus/realign.py``), and a pair that occurs twice is kept once. Held out is
     ``held_out`` pairs, at most a tenth; no English sentence stands on both sides of the split.
 
     Raises:
@@ -87,13 +91,16 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     faults = formats.Faults(settings.on_error)
     seen: set[SentencePair] = set()
     pairs: list[SentencePair] = []
-    counts = {}
+    counts, moved = {}, {}
     for name, rows in _sources(settings, pair, downloads, faults):
-        fresh = []
-        for row in map(_normalised, rows):
-            if row not in seen:
-                seen.add(row)
-                fresh.append(row)
+        read = [_normalised(row) for row in rows]
+        if settings.realign:
+            mended = realign(read)
+            read = mended.pairs
+            if mended.moved:
+                moved[name] = mended.moved
+        fresh = [row for row in dict.fromkeys(read) if row not in seen]
+        seen.update(fresh)
         fresh = _sample(fresh, settings.max_pairs_per_source, name)
         counts[name] = len(fresh)
         pairs += fresh
@@ -101,7 +108,11 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
     train, held_out = _split(pairs, settings.held_out)
-    return Bitext(train, held_out, counts, faults.skipped)
+    if not train:
+        raise UserError(
+            f"the {len(pairs)} sentence pairs for {pair} have too few English sentences"
+        )
+    return Bitext(train, held_out, counts, faults.skipped, moved)
 
 
 def _sources(

@@ -4,9 +4,10 @@ A fault in a file (an empty line, bytes that are not UTF-8, sides of unequal len
 with file and line through ``Faults``, which stops or counts, as ``bitext.on_error`` says.
 """
 
-import csv
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -28,15 +29,15 @@ class Faults:
     on_error: Literal["stop", "skip"] = "stop"
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def report(self, path: Path, line: int, what: str) -> None:
-        """Stop with file and line, or count the fault.
+    def report(self, path: Path, number: int, what: str, *, unit: str = "line") -> None:
+        """Stop with file and line (or another unit of its format), or count the fault.
 
         Raises:
             UserError: ``on_error`` is ``stop``.
         """
         if self.on_error == "stop":
             raise UserError(
-                f"{path}, line {line}: {what}; mend it, or leave such lines out with "
+                f"{path}, {unit} {number}: {what}; mend it, or leave such {unit}s out with "
                 "--set bitext.on_error=skip"
             )
         self.skipped[what] = self.skipped.get(what, 0) + 1
@@ -83,19 +84,25 @@ def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[Senten
             if one is None or two is None:
                 path, (number, _) = (query, one) if two is None else (english, two)  # type: ignore[misc]
                 shorter = english if two is None else query
-                faults.report(path, number, f"no line {number} in {shorter.name} (unequal sides)")
+                faults.report(path, number, f"no such line in {shorter.name} (unequal sides)")
                 continue
             yield from _pair(query, english, one[0], one[1], two[1], faults)
 
 
 def _pair(
-    query: Path, english: Path, number: int, left: str | None, right: str | None, faults: Faults
+    query: Path,
+    english: Path,
+    number: int,
+    left: str | None,
+    right: str | None,
+    faults: Faults,
+    unit: str = "line",
 ) -> Iterator[SentencePair]:
     if left is None or right is None:
         return
     for path, side in ((query, left), (english, right)):
         if not side.strip():
-            faults.report(path, number, "empty line")
+            faults.report(path, number, f"empty {unit}", unit=unit)
             return
     yield SentencePair(left.strip(), right.strip())
 
@@ -146,10 +153,12 @@ def _tmx_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePa
                 yield from _tmx_units(file.path, stream, wanted.faults)
             continue
         with open_zip(file.path) as archive:
-            for name in archive.namelist():
-                if name.endswith(".tmx"):
-                    with archive.open(name) as stream:
-                        yield from _tmx_units(file.path, stream, wanted.faults)
+            memories = [name for name in archive.namelist() if name.endswith(".tmx")]
+            if not memories:
+                raise UserError(f"{file.path}: no .tmx file in the zip")
+            for name in memories:
+                with archive.open(name) as stream:
+                    yield from _tmx_units(file.path, stream, wanted.faults)
 
 
 def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[SentencePair]:
@@ -166,8 +175,8 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
                 sides["english" if spoken.startswith("en") else "query"] = text
             element.clear()
-            yield from _pair(path, path, number, sides["query"], sides["english"], faults)
-    except (ElementTree.ParseError, zipfile.BadZipFile, EOFError) as error:
+            yield from _pair(path, path, number, sides["query"], sides["english"], faults, "unit")
+    except ElementTree.ParseError as error:
         raise UserError(f"{path}: cut or damaged after unit {number}: {error}") from None
 
 
@@ -175,9 +184,16 @@ def _sib_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePa
     """SIB-200: rows of both languages joined on ``index_id``; reserved rows are left out."""
     sides: dict[str, dict[int, str]] = {wanted.language: {}, "en": {}}
     for file in files:
-        with file.path.open(encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE):
-                sides[file.entry.lang][int(row["index_id"])] = row["text"].strip()
+        with file.path.open("rb") as stream:
+            for number, line in _decoded(file.path, stream, wanted.faults):
+                if number == 1 or line is None:
+                    continue
+                cells = [cell.strip() for cell in line.split("\t")]
+                if len(cells) != 3 or not cells[0].isdecimal() or not cells[2]:
+                    what = "a row is index_id, category and text with tabs between"
+                    wanted.faults.report(file.path, number, what)
+                    continue
+                sides[file.entry.lang][int(cells[0])] = cells[2]
     below = wanted.options.get("train_below", float("inf"))
     for index in sorted(sides[wanted.language].keys() & sides["en"].keys()):
         if index < below:
@@ -200,7 +216,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
         damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{path}: cut or damaged zip ({error}); delete it and download it again"
         ) from None
@@ -228,6 +244,10 @@ def read_ntrex(files: Sequence[Located]) -> Parts:
     are the document. A rest of fewer than three sentences is dropped.
     """
     by_lang = {file.entry.lang: _text_lines(file.path) for file in files}
+    for file in files:
+        found, expected = len(by_lang[file.entry.lang]), len(by_lang[""])
+        if found != expected:
+            raise UserError(f"{file.path}: {found:,} lines, but {expected:,} document names")
     members: dict[str, list[int]] = {}
     for number, name in enumerate(by_lang[""]):
         members.setdefault(name, []).append(number)
@@ -247,7 +267,15 @@ def read_ntrex(files: Sequence[Located]) -> Parts:
 
 
 def _text_lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    """Return the lines of a file that takes part in a collection, without outer white space."""
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: not valid UTF-8") from None
+    # Not splitlines(): it also cuts at characters that may stand inside a sentence.
+    return [line.strip() for line in text.removesuffix("\n").split("\n")]
 
 
 def read_beir(files: Sequence[Located]) -> Parts:
@@ -261,10 +289,7 @@ def read_beir(files: Sequence[Located]) -> Parts:
     """
     corpus = next(file.path for file in files if file.path.name == "corpus.jsonl")
     judged = next(file.path for file in files if file.path.suffix == ".tsv")
-    documents = [
-        Document(key, str(row.get("title") or "").strip(), _required(row, "text", corpus, number))
-        for number, key, row in _records(corpus)
-    ]
+    documents = [_document(row, key, corpus, number) for number, key, row in _records(corpus)]
     queries = {
         file.entry.lang: {
             key: _required(row, "text", file.path, number)
@@ -285,9 +310,12 @@ def _records(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
                 continue
             try:
                 row = json.loads(raw)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}, line {number}: not JSON: {error}") from None
-            key = str(row.get("_id", "")).strip() if isinstance(row, dict) else ""
+                told = list(row.values()) if isinstance(row, dict) else []
+                "".join(map(str, told)).encode()  # half a surrogate pair is valid JSON
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: not JSON in UTF-8: {error}") from None
+            found = row.get("_id") if isinstance(row, dict) else None
+            key = "" if found is None else str(found).strip()
             if not key:
                 raise UserError(f"{path}, line {number}: a record needs a non-empty _id")
             if any(mark.isspace() for mark in key):
@@ -300,6 +328,13 @@ def _records(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
         raise UserError(f"{path}: no records")
 
 
+def _document(row: dict[str, Any], key: str, path: Path, number: int) -> Document:
+    title = str(row.get("title") or "").strip()
+    if title and not row.get("text"):  # collections have documents of which only the title is known
+        return Document(key, title, "")
+    return Document(key, title, _required(row, "text", path, number))
+
+
 def _required(row: dict[str, Any], name: str, path: Path, number: int) -> str:
     text = row.get(name)
     if not isinstance(text, str) or not text.strip():
@@ -309,12 +344,11 @@ def _required(row: dict[str, Any], name: str, path: Path, number: int) -> str:
 
 def _read_qrels(path: Path, queries: set[str], documents: set[str]) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text_lines(path), start=1):
         cells = line.split("\t")
-        if not line.strip() or (number == 1 and cells[0] == "query-id"):
+        if not line or (number == 1 and cells[0] == "query-id"):
             continue
-        if len(cells) != 3 or not cells[2].strip().lstrip("-").isdigit():
+        if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2].strip()):
             raise UserError(
                 f"{path}, line {number}: expected query-id, corpus-id and a whole score"
             )

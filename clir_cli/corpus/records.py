@@ -24,7 +24,7 @@ class Document(NamedTuple):
     @property
     def full_text(self) -> str:
         """Return title and text as they are encoded."""
-        return f"{self.title}. {self.text}" if self.title else self.text
+        return f"{self.title}. {self.text}" if self.title and self.text else self.title or self.text
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,12 @@ def parse_pair(text: str, languages: Mapping[str, object]) -> Pair:
     """
     known = [f"{language}-en" for language in languages]
     query, dash, document = text.strip().lower().partition("-")
+    if document == "en" and query in languages:
+        return Pair(query, document)
+    if query == "en" and document in languages:
+        hint = f"documents are English, did you mean {document}-en?"
+    else:
+        hint = nearest(f"{query}-en", known)
     if not dash:
-        raise UserError(f"unknown pair {text!r}: a pair is two languages, as in {known[0]}")
-    if document != "en" or query == "en":
-        raise UserError(f"unknown pair {text!r}: documents are English, as in {known[0]}")
-    if query not in languages:
-        raise UserError(f"unknown pair {text!r}: {nearest(text, known)}")
-    return Pair(query, document)
+        hint = f"a pair is two languages, {hint}"
+    raise UserError(f"unknown pair {text!r}: {hint}")

@@ -1,15 +1,13 @@
 """Transfers: one file from a URL or a mirror to its place, whole and checked, or not at all."""
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from clir_cli.artifacts import file_digest
+from clir_cli.artifacts import alone, file_digest
 from clir_cli.corpus.catalogue import SourceFile
 from clir_cli.errors import UserError
 
@@ -54,17 +52,17 @@ def fetch(
     """
     if is_whole(target, entry):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with _alone(target):
+    with alone(target, wait=True):
         if is_whole(target, entry):
             return False
         folder = _mirror_folder(mirror)
         if folder is not None:
             _copy(_on_mirror(folder, entry.url), part, advance)
         else:
-            url = _mirrored(entry.url, mirror) if mirror else entry.url
-            _download(url, part, entry.bytes, advance, pause)
+            if not is_whole(part, entry):  # else only the renaming was cut
+                url = _mirrored(entry.url, mirror) if mirror else entry.url
+                _download(url, part, entry.bytes, advance, pause)
         _check(part, entry)
         part.replace(target)
     return True
@@ -102,18 +100,25 @@ def _copy(source: Path, part: Path, advance: Advance) -> None:
 
 
 def _download(url: str, part: Path, size: int, advance: Advance, pause: float) -> None:
-    failures = 0
+    failures = furthest = told = 0
+
+    def reached(position: int) -> None:  # falls back when the server begins again
+        nonlocal told
+        advance(position - told)
+        told = position
+
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
-            _download_once(url, part, size, advance)
+            _download_once(url, part, size, reached)
             if size and part.stat().st_size < size:
                 raise httpx.RemoteProtocolError("the transfer ended early")
             return
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        except (httpx.RequestError, httpx.HTTPStatusError, httpx.InvalidURL) as error:
             _refuse_final(url, error)
-            grown = part.exists() and part.stat().st_size > before
-            failures = 1 if grown else failures + 1
+            there = part.stat().st_size if part.exists() else 0
+            # Progress is more than was ever there: a server may have less than was asked for.
+            failures = 1 if there > furthest else failures + 1
+            furthest = max(there, furthest)
             if failures >= ATTEMPTS:
                 raise UserError(
                     f"{url}: cannot be fetched after {failures} attempts ({_brief(error)}); run "
@@ -124,8 +129,10 @@ def _download(url: str, part: Path, size: int, advance: Advance, pause: float) -
 
 def _refuse_final(url: str, error: Exception) -> None:
     """Stop at once where another attempt cannot help."""
-    if isinstance(error, httpx.UnsupportedProtocol):
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
         raise UserError(f"{url}: not an http(s) address") from None
+    if isinstance(error, httpx.TooManyRedirects):
+        raise UserError(f"{url}: redirects without end; give a copy with --mirror") from None
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
         if status not in (408, 425, 429) and status < 500:
@@ -138,7 +145,7 @@ def _brief(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _download_once(url: str, part: Path, size: int, advance: Advance) -> None:
+def _download_once(url: str, part: Path, size: int, reached: Callable[[int], None]) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     # Compressed transfer would make sizes and ranges those of other bytes.
@@ -149,18 +156,17 @@ def _download_once(url: str, part: Path, size: int, advance: Advance) -> None:
             raise httpx.RemoteProtocolError("the server cannot continue the transfer")
         reply.raise_for_status()
         continued = reply.status_code == 206
-        if continued:
-            advance(have)
         with part.open("ab" if continued else "wb") as writer:
             written = have if continued else 0
-            for block in reply.iter_raw(BLOCK):
+            reached(written)
+            for block in reply.iter_raw():  # as it comes: a cut loses nothing that had arrived
                 written += len(block)
                 if size and written > size:
                     writer.close()
                     part.unlink()
                     raise UserError(f"{url}: longer than the {size:,} bytes of the catalogue")
                 writer.write(block)
-                advance(len(block))
+                reached(written)
 
 
 def _check(part: Path, entry: SourceFile) -> None:
@@ -173,13 +179,3 @@ def _check(part: Path, entry: SourceFile) -> None:
         f"expected {entry.bytes:,} bytes, {entry.sha256[:12]}...; nothing was kept, try again or "
         "take another mirror"
     )
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Wait for another process that fetches the same file."""
-    file = target.with_name(f".{target.name}.lock")
-    with file.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-    file.unlink(missing_ok=True)

@@ -9,16 +9,15 @@ side are names and keep the teacher's pieces, so they still match.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import sparse
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from clir_cli.corpus.lexicon import best_columns, dice_matrix, incidence
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
@@ -62,12 +61,12 @@ def induce_lexicon(
     number = {word: index for index, word in enumerate(words)}
     special = set(tokenizer.all_special_ids)
     encoded = tokenizer([pair.english for pair in bitext], add_special_tokens=False)["input_ids"]
-    has_word = _incidence(
+    has_word = incidence(
         ([number[word] for word in each if word in number] for each in foreign), len(words)
     )
-    has_token = _incidence((set(each) - special for each in encoded), len(tokenizer))
-    together = (has_word.T @ has_token).tocsr()
-    return Lexicon(words, *_best(together, has_word, has_token, neighbours))
+    has_token = incidence((set(each) - special for each in encoded), len(tokenizer))
+    tokens, dice = best_columns(dice_matrix(has_word, has_token), neighbours)
+    return Lexicon(words, torch.from_numpy(tokens), torch.from_numpy(dice))
 
 
 def _word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], set[str]]:
@@ -84,36 +83,6 @@ def _word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], set[st
         return {word for word, _ in split if any(mark.isalpha() for mark in word)}
 
     return words_of
-
-
-def _incidence(rows: Iterable[Iterable[int]], columns: int) -> sparse.csr_matrix:
-    indices: list[int] = []
-    starts = [0]
-    for row in rows:
-        indices += sorted(row)
-        starts.append(len(indices))
-    ones = np.ones(len(indices), dtype=np.float32)
-    return sparse.csr_matrix((ones, indices, starts), shape=(len(starts) - 1, columns))
-
-
-def _best(
-    together: sparse.csr_matrix,
-    has_word: sparse.csr_matrix,
-    has_token: sparse.csr_matrix,
-    neighbours: int,
-) -> tuple[Tensor, Tensor]:
-    of_word = np.asarray(has_word.sum(axis=0)).ravel()
-    of_token = np.asarray(has_token.sum(axis=0)).ravel()
-    tokens = torch.zeros(len(of_word), neighbours, dtype=torch.long)
-    dice = torch.zeros(len(of_word), neighbours)
-    for row in range(len(of_word)):
-        cells = slice(together.indptr[row], together.indptr[row + 1])
-        found = together.indices[cells]
-        values = 2 * together.data[cells] / (of_word[row] + of_token[found])
-        order = np.lexsort((found, -values))[:neighbours]  # equal values by id: the same every time
-        tokens[row, : len(order)] = torch.from_numpy(found[order].astype(np.int64))
-        dice[row, : len(order)] = torch.from_numpy(values[order].astype(np.float32))
-    return tokens, dice
 
 
 def extend_vocabulary(

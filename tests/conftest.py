@@ -1,0 +1,79 @@
+"""What tests share: a command line to call, real weights, and small real pieces of the sample."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from clir_cli.cli import run
+from clir_cli.settings import bundled
+
+torch.set_num_threads(1)  # the tests run side by side
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[dict]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def clir(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Call the command line in this process: ``clir("ls", "methods")``."""
+
+    def call(*words: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        told = capsys.readouterr()
+        return Outcome(code, told.out, told.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the official MiniLM weights, unpacked once a session."""
+    home = tmp_path_factory.mktemp("home")
+    assert run(["download", "--lang", "sw-en", "--home", str(home), "--quiet"]) == 0
+    return home / "models"
+
+
+@pytest.fixture
+def home(models: Path, tmp_path: Path) -> Iterator[Path]:
+    """An artifacts' folder that has the models and nothing else."""
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    (folder / "models").symlink_to(models)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def small_collection(tmp_path: Path) -> Path:
+    """The first 24 documents of the sample, with their queries in English and Swahili."""
+    source, folder = bundled("data") / "sample" / "collection", tmp_path / "small"
+    (folder / "qrels").mkdir(parents=True)
+    documents = (source / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:24]
+    kept = {json.loads(line)["_id"] for line in documents}
+    judged = (source / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    qrels = [line for line in judged[1:] if line.split("\t")[1] in kept]
+    asked = {line.split("\t")[0] for line in qrels}
+    (folder / "corpus.jsonl").write_text("\n".join(documents) + "\n", encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text("\n".join([judged[0], *qrels]) + "\n")
+    for language in ("en", "sw"):
+        lines = (source / f"queries.{language}.jsonl").read_text(encoding="utf-8").splitlines()
+        chosen = [line for line in lines if json.loads(line)["_id"] in asked]
+        text = "\n".join(chosen) + "\n"
+        (folder / f"queries.{language}.jsonl").write_text(text, encoding="utf-8")
+    return folder

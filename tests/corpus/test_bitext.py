@@ -1,0 +1,201 @@
+"""Bitext: cleaned, sampled and split, the same way every time."""
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clir_cli.artifacts import file_digest
+from clir_cli.corpus.bitext import Bitext, inputs, load_bitext
+from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.errors import MissingInput, UserError
+from clir_cli.settings import BitextSettings, bundled
+
+SWAHILI = Pair("sw", "en")
+
+
+def own(folder: Path, rows: list[tuple[str, str]], **changes: Any) -> BitextSettings:
+    path = folder / "own.tsv"
+    path.write_text("".join(f"{query}\t{english}\n" for query, english in rows), encoding="utf-8")
+    return BitextSettings(files=(str(path),), **changes)
+
+
+def load(settings: BitextSettings) -> Bitext:
+    return load_bitext(settings, SWAHILI, Path("nowhere"))
+
+
+def numbered(count: int) -> list[tuple[str, str]]:
+    return [(f"sentensi {number}", f"sentence {number}") for number in range(count)]
+
+
+def both(bitext: Bitext) -> set[SentencePair]:
+    return {*bitext.train, *bitext.held_out}
+
+
+def test_text_is_normalised_and_a_pair_that_occurs_twice_is_kept_once(tmp_path: Path) -> None:
+    apart, whole = unicodedata.normalize("NFD", "Häuser"), "Häuser"
+    assert apart != whole
+    rows = [*numbered(20), (apart, "houses"), (whole, "houses"), (whole, "homes"), *numbered(20)]
+    found = load(own(tmp_path, rows))
+    assert len(found.train) + len(found.held_out) == found.counts["files"] == 22
+    assert {pair for pair in both(found) if pair.query == whole} == {
+        (whole, "houses"),
+        (whole, "homes"),
+    }
+    assert not found.skipped
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    sentences=st.lists(st.integers(0, 40), min_size=10, max_size=120),
+    held_out=st.integers(1, 30),
+)
+def test_no_english_sentence_stands_on_both_sides_of_the_split(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[int], held_out: int
+) -> None:
+    rows = [(f"tafsiri {at}", f"sentence {number}") for at, number in enumerate(sentences)]
+    chosen = own(tmp_path_factory.mktemp("split"), rows, held_out=held_out)
+    if len(set(sentences)) < 2:
+        with pytest.raises(UserError, match="too few English sentences"):
+            load(chosen)
+        return
+    try:
+        found = load(chosen)
+    except UserError:  # what is held out took every English sentence with it
+        assert len(set(sentences)) <= min(held_out, len(rows) // 10)
+        return
+    assert len(found.held_out) == min(held_out, len(rows) // 10)
+    held = {pair.english for pair in found.held_out}
+    assert not held & {pair.english for pair in found.train}
+    assert both(found) <= set(rows)
+    assert {row for row in rows if row[1] not in held} == set(found.train), "pairs were lost"
+    again = load(chosen)
+    assert (again.train, again.held_out) == (found.train, found.held_out)
+
+
+def test_the_split_follows_no_seed_of_the_process(tmp_path: Path) -> None:
+    import random
+
+    chosen = own(tmp_path, numbered(100))
+    random.seed(1)
+    first = load(chosen)
+    random.seed(2)
+    assert load(chosen) == first
+    assert first.held_out != [SentencePair(*row) for row in numbered(10)], "not the first ten"
+
+
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [
+        ({}, 100),
+        ({"max_pairs": 40}, 40),
+        ({"max_pairs": 100}, 100),
+        ({"max_pairs": 1000}, 100),
+        ({"max_pairs_per_source": 30}, 30),
+        ({"max_pairs_per_source": 30, "max_pairs": 20}, 20),
+        ({"max_pairs": 10}, 10),
+    ],
+)
+def test_a_sample_has_the_size_asked_for_and_the_order_of_the_file(
+    tmp_path: Path, changes: dict[str, int], total: int
+) -> None:
+    rows = numbered(100)
+    found = load(own(tmp_path, rows, **changes))
+    assert len(found.train) + len(found.held_out) == total == len(both(found))
+    assert both(found) <= set(rows)
+    assert found.train == sorted(found.train, key=rows.index)
+    assert load(own(tmp_path, rows, **changes)) == found
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (numbered(9), "only 9 sentence pairs for sw-en; at least 10 are needed"),
+        (numbered(3) * 5, "only 3 sentence pairs for sw-en"),
+        ([], "only 0 sentence pairs"),
+        ([(f"tafsiri {at}", "one") for at in range(12)], "12 sentence pairs .* too few English"),
+    ],
+)
+def test_too_little_bitext_is_told(
+    tmp_path: Path, rows: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load(own(tmp_path, rows))
+
+
+def test_faults_stop_or_are_counted_as_the_setting_says(tmp_path: Path) -> None:
+    rows = [*numbered(20), ("", "empty"), ("tupu", " ")]
+    with pytest.raises(UserError, match=r"own.tsv, line 21: empty line"):
+        load(own(tmp_path, rows))
+    found = load(own(tmp_path, rows, on_error="skip"))
+    assert found.counts == {"files": 20}
+    assert found.skipped == {"empty line": 2}
+
+
+def test_two_parallel_files_are_bitext_too(tmp_path: Path) -> None:
+    names = []
+    for side, lines in zip(("sw", "en"), zip(*numbered(30), strict=True), strict=True):
+        names.append(str(tmp_path / side))
+        Path(names[-1]).write_text("\n".join(lines) + "\n")
+    chosen = BitextSettings(files=tuple(names))
+    assert both(load(chosen)) == set(numbered(30))
+    assert inputs(chosen, SWAHILI, Path("nowhere")) == {
+        name: file_digest(Path(name)) for name in names
+    }
+
+
+@pytest.mark.parametrize("language", ["sw", "so", "tl", "mr", "fi", "de", "fr"])
+def test_the_sample_source_is_read_whole(language: str) -> None:
+    chosen, pair = BitextSettings(sources=("sample",), held_out=48), Pair(language, "en")
+    found = load_bitext(chosen, pair, Path("nowhere"))
+    files = {
+        spoken: (bundled("data") / "sample" / "bitext" / f"sample.{spoken}.txt")
+        for spoken in (language, "en")
+    }
+    left, right = (files[spoken].read_text(encoding="utf-8").split("\n")[:-1] for spoken in files)
+    assert both(found) == set(zip(left, right, strict=True))
+    assert len(found.held_out) == 48
+    read = inputs(chosen, pair, Path("nowhere"))
+    assert sorted(read.values()) == sorted(map(file_digest, files.values()))
+
+
+def test_a_pair_that_two_sources_have_is_kept_once() -> None:
+    once, twice = (BitextSettings(sources=("sample",) * times) for times in (1, 2))
+    assert load(twice).train == load(once).train
+    assert load(twice).held_out == load(once).held_out
+
+
+@pytest.mark.parametrize(
+    ("changes", "language", "error", "message"),
+    [
+        ({"sources": ("tico-19",)}, "sw", MissingInput, r"all.en-sw.tmx.zip is missing"),
+        (
+            {"sources": ("tico-19",)},
+            "fi",
+            UserError,
+            r"no bitext for fi-en: the sources \(tico-19\)",
+        ),
+        ({"sources": ()}, "sw", UserError, r"no bitext for sw-en: .*see bitext.files"),
+        ({"sources": ("tico19",)}, "sw", UserError, "unknown bitext source .*did you mean tico-19"),
+        ({"files": ("/no/such.tsv",)}, "sw", UserError, r"/no/such.tsv: no such file"),
+    ],
+)
+def test_bitext_that_is_not_there_is_told(
+    tmp_path: Path, changes: dict[str, Any], language: str, error: type[UserError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        inputs(BitextSettings(**changes), Pair(language, "en"), tmp_path)
+
+
+def test_a_fetched_file_that_was_changed_is_told(tmp_path: Path) -> None:
+    chosen = BitextSettings(sources=("tatoeba-laser",))
+    with pytest.raises(MissingInput) as missing:
+        inputs(chosen, SWAHILI, tmp_path)
+    file = Path(str(missing.value).removesuffix(" is missing"))
+    file.parent.mkdir(parents=True)
+    file.write_text("Nilisoma kitabu.\n")
+    with pytest.raises(MissingInput, match="the checksum does not match the catalogue's"):
+        inputs(chosen, SWAHILI, tmp_path)

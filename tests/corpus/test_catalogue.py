@@ -1,0 +1,127 @@
+"""The catalogue of sources: every entry is complete, pinned and readable."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from clir_cli.corpus import catalogue
+from clir_cli.corpus.formats import COLLECTION_READERS, PAIR_READERS
+from clir_cli.errors import UserError
+from clir_cli.settings import bundled
+
+SOURCES = [
+    pytest.param(source, id=f"{kind}-{source.name}")
+    for kind in ("bitext", "collections")
+    for source in catalogue.sources(kind).values()
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_says_what_it_is_and_has_a_reader(source: catalogue.Source) -> None:
+    readers = PAIR_READERS if source.kind == "bitext" else COLLECTION_READERS
+    assert source.format in readers
+    assert all([source.title, source.licence, source.homepage, source.citation, source.files])
+    assert len({file.path for file in source.files}) == len(source.files)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_file_lies_in_the_package_or_is_pinned_by_commit_size_and_checksum(
+    source: catalogue.Source,
+) -> None:
+    for file in source.files:
+        if file.url:
+            assert re.match(
+                r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/", file.url
+            )
+            assert file.bytes > 0
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+        else:
+            assert file.local(Path("nowhere")).is_file()
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_query_language_gets_its_own_files_and_the_shared_ones(source: catalogue.Source) -> None:
+    spoken = {file.lang for file in source.files} - {"", "en"}
+    assert spoken <= {*catalogue.languages(), "es", "it"}
+    for language in spoken:
+        files = source.files_for(language)
+        assert {file.lang for file in files} - {"", "en"} == {language}
+        assert [file for file in source.files if file.lang in ("", "en")] == [
+            file for file in files if file.lang in ("", "en")
+        ]
+    assert source.files_for("xx") == ()
+
+
+def test_no_two_files_of_the_catalogue_fall_on_the_same_place() -> None:
+    places = [
+        file.local(Path("home"))
+        for kind in ("bitext", "collections")
+        for source in catalogue.sources(kind).values()
+        for file in source.files
+    ]
+    assert len(set(places)) == len(places)
+
+
+def test_a_file_lies_under_its_url_without_the_scheme() -> None:
+    file = catalogue.SourceFile("x.txt", "https://a.org/b/x.txt?raw=true")
+    assert file.local(Path("home")) == Path("home/a.org/b/x.txt")
+    bundled_file = catalogue.SourceFile("sample/bitext/sample.en.txt")
+    assert bundled_file.local(Path("home")) == bundled("data") / "sample/bitext/sample.en.txt"
+
+
+def test_a_model_is_pinned_by_revision_and_checksum() -> None:
+    for model in catalogue.models().values():
+        assert re.fullmatch("[0-9a-f]{40}", model.revision)
+        for file in model.files:
+            assert file.url.startswith(f"https://huggingface.co/{model.repository}/resolve/")
+            assert model.revision in file.url
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+            assert file.bytes > 0
+
+
+def test_the_official_weights_are_the_ones_that_are_accepted() -> None:
+    weights = [
+        file.sha256
+        for file in catalogue.models()["all-MiniLM-L6-v2"].files
+        if file.path == "model.safetensors"
+    ]
+    assert weights == ["53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"]
+
+
+def test_the_seven_query_languages_are_there_in_two_groups() -> None:
+    groups = {"low": ["sw", "so", "tl", "mr"], "high": ["fi", "de", "fr"]}
+    for resource, codes in groups.items():
+        found = [code for code, each in catalogue.languages().items() if each.resource == resource]
+        assert found == codes
+
+
+def test_what_may_train_is_never_what_tests() -> None:
+    train, test = (
+        {
+            file.url
+            for source in catalogue.sources(kind).values()
+            for file in source.files
+            if file.url
+        }
+        for kind in ("bitext", "collections")
+    )
+    assert train
+    assert test
+    assert not train & test
+    assert catalogue.source("bitext", "sib-200").options["train_below"] == 997
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("bitext", "tatoba", "did you mean tatoeba"),
+        ("collections", "ntrx", "did you mean ntrex"),
+        ("collections", "qqq", "known: sample, ntrex"),
+    ],
+)
+def test_an_unknown_source_is_told_with_the_nearest_name(
+    kind: catalogue.Kind, name: str, hint: str
+) -> None:
+    with pytest.raises(UserError, match=hint):
+        catalogue.source(kind, name)

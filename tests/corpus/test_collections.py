@@ -1,0 +1,278 @@
+"""Collections: NTREX cut into runs, BEIR directories, and what is wrong with a user's own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.collections import collection_label, is_directory, load_collection
+from clir_cli.corpus.formats import Located, read_ntrex
+from clir_cli.corpus.records import Collection, Document
+from clir_cli.errors import MissingInput, UserError
+
+# --------------------------------------------------------------------------- NTREX
+
+
+def ntrex(folder: Path, sizes: list[int], *, end: str = "\n", odd: str = "") -> list[Located]:
+    """Lay documents of so many sentences in three files, as NTREX-128 is published."""
+    names = [f"paper.{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    files = {"": names}
+    for spoken in ("en", "sw"):
+        files[spoken] = [f"{spoken} {number}{odd}" for number in range(len(names))]
+    located = []
+    for spoken, lines in files.items():
+        path = folder / f"lines.{spoken}"
+        path.write_bytes("".join(line + end for line in lines).encode())
+        located.append(Located(path, SourceFile(path.name, lang=spoken)))
+    return located
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 17), min_size=1, max_size=6), st.sampled_from(["\n", "\r\n"]))
+def test_ntrex_is_cut_into_runs_of_five_and_a_short_rest_is_dropped(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], end: str
+) -> None:
+    parts = read_ntrex(ntrex(tmp_path_factory.mktemp("ntrex"), sizes, end=end))
+    expected, first = {}, 0
+    for document, size in enumerate(sizes):
+        for run in range(size // 5 + (size % 5 >= 3)):
+            start = first + 5 * run
+            expected[f"paper.{document}-{run + 1:02d}"] = range(start, min(start + 5, first + size))
+        first += size
+    assert [document.id for document in parts.documents] == list(expected)
+    for document in parts.documents:
+        asked, *told = expected[document.id]
+        assert 2 <= len(told) <= 4
+        assert document.full_text == " ".join(f"en {number}" for number in told)
+        assert parts.queries["sw"][document.id] == f"sw {asked}"
+        assert parts.queries["en"][document.id] == f"en {asked}"
+        assert parts.qrels[document.id] == {document.id: 1}
+    assert parts.queries.keys() == {"en", "sw"}
+    assert parts.qrels.keys() == parts.queries["sw"].keys() == expected.keys()
+
+
+def test_odd_characters_in_an_ntrex_sentence_move_no_line(tmp_path: Path) -> None:
+    plain, odd = ({}, {})
+    for found, mark in ((plain, ""), (odd, "\u2028a\x85b\x0cc")):
+        folder = tmp_path / str(len(mark))
+        folder.mkdir()
+        found.update(read_ntrex(ntrex(folder, [5, 4], odd=mark)).queries["sw"])
+    assert {key: text.split("\u2028")[0] for key, text in odd.items()} == plain
+
+
+def test_unequal_ntrex_files_are_told(tmp_path: Path) -> None:
+    files = ntrex(tmp_path, [5, 5])
+    files[2].path.write_text("sw 0\n" * 9)
+    with pytest.raises(UserError, match=r"lines.sw: 9 lines, but 10 document names"):
+        read_ntrex(files)
+
+
+# --------------------------------------------------------------------------- BEIR
+
+
+def jsonl(path: Path, *rows: object) -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A user's own collection that is as it should be."""
+    folder = tmp_path / "own"
+    (folder / "qrels").mkdir(parents=True)
+    jsonl(
+        folder / "corpus.jsonl",
+        {"_id": "d1", "title": "Wells", "text": "Dig deep."},
+        {"_id": 2, "title": "", "text": " Maize dries in the sun. ", "metadata": {"year": 2020}},
+        {"_id": "d3", "title": "Only a title", "text": ""},
+    )
+    jsonl(
+        folder / "queries.jsonl",
+        {"_id": "q1", "text": "kisima kirefu"},
+        {"_id": "q2", "text": "mahindi"},
+    )
+    judged = "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\t2\t0\nq2\t2\t1\n"
+    (folder / "qrels" / "test.tsv").write_text(judged)
+    return folder
+
+
+def load(folder: Path, language: str = "sw") -> Collection:
+    return load_collection(str(folder), language, folder / "downloads")
+
+
+def test_a_directory_in_beir_layout_is_read(own: Path) -> None:
+    found = load(own)
+    assert found.name == "own"
+    assert found.documents == [
+        Document("d1", "Wells", "Dig deep."),
+        Document("2", "", "Maize dries in the sun."),
+        Document("d3", "Only a title", ""),
+    ]
+    assert [document.full_text for document in found.documents] == [
+        "Wells. Dig deep.",
+        "Maize dries in the sun.",
+        "Only a title",
+    ]
+    assert found.queries == {"sw": {"q1": "kisima kirefu", "q2": "mahindi"}}
+    assert found.qrels == {"q1": {"d1": 2, "2": 0}, "q2": {"2": 1}}
+
+
+def test_a_file_of_queries_for_the_language_wins_and_the_english_ones_stand_beside(
+    own: Path,
+) -> None:
+    jsonl(own / "queries.fi.jsonl", {"_id": "q1", "text": "syvä kaivo"}, {"_id": "q2", "text": "x"})
+    jsonl(own / "queries.en.jsonl", {"_id": "q1", "text": "deep well"}, {"_id": "q2", "text": "y"})
+    assert load(own, "fi").queries["fi"]["q1"] == "syvä kaivo"
+    assert load(own, "sw").queries["sw"]["q1"] == "kisima kirefu"
+    assert load(own, "sw").queries["en"]["q1"] == "deep well"
+    assert load(own, "en").queries == {"en": {"q1": "deep well", "q2": "y"}}
+
+
+def test_marks_blank_lines_and_windows_line_ends_change_nothing(own: Path) -> None:
+    plain = load(own)
+    for path in [own / "corpus.jsonl", own / "queries.jsonl", own / "qrels" / "test.tsv"]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    assert load(own) == plain
+
+
+def test_qrels_without_a_header_lose_no_line(own: Path) -> None:
+    plain, path = load(own), own / "qrels" / "test.tsv"
+    path.write_text(path.read_text().removeprefix("query-id\tcorpus-id\tscore\n"))
+    assert load(own) == plain
+
+
+def test_digests_follow_the_content_and_nothing_else(own: Path) -> None:
+    before = load(own).digests
+    shutil.copytree(own, own.parent / "moved")
+    assert load(own.parent / "moved").digests == before
+    path = own / "qrels" / "test.tsv"
+    path.write_text(path.read_text().replace("d1\t2", "d1\t1"))
+    after = load(own).digests
+    assert {name for name in before if before[name] != after[name]} == {"qrels"}
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
+def test_a_collection_without_one_of_its_files_is_told(own: Path, name: str) -> None:
+    (own / name).unlink()
+    with pytest.raises(UserError, match=f"{name}: missing; a collection has corpus.jsonl, quer"):
+        load(own)
+
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels/test.tsv"
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "message"),
+    [
+        (CORPUS, '{"_id": "d1", "text": "again"}', "line 4: _id 'd1' occurs twice"),
+        (CORPUS, '{"_id": "2", "text": "as a number before"}', "line 4: _id '2' occurs twice"),
+        (QUERIES, '{"_id": "q2", "text": "tena"}', "line 3: _id 'q2' occurs twice"),
+        (CORPUS, '{"_id": "", "text": "nameless"}', "line 4: a record needs a non-empty _id"),
+        (CORPUS, '{"_id": " ", "text": "nameless"}', "line 4: a record needs a non-empty _id"),
+        (CORPUS, '{"_id": null, "text": "nameless"}', "line 4: a record needs a non-empty _id"),
+        (QUERIES, '{"text": "nameless"}', "line 3: a record needs a non-empty _id"),
+        (QUERIES, '["q3", "a list"]', "line 3: a record needs a non-empty _id"),
+        (CORPUS, '{"_id": "d 4", "text": "t"}', "line 4: _id 'd 4' has white space in it"),
+        (CORPUS, '{"_id": "d4", "text": "t"', "line 4: not JSON in UTF-8"),
+        (QUERIES, "q3\tmoja", "line 3: not JSON in UTF-8"),
+        (CORPUS, b'{"_id": "d4", "text": "\xff"}', "line 4: not JSON in UTF-8"),
+        (CORPUS, r'{"_id": "d4", "text": "\ud83d"}', "line 4: not JSON in UTF-8"),
+        (CORPUS, '{"_id": "d4", "title": "", "text": " "}', "line 4: 'text' is missing or empty"),
+        (CORPUS, '{"_id": "d4", "title": "t", "text": 4}', "line 4: 'text' is missing or empty"),
+        (QUERIES, '{"_id": "q3", "title": "t"}', "line 3: 'text' is missing or empty"),
+        (QRELS, "q9\td1\t1", "line 5: query 'q9' is not among the queries"),
+        (QRELS, "q1\td9\t1", "line 5: document 'd9' is not in the corpus"),
+        (QRELS, "query-id\tcorpus-id\t1", "line 5: query 'query-id' is not among"),
+        (QRELS, "q1\td1", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\t0\td1\t1", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\td1\tgood", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\td1\t0.5", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\td1\t²", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\td1\t--1", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, "q1\td1\t", "line 5: expected query-id, corpus-id and a whole score"),
+        (QRELS, b"q1\td\xff\t1", "line 5: not valid UTF-8"),
+    ],
+)
+def test_a_fault_in_a_collection_is_told_with_file_and_line(
+    own: Path, name: str, extra: str | bytes, message: str
+) -> None:
+    with (own / name).open("ab") as stream:
+        stream.write((extra if isinstance(extra, bytes) else extra.encode()) + b"\n")
+    with pytest.raises(UserError) as error:
+        load(own)
+    assert str(error.value).startswith(f"{own / name}, {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (CORPUS, "", "no records"),
+        (QUERIES, "\n\n", "no records"),
+        (QRELS, "query-id\tcorpus-id\tscore\n", "no judgments"),
+        (QRELS, "", "no judgments"),
+    ],
+)
+def test_an_empty_file_of_a_collection_is_told(
+    own: Path, name: str, content: str, message: str
+) -> None:
+    (own / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name}: {message}"):
+        load(own)
+
+
+# --------------------------------------------------------------------------- by name
+
+
+@pytest.mark.parametrize("language", ["en", "sw", "so", "tl", "mr", "fi", "de", "fr"])
+def test_the_sample_collection_loads_in_every_language(tmp_path: Path, language: str) -> None:
+    found = load_collection("sample", language, tmp_path)
+    assert found.queries.keys() == {"en", language}
+    assert found.queries[language].keys() == found.queries["en"].keys()
+    assert found.qrels.keys() == found.queries["en"].keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "message"),
+    [
+        ("sampel", "sw", "unknown collection 'sampel': did you mean sample"),
+        ("sample", "xx", "collection sample has no queries in 'xx'"),
+        ("no/such/folder", "sw", "no/such/folder: no such directory; a collection has"),
+    ],
+)
+def test_a_collection_that_is_not_there_is_told(
+    tmp_path: Path, name: str, language: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_collection(name, language, tmp_path)
+
+
+def test_a_collection_that_was_not_fetched_or_is_not_the_pinned_one_is_told(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(MissingInput, match=r"DOCUMENT_IDS.tsv is missing"):
+        load_collection("ntrex", "sw", tmp_path)
+    folder = "raw.githubusercontent.com/MicrosoftTranslator/NTREX"
+    file = tmp_path / folder / "8561f6a622db9edad1217683e5c83daefd8bb2bf" / "DOCUMENT_IDS.tsv"
+    file.parent.mkdir(parents=True)
+    file.write_text("bbc.381790\n")
+    with pytest.raises(MissingInput, match="the checksum does not match the catalogue's"):
+        load_collection("ntrex", "sw", tmp_path)
+
+
+def test_a_name_of_the_catalogue_wins_over_a_folder(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own.parent)
+    (own.parent / "sample").mkdir()
+    assert not is_directory("sample")
+    assert is_directory("./sample")
+    assert is_directory("own")
+    assert not is_directory("nowhere")
+    assert is_directory("some/where")
+    assert collection_label("own") == collection_label(f"{own}/") == "own"
+    assert collection_label("ntrex") == "ntrex"

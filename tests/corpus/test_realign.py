@@ -1,0 +1,46 @@
+import random
+
+from clir_cli.corpus import formats
+from clir_cli.corpus.realign import realign
+from clir_cli.corpus.records import SentencePair
+from clir_cli.settings import bundled
+
+
+def sample(language: str) -> list[SentencePair]:
+    folder = bundled("data") / "sample" / "bitext"
+    paths = (folder / f"sample.{language}.txt", folder / "sample.en.txt")
+    return list(formats.read_parallel(*paths, formats.Faults()))
+
+
+def test_a_bitext_that_did_not_slip_stays_as_it_is():
+    for language in ("sw", "mr", "fi"):
+        pairs = sample(language)
+        kept = realign(pairs)
+        assert kept.pairs == pairs
+        assert kept.moved == 0
+
+
+def test_a_side_that_slipped_is_put_right():
+    pairs = sample("so")
+    # English loses a line at 200 and gains one at 400, as when a cell of a table is deleted.
+    english = [pair.english for pair in pairs]
+    slipped = (
+        english[:200] + english[201:401] + ["A line of another text altogether."] + english[401:]
+    )
+    broken = [SentencePair(pair.query, other) for pair, other in zip(pairs, slipped, strict=True)]
+    wrong = sum(one != two for one, two in zip(broken, pairs, strict=True))
+    mended = realign(broken)
+    true = set(pairs)
+    found = [pair for pair in mended.pairs if pair in true]
+    assert wrong > 190
+    assert len(found) > 0.8 * len(pairs)  # from 66 %, with no more than 576 lines to learn from
+    assert len(mended.pairs) - len(found) < 0.02 * len(pairs)
+    assert 0.7 * wrong < mended.moved <= wrong + 10
+
+
+def test_unordered_and_tiny_bitexts_are_left_alone():
+    pairs = sample("de")
+    random.Random(1).shuffle(pairs)
+    assert realign(pairs).moved == 0
+    assert realign(pairs[:50]).pairs == pairs[:50]
+    assert realign([]).pairs == []
