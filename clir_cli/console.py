@@ -1,6 +1,6 @@
 """What people see: data on standard output; progress and talk on standard error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,21 @@ class Talk:
             TextColumn("{task.fields[note]}"),
         ]
         console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=self.quiet, transient=True) as progress:
+        hidden = self.quiet or not console.is_terminal
+        with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
             yield progress
+
+
+def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
+    """Return text with spans marked: reversed on a terminal, between asterisks elsewhere."""
+    if Console().is_terminal:
+        styled = Text(text)
+        for low, high in spans:
+            styled.stylize("bold reverse", low, high)
+        return styled
+    for low, high in sorted(spans, reverse=True):
+        text = f"{text[:low]}*{text[low:high]}*{text[high:]}"
+    return Text(text)
 
 
 def show(table: Table) -> None:

@@ -83,16 +83,25 @@ class Training:
             weight_decay=settings.weight_decay,
             fused=student.device.type in ("cpu", "cuda"),
         )
-        torch.manual_seed(seed)
+        self._random: dict[str, Tensor] = {}
 
     def run(self) -> Iterator[Step]:
         """Train to the end of the last epoch, from wherever the state stands."""
+        self._set_random()
         lengths = self.train.lengths()
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             batches = epoch_batches(lengths, self.settings.batch_size, seed=self.seed, epoch=epoch)
             for batch in batches[done:]:
                 yield self._advance(batch, epoch)
+
+    def _set_random(self) -> None:
+        """Take up the dropout masks where the state left them, or at the seed."""
+        torch.manual_seed(self.seed)
+        if "cpu" in self._random:
+            torch.set_rng_state(self._random["cpu"])
+        if "cuda" in self._random and self.student.device.type == "cuda":
+            torch.cuda.set_rng_state(self._random["cuda"], self.student.device)
 
     def _advance(self, batch: list[int], epoch: int) -> Step:
         started = time.perf_counter()
@@ -192,7 +201,9 @@ class Training:
                 slots.setdefault(int(index), {})[slot] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        torch.set_rng_state(tensors["random.cpu"])
-        if "random.cuda" in tensors and self.student.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.student.device)
+        self._random = {
+            name.removeprefix("random."): value
+            for name, value in tensors.items()
+            if name.startswith("random.")
+        }
         self.step, self.best = int(words["step"]), float(words["best"])

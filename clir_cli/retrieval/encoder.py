@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -149,8 +150,8 @@ def load_encoder(
             # The pooler is not used and some checkpoints lack it.
             **_without_pooler(folder),
         )
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{folder}: cannot be loaded as tokenizer and model: {reason}") from None
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:

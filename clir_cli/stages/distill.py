@@ -105,6 +105,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
             "held_out_pairs": len(bitext.held_out),
             "sources": bitext.counts,
             "skipped_lines": bitext.skipped,
+            "realigned_pairs": bitext.moved,
             "new_rows": new_rows,
             "device": str(device),
             "precision": str(student.precision).removeprefix("torch."),
@@ -121,6 +122,8 @@ def _tell_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in bitext.counts.items())
     held = f"{len(bitext.train):,} to train on, {len(bitext.held_out):,} held out"
     workspace.talk.say(f"{pair}: {held} ({counts})")
+    for name, count in bitext.moved.items():
+        workspace.talk.say(f"{pair}: {name} had slipped; {count:,} pairs were put right")
     if bitext.skipped:
         faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
         workspace.talk.say(f"{pair}: bad lines left out: {faults}")

@@ -135,13 +135,15 @@ def download_model(workspace: Workspace, name: str, mirror: str = "") -> Path:
         inputs={entry.path: entry.sha256 for entry in model.files},
         command=workspace.command("download", "--lang all"),
     )
-    if plan.state() == "current":
+    state = plan.state()
+    if state == "current":
         try:
             artifacts.verify(folder)
             return folder
         except UserError as error:
             workspace.talk.say(f"{error}; fetching it again")
-    with artifacts.make(plan, force=plan.state() == "current", resume=True) as draft:
+    # The catalogue decides what a model is: what is damaged, or of before, is replaced unasked.
+    with artifacts.make(plan, force=state in ("current", "stale"), resume=True) as draft:
         if draft is not None:
             archive = models.packaged_zip(model.package) if model.package else None
             if archive is not None and not mirror:

@@ -1,6 +1,7 @@
 """search: queries to a run, by exact late interaction."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,40 +184,50 @@ def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list
     query = encoder.encode([text], workspace.settings.teacher.query_tokens)[0].to(encoder.device)
     found = top_documents(_scores(query, index), index.ids, workspace.settings.search.top_k)
     by_id = {document.id: document for document in collection.documents}
-    runtime.hush_libraries()
-    teacher = load_encoder(teacher_folder(workspace), encoder.device)
     place = {identity: number for number, identity in enumerate(index.ids)}
+    teacher = load_encoder(teacher_folder(workspace), encoder.device)
+    words = query[_word_tokens(encoder, text)]
+    hits = []
+    for rank, (key, score) in enumerate(found, start=1):
+        spans = _token_spans(workspace, teacher, by_id[key].full_text)
+        matched = (words @ _vectors(index, place[key]).to(words).T).argmax(dim=1).tolist()
+        marks = _whole_words(by_id[key].full_text, {spans[token] for token in matched})
+        hits.append(Hit(rank, score, by_id[key], marks))
+    return hits
+
+
+def _word_tokens(encoder: Encoder, text: str) -> list[int]:
+    """Return the places of the query's tokens that stand for words: none special, none a comma."""
+    tokens = encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], 1 << 20)[0])
+    special = set(encoder.tokenizer.all_special_tokens)
     return [
-        Hit(
-            rank,
-            score,
-            by_id[key],
-            _marks(workspace, teacher, query, index, place[key], by_id[key]),
-        )
-        for rank, (key, score) in enumerate(found, start=1)
+        place
+        for place, token in enumerate(tokens)
+        if token not in special and any(mark.isalnum() for mark in token)
     ]
 
 
-def _marks(
-    workspace: Workspace,
-    teacher: Encoder,
-    query: torch.Tensor,
-    index: Index,
-    place: int,
-    document: Document,
-) -> list[tuple[int, int]]:
-    """Return the spans of the document's full text that are the best match of a query token."""
+def _vectors(index: Index, place: int) -> torch.Tensor:
     for shard in index.shards:
         if place < len(shard):
-            break
+            return shard[place]
         place -= len(shard)
-    vectors = shard[place].to(query.device, query.dtype)
-    best = set((query @ vectors.T).argmax(dim=1).tolist())
+    raise IndexError(place)
+
+
+def _token_spans(workspace: Workspace, teacher: Encoder, text: str) -> list[tuple[int, int]]:
+    limit = min(workspace.settings.teacher.document_tokens, teacher.position_limit)
     encoded = teacher.tokenizer(
-        document.full_text,
-        truncation=True,
-        max_length=min(workspace.settings.teacher.document_tokens, teacher.position_limit),
-        return_offsets_mapping=True,
+        text, truncation=True, max_length=limit, return_offsets_mapping=True
     )
-    spans = encoded["offset_mapping"]
-    return sorted({tuple(spans[number]) for number in best if spans[number][1] > spans[number][0]})
+    return [tuple(span) for span in encoded["offset_mapping"]]
+
+
+def _whole_words(text: str, spans: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the words that the spans lie in; punctuation and special tokens are left out."""
+    words = [match.span() for match in re.finditer(r"\w+", text)]
+    return [
+        (low, high)
+        for low, high in words
+        if any(start < high and low < stop for start, stop in spans)
+    ]

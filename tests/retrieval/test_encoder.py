@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.encoder import by_length, concatenate, load_encoder
+
+TEXTS = [
+    "rain",
+    "How do farmers keep maize dry after the harvest?",
+    "The clinic opens at eight. Bring the vaccination card of every child, and a bottle of water.",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def teacher(models: Path):
+    return load_encoder(models / "all-MiniLM-L6-v2", torch.device("cpu"))
+
+
+def test_batching_changes_no_embedding(teacher):
+    together = teacher.encode(TEXTS, 64)
+    for number, text in enumerate(TEXTS):
+        alone = teacher.encode([text], 64)[0]
+        torch.testing.assert_close(together[number], alone, atol=2e-6, rtol=0)
+
+
+def test_embeddings_are_unit_vectors_and_special_tokens_stay(teacher):
+    packed = teacher.encode(TEXTS, 64)
+    torch.testing.assert_close(packed.vectors.norm(dim=-1), torch.ones(len(packed.vectors)))
+    assert [len(packed[number]) for number in (0, 3)] == [3, 2]  # [CLS] rain [SEP]; [CLS] [SEP]
+
+
+def test_long_texts_are_cut(teacher):
+    assert len(teacher.encode(["water " * 50], 16)[0]) == 16
+    assert (
+        len(teacher.encode(["water " * 900], 10_000)[0]) == 512
+    )  # the model has no more positions
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(20, 300))
+def test_every_text_is_in_one_batch_within_the_budget(lengths, budget):
+    batches = list(by_length(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[index] for index in batch)
+        assert len(batch) == 1 or len(batch) * longest <= budget
+
+
+def test_concatenation_keeps_every_text(teacher):
+    parts = [teacher.encode([text], 64) for text in TEXTS]
+    joined = concatenate(parts)
+    assert len(joined) == len(TEXTS)
+    for number, part in enumerate(parts):
+        assert torch.equal(joined[number], part[0])
+
+
+def test_a_folder_without_weights_is_told_in_one_line(tmp_path, models):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    source = models / "all-MiniLM-L6-v2"
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((source / name).read_bytes())
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_encoder(folder, torch.device("cpu"))
+    (folder / "model.safetensors").write_bytes((source / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_encoder(folder, torch.device("cpu"))
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path, models):
+    import json
+
+    source, folder = models / "all-MiniLM-L6-v2", tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
+        (folder / name).symlink_to(source / name)
+    layout = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    layout["model"]["vocab"]["zzyzx"] = len(layout["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(json.dumps(layout), encoding="utf-8")
+    with pytest.raises(UserError, match="they belong to different models"):
+        load_encoder(folder, torch.device("cpu"))

