@@ -3,8 +3,8 @@
 Published translation memories are not always line by line: in the Somali TICO-19 more than half of
 the lines stand against their neighbour's translation. Both sides are still in the order of the
 text, so the pairs are found again by a monotone alignment (as Gale and Church, 1993, with words in
-place of lengths; Moore, 2002): induce a lexicon from the pairs as they are, score each line against its
-neighbours, take the best path, and repeat with the lexicon of the mended pairs.
+place of lengths; Moore, 2002): induce a lexicon from the pairs as they are, score each line against
+its neighbours, take the best path, and repeat with the lexicon of the mended pairs.
 """
 
 import math

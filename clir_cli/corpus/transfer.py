@@ -53,12 +53,13 @@ def fetch(
     if is_whole(target, entry):
         return False
     part = target.with_name(target.name + ".part")
+    folder = _mirror_folder(mirror)
+    source = _on_mirror(folder, entry.url) if folder is not None else None
     with alone(target, wait=True):
         if is_whole(target, entry):
             return False
-        folder = _mirror_folder(mirror)
-        if folder is not None:
-            _copy(_on_mirror(folder, entry.url), part, advance)
+        if source is not None:
+            _copy(source, part, advance)
         else:
             if not is_whole(part, entry):  # else only the renaming was cut
                 url = _mirrored(entry.url, mirror) if mirror else entry.url

@@ -1,13 +1,18 @@
-"""What the student learns: the objectives of distillation, one function each."""
+"""What the student learns: the objectives of distillation, one function each.
+
+All take the same batch and the same settings and return a scalar; the training loop knows nothing
+else of them. Pooled vectors are means over the unit token vectors that late interaction scores.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from clir_cli.optical.transport import transport_plan
-from clir_cli.settings import TransportSettings
+from clir_cli.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,10 @@ class Loss:
     """The value to minimise, a scalar, and what else to tell about the batch."""
 
     value: Tensor
-    told: Mapping[str, float]
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
-Objective = Callable[[TokenBatch, TransportSettings], Loss]
+Objective = Callable[[TokenBatch, Settings], Loss]
 
 
 def cosine_cost(batch: TokenBatch) -> Tensor:
@@ -40,7 +45,7 @@ def cosine_cost(batch: TokenBatch) -> Tensor:
     return 1 - batch.student @ batch.teacher.transpose(1, 2)
 
 
-def optimal_transport(batch: TokenBatch, settings: TransportSettings) -> Loss:
+def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """OPTICAL's loss: the inner product <P, C> of transport plan and cost, mean over pairs.
 
     P solves the entropic problem of each pair and is held fixed: by the envelope theorem the
@@ -52,9 +57,10 @@ def optimal_transport(batch: TokenBatch, settings: TransportSettings) -> Loss:
         cost.detach(),
         batch.student_mask,
         batch.teacher_mask,
-        eps=settings.eps,
-        tolerance=settings.tolerance,
-        max_iterations=settings.max_iterations,
+        eps=settings.transport.eps,
+        tolerance=settings.transport.tolerance,
+        max_iterations=settings.transport.max_iterations,
+        solver=settings.transport.solver,
     )
     value = (plan * cost).sum(dim=(1, 2)).mean()
     return Loss(value, {"plan_entropy": plan_entropy(plan)})
@@ -65,4 +71,80 @@ def plan_entropy(plan: Tensor) -> float:
     return float(torch.special.entr(plan).sum(dim=(1, 2)).mean())
 
 
-OBJECTIVES: dict[str, Objective] = {"ot": optimal_transport}
+def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:
+    """Each student token towards its nearest teacher token, mean over tokens.
+
+    The hard alignment of DR.DECR (Li et al., NAACL 2022; arXiv 2112.08185), the rival of a soft
+    plan: it asks nothing of the teacher tokens that no student token is near to.
+    """
+    cost = cosine_cost(batch).masked_fill(~batch.teacher_mask[:, None, :], float("inf"))
+    nearest = cost.amin(dim=2).masked_fill(~batch.student_mask, 0)
+    return Loss((nearest.sum(dim=1) / batch.student_mask.sum(dim=1)).mean())
+
+
+def pooled(vectors: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over real tokens: (B, n, d) with mask (B, n) to (B, d)."""
+    return (vectors * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+def pooled_mse(batch: TokenBatch, _: Settings) -> Loss:
+    """Squared distance of the pooled vectors, summed over dimensions, mean over pairs.
+
+    Reimers and Gurevych (EMNLP 2020; arXiv 2004.09813), with the teacher's side fixed.
+    """
+    student, teacher = _pooled_sides(batch)
+    return Loss((student - teacher).square().sum(dim=1).mean())
+
+
+def pooled_cosine(batch: TokenBatch, _: Settings) -> Loss:
+    """1 - cosine of the pooled vectors, mean over pairs."""
+    return Loss((1 - functional.cosine_similarity(*_pooled_sides(batch))).mean())
+
+
+def _pooled_sides(batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    return pooled(batch.student, batch.student_mask), pooled(batch.teacher, batch.teacher_mask)
+
+
+def score_distribution(batch: TokenBatch, settings: Settings) -> Loss:
+    """KL(teacher || student) of the scores over the batch's own English sides.
+
+    Each sentence scores all B English sides by MaxSim, read by the teacher from its English side
+    and by the student from the other; the mean over query tokens, divided by
+    ``objective.temperature``, is a distribution. As the knowledge distillation of ColBERTv2
+    (Santhanam et al., NAACL 2022), with in-batch documents.
+    """
+    by_teacher = _score_table(batch.teacher, batch.teacher_mask, batch)
+    by_student = _score_table(batch.student, batch.student_mask, batch)
+    temperature = settings.objective.temperature
+    value = functional.kl_div(
+        (by_student / temperature).log_softmax(dim=1),
+        (by_teacher / temperature).log_softmax(dim=1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    return Loss(value)
+
+
+def _score_table(queries: Tensor, mask: Tensor, batch: TokenBatch) -> Tensor:
+    """Return mean MaxSim (B, B) of each query's tokens over each English side."""
+    similarity = torch.einsum("qnd,kmd->qknm", queries, batch.teacher)
+    hidden = ~batch.teacher_mask[None, :, None, :]
+    best = similarity.masked_fill(hidden, float("-inf")).amax(dim=3)
+    return (best * mask[:, None, :]).sum(dim=2) / mask.sum(dim=1)[:, None]
+
+
+def transport_and_pooled(batch: TokenBatch, settings: Settings) -> Loss:
+    """``ot`` plus ``objective.pooled_weight`` times ``kd-cosine``: tokens and sentence together."""
+    tokens = optimal_transport(batch, settings)
+    sentence = pooled_cosine(batch, settings)
+    return Loss(tokens.value + settings.objective.pooled_weight * sentence.value, tokens.told)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "ot": optimal_transport,
+    "kd-greedy": greedy_tokens,
+    "kd-mse": pooled_mse,
+    "kd-cosine": pooled_cosine,
+    "kd-score": score_distribution,
+    "ot+pooled": transport_and_pooled,
+}

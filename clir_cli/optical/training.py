@@ -12,7 +12,7 @@ from clir_cli.optical.batches import epoch_batches, pad_vectors
 from clir_cli.optical.objectives import Loss, Objective, TokenBatch
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.retrieval.maxsim import maxsim
-from clir_cli.settings import TrainingSettings, TransportSettings
+from clir_cli.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ class Training:
         train: Pairs to train on.
         held_out: Pairs for model selection.
         objective: What to minimise.
-        settings: Epochs, batch size, learning rate and so on.
-        transport: Passed on to the objective.
+        settings: Epochs, batch size, learning rate and so on; passed on to the objective.
         seed: Decides the batches and dropout.
     """
 
@@ -66,21 +65,20 @@ class Training:
         train: Parallel,
         held_out: Parallel,
         objective: Objective,
-        settings: TrainingSettings,
-        transport: TransportSettings,
+        settings: Settings,
         seed: int,
     ) -> None:
         self.student, self.train, self.held_out = student, train, held_out
-        self.objective, self.settings, self.transport = objective, settings, transport
+        self.objective, self.settings, self.loop = objective, settings, settings.training
         self.seed = seed
-        self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
-        self.total_steps = self.steps_per_epoch * settings.epochs
+        self.steps_per_epoch = math.ceil(len(train) / self.loop.batch_size)
+        self.total_steps = self.steps_per_epoch * self.loop.epochs
         self.step = 0
         self.best = math.inf
         self.optimizer = torch.optim.AdamW(
             student.model.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
+            lr=self.loop.learning_rate,
+            weight_decay=self.loop.weight_decay,
             fused=student.device.type in ("cpu", "cuda"),
         )
         self._random: dict[str, Tensor] = {}
@@ -91,7 +89,7 @@ class Training:
         lengths = self.train.lengths()
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
-            batches = epoch_batches(lengths, self.settings.batch_size, seed=self.seed, epoch=epoch)
+            batches = epoch_batches(lengths, self.loop.batch_size, seed=self.seed, epoch=epoch)
             for batch in batches[done:]:
                 yield self._advance(batch, epoch)
 
@@ -111,7 +109,7 @@ class Training:
         self.student.model.train()
         loss = self._loss(self.train, batch)
         loss.value.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.model.parameters(), self.settings.clip)
+        torch.nn.utils.clip_grad_norm_(self.student.model.parameters(), self.loop.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -136,18 +134,18 @@ class Training:
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of a step: linear warm-up, then a half cosine down to zero."""
-        warm = max(1, round(self.settings.warmup * self.total_steps))
+        warm = max(1, round(self.loop.warmup * self.total_steps))
         if step < warm:
-            return self.settings.learning_rate * (step + 1) / warm
+            return self.loop.learning_rate * (step + 1) / warm
         passed = (step - warm) / max(1, self.total_steps - warm)
-        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * passed))
+        return self.loop.learning_rate * 0.5 * (1 + math.cos(math.pi * passed))
 
     def _loss(self, data: Parallel, batch: Sequence[int]) -> Loss:
         device = self.student.device
         ids, mask = pad([data.ids[index] for index in batch], self.student.pad_id, device)
         teacher, teacher_mask = pad_vectors([data.teacher[index] for index in batch], device)
         embedded = self.student.embed(ids, mask)
-        return self.objective(TokenBatch(embedded, mask, teacher, teacher_mask), self.transport)
+        return self.objective(TokenBatch(embedded, mask, teacher, teacher_mask), self.settings)
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
@@ -156,7 +154,7 @@ class Training:
         The translations of all held-out sentences are the documents; late interaction scores.
         """
         self.student.model.eval()
-        size = self.settings.batch_size
+        size = self.loop.batch_size
         total, ranks = 0.0, 0.0
         for start in range(0, len(self.held_out), size):
             batch = list(range(start, min(start + size, len(self.held_out))))

@@ -56,7 +56,7 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
         "seed": cell.seed,
         **{
             name: getattr(settings, name).model_dump(mode="json")
-            for name in ("teacher", "student", "bitext", "transport", "training")
+            for name in ("teacher", "student", "bitext", "transport", "objective", "training")
         },
     }
     del config["training"]["checkpoint_steps"]  # how often one saves changes nothing that is saved
@@ -213,9 +213,8 @@ def _training(
     return Training(
         student,
         *parts,
-        OBJECTIVES[METHODS[cell.method].objective],
-        settings.training,
-        settings.transport,
+        OBJECTIVES[cell.method],
+        settings,
         cell.seed,
     )
 

@@ -12,14 +12,13 @@ class Method:
     """A method: which encoder reads the queries, and in which language.
 
     ``encoder`` is the ``teacher``, the ``initial`` student, or the ``distilled`` one, for which
-    ``objective`` names what it minimises (optical/objectives.py).
+    an objective of the same name says what it minimises (optical/objectives.py).
     """
 
     name: str
     summary: str
     encoder: Literal["teacher", "initial", "distilled"]
     queries: Literal["pair", "english"] = "pair"
-    objective: str = ""
 
 
 METHODS = {
@@ -30,7 +29,31 @@ METHODS = {
             "ot",
             "OPTICAL: the student is distilled with transport plans as soft token alignment",
             "distilled",
-            objective="ot",
+        ),
+        Method(
+            "ot+pooled",
+            "ot, plus the cosine of pooled sentence vectors",
+            "distilled",
+        ),
+        Method(
+            "kd-greedy",
+            "each student token towards its nearest teacher token: a hard alignment",
+            "distilled",
+        ),
+        Method(
+            "kd-mse",
+            "pooled student vector towards the teacher's: squared distance",
+            "distilled",
+        ),
+        Method(
+            "kd-cosine",
+            "pooled student vector towards the teacher's: cosine",
+            "distilled",
+        ),
+        Method(
+            "kd-score",
+            "the teacher's score distribution over the batch's English sides: KL divergence",
+            "distilled",
         ),
         Method(
             "english",

@@ -25,7 +25,7 @@ def test_epochs_and_seeds_differ_and_batches_are_of_like_length():
     assert first != epoch_batches(lengths, 20, seed=1, epoch=0)
     padded = sum(max(lengths[index] for index in batch) * len(batch) for batch in first)
     assert padded < 1.1 * sum(lengths)  # unsorted batches of 20 would be about twice the sum
-    assert BUCKET * 20 < len(lengths)  # so that more than one bucket was sorted
+    assert len(lengths) > BUCKET * 20  # so that more than one bucket was sorted
 
 
 def test_padding_is_zero_and_masked():

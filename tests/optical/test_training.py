@@ -6,10 +6,10 @@ import torch
 
 from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
-from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, cosine_cost, optimal_transport
+from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Parallel, Training
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.settings import BitextSettings, TrainingSettings, TransportSettings
+from clir_cli.settings import BitextSettings, load_settings
 
 CPU = torch.device("cpu")
 
@@ -32,8 +32,9 @@ def data(models: Path):
 def training(models: Path, data):
     def build(**changes) -> Training:
         student = load_encoder(models / "all-MiniLM-L6-v2", CPU)
-        chosen = TrainingSettings(**{"epochs": 2, "batch_size": 16} | changes)
-        return Training(student, *data, OBJECTIVES["ot"], chosen, TransportSettings(), seed=3)
+        changed = {"epochs": 2, "batch_size": 16} | changes
+        chosen = load_settings("sample", None, [f"training.{k}={v}" for k, v in changed.items()])
+        return Training(student, *data, OBJECTIVES["ot"], chosen, seed=3)
 
     return build
 
@@ -78,31 +79,3 @@ def test_the_same_seed_gives_the_same_student(training):
     one, two = training(), training()
     assert [step.loss for step in one.run()] == [step.loss for step in two.run()]
     assert torch.equal(weights(one), weights(two))
-
-
-def test_padding_changes_neither_loss_nor_gradient():
-    chance = torch.Generator().manual_seed(0)
-
-    def unit(*shape: int) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.randn(*shape, generator=chance), dim=-1)
-
-    student, teacher = unit(1, 5, 8), unit(1, 7, 8)
-    ones = torch.ones(1, 5, dtype=torch.bool), torch.ones(1, 7, dtype=torch.bool)
-    tight = student.clone().requires_grad_()
-    plain = optimal_transport(TokenBatch(tight, ones[0], teacher, ones[1]), TransportSettings())
-    plain.value.backward()
-    wide = torch.cat([student, 9 * unit(1, 3, 8)], dim=1).requires_grad_()
-    masks = torch.arange(8)[None] < 5, torch.arange(11)[None] < 7
-    far = torch.cat([teacher, 9 * unit(1, 4, 8)], dim=1)
-    padded = optimal_transport(TokenBatch(wide, masks[0], far, masks[1]), TransportSettings())
-    padded.value.backward()
-    torch.testing.assert_close(padded.value, plain.value, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(wide.grad[:, :5], tight.grad, atol=1e-5, rtol=1e-4)
-    assert wide.grad[:, 5:].abs().max() == 0
-
-
-def test_the_cost_of_equal_tokens_is_zero():
-    vectors = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
-    mask = torch.ones(2, 4, dtype=torch.bool)
-    cost = cosine_cost(TokenBatch(vectors, mask, vectors, mask))
-    torch.testing.assert_close(cost.diagonal(dim1=1, dim2=2), torch.zeros(2, 4), atol=1e-6, rtol=0)

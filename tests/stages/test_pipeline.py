@@ -8,7 +8,8 @@ import pytest
 from transformers import AutoModel, AutoTokenizer
 
 TRAIN = (
-    "--set", "bitext.max_pairs=150", "--set", "training.epochs=2", "--set", "training.batch_size=16",
+    "--set", "bitext.max_pairs=150", "--set", "training.epochs=2",
+    "--set", "training.batch_size=16",
 )  # fmt: skip
 KEYS = [
     "suite", "collection", "pair", "method", "variant", "seed", "metric", "value", "queries",

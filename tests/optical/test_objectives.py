@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, cosine_cost
+from clir_cli.settings import load_settings
+
+SETTINGS = load_settings("sample")
+every_objective = pytest.mark.parametrize("name", OBJECTIVES)
+
+
+def unit(*shape: int, seed: int) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(*shape, generator=chance), dim=-1)
+
+
+def masks(pairs: int, tokens: int, real: list[int]) -> torch.Tensor:
+    return torch.arange(tokens)[None].expand(pairs, -1) < torch.tensor(real)[:, None]
+
+
+@every_objective
+def test_padding_changes_neither_loss_nor_gradient(name):
+    student, teacher = unit(3, 5, 16, seed=0), unit(3, 7, 16, seed=1)
+    near, far = masks(3, 5, [5, 3, 4]), masks(3, 7, [7, 6, 2])
+    tight = student.clone().requires_grad_()
+    plain = OBJECTIVES[name](TokenBatch(tight, near, teacher, far), SETTINGS)
+    plain.value.backward()
+    wide = torch.cat([student, 9 * unit(3, 3, 16, seed=2)], dim=1).requires_grad_()
+    wider = torch.cat([teacher, 9 * unit(3, 4, 16, seed=3)], dim=1)
+    more = masks(3, 8, [5, 3, 4]), masks(3, 11, [7, 6, 2])
+    padded = OBJECTIVES[name](TokenBatch(wide, more[0], wider, more[1]), SETTINGS)
+    padded.value.backward()
+    torch.testing.assert_close(padded.value, plain.value, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(wide.grad[:, :5], tight.grad, atol=1e-5, rtol=1e-4)
+    assert tight.grad[near].abs().max() > 0
+    assert wide.grad[~more[0]].abs().max() == 0
+
+
+@every_objective
+def test_following_the_gradient_brings_the_student_to_the_teacher(name):
+    teacher = unit(4, 6, 16, seed=5)
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    student = unit(4, 6, 16, seed=6).requires_grad_()
+    optimizer = torch.optim.Adam([student], lr=0.05)
+    values = []
+    for _ in range(60):
+        batch = TokenBatch(functional.normalize(student, dim=-1), mask, teacher, mask)
+        loss = OBJECTIVES[name](batch, SETTINGS).value
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.5 * values[0]
+
+
+@pytest.mark.parametrize("name", ["kd-greedy", "kd-mse", "kd-cosine", "kd-score"])
+def test_a_student_that_is_the_teacher_has_nothing_to_learn(name):
+    vectors = unit(4, 6, 16, seed=7)
+    mask = masks(4, 6, [6, 2, 5, 3])
+    loss = OBJECTIVES[name](TokenBatch(vectors, mask, vectors, mask), SETTINGS)
+    torch.testing.assert_close(loss.value, torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+def test_transport_pairs_equal_tokens_in_any_order():
+    vectors = functional.one_hot(torch.arange(5)).float()[None]
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    order = torch.tensor([3, 1, 4, 0, 2])
+    loss = OBJECTIVES["ot"](TokenBatch(vectors[:, order], mask, vectors, mask), SETTINGS)
+    assert loss.value < 1e-4
+    assert loss.told["plan_entropy"] == pytest.approx(torch.log(torch.tensor(5.0)).item(), rel=1e-3)
+
+
+def test_the_pooled_weight_weighs_the_pooled_part():
+    batch = TokenBatch(
+        unit(2, 4, 8, seed=8), torch.ones(2, 4, dtype=torch.bool),
+        unit(2, 3, 8, seed=9), torch.ones(2, 3, dtype=torch.bool),
+    )  # fmt: skip
+    alone = OBJECTIVES["ot"](batch, SETTINGS).value
+    sentence = OBJECTIVES["kd-cosine"](batch, SETTINGS).value
+    twice = load_settings("sample", None, ["objective.pooled_weight=2"])
+    torch.testing.assert_close(OBJECTIVES["ot+pooled"](batch, twice).value, alone + 2 * sentence)
+
+
+def test_the_cost_of_equal_tokens_is_zero():
+    vectors = unit(2, 4, 8, seed=10)
+    mask = torch.ones(2, 4, dtype=torch.bool)
+    cost = cosine_cost(TokenBatch(vectors, mask, vectors, mask))
+    torch.testing.assert_close(cost.diagonal(dim1=1, dim2=2), torch.zeros(2, 4), atol=1e-6, rtol=0)
