@@ -6,22 +6,28 @@ The plan of least cost, smoothed by entropy, between masses a and b,
 
 has the form P = diag(u) K diag(v). Sinkhorn's algorithm (Cuturi 2013) sets u so that the rows
 carry their mass, then v so that the columns do, and again: two products of a matrix and a vector
-an iteration. Four things make it exact and fast on token costs:
+an iteration. Five things make it exact and fast on token costs:
 
-1.  K is not exp(-C / eps), which underflows for small eps, but the same matrix rescaled so that
-    every column carries its mass already: its entries are shares of mass, at most 1, whatever
-    eps is. When u or v grow large, they are absorbed into K (Schmitzer 2019), pair by pair.
-2.  geomloss's annealed loop (Feydy 2020, algorithm 3.5) finds where to start; `warm_start` lends
-    it K in place of its logarithms, which costs a tenth.
+1.  K is not exp(-C / eps), which underflows for small eps, but that of a reduced cost with a zero
+    in every row and column. When u or v grow large all the same, they are absorbed into K
+    (Schmitzer 2019), pair by pair.
+2.  geomloss's symmetric loop (Feydy 2020, algorithm 3.5) takes the first steps. `warm_start` lends
+    it products with K in place of log-sum-exps, at a fifth of the time.
 3.  The updates are over-relaxed (Thibault, Chizat, Dossal & Papadakis 2021), with a bound that
     keeps every single step an ascent of the dual. See `overrelaxed`.
-4.  Every pair stops by itself, and pairs that have stopped leave the batch.
+4.  Only every eighth iteration looks at the marginals. It sets the columns by a plain update, which
+    smooths out what over-relaxation stirred up and leaves one side to look at.
+5.  Every pair stops by itself, and pairs that have stopped leave the batch.
 
 With a penalty rho in place of exact marginals (Chizat, Peyre, Schmitzer & Vialard 2018) the same
-loop holds, each update damped by rho / (rho + eps) and none over-relaxed.
+loop holds, with each update damped by rho / (rho + eps), none over-relaxed, and the masses of both
+sides evened out in between (Sejourne, Vialard & Peyre 2022).
+
+Potentials are held in units of eps throughout.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,23 +41,22 @@ from clir_cli.optical.problem import Problem
 # SAFE, and absorbing it brings its sum into range.
 TINY = 1e-15
 SAFE = 1e6
-# Shares of a column's mass below this are none: arithmetic on subnormal numbers is slow.
+# Shares of a column's mass below this are none. Exponentials are slow below LOWEST, and so is
+# arithmetic on the subnormal numbers that come out.
 NEGLIGIBLE = 1e-30
+LOWEST = -80.0
 
 CHECK_EVERY = 8
 SHRINK_BELOW = 0.5  # of the batch still running: then copying the rest pays
 
-# Temperatures of the warm start, as multiples of eps: each half the one before.
-ANNEALING = (4, 2, 1)
-
 
 @dataclass(frozen=True)
 class Solved:
-    """What a solver found, before anything is made of it.
+    """What a solver found.
 
     Attributes:
         plan: (B, n, m).
-        iterations: (B,) int64; updates of both sides, those of the warm start included.
+        iterations: (B,) int64; updates of both sides, without those of a warm start.
         residual: (B,) mass that one more update of each side would move. With exact marginals
             this is the L1 distance of the plan's marginals from a and b.
     """
@@ -73,17 +78,19 @@ def times(vector: Tensor, matrix: Tensor, floor: Tensor) -> Tensor:
 def overrelaxed(old: Tensor, plain: Tensor, omega: float) -> Tensor:
     """Scalings a little beyond the plain update; never a step down of the dual.
 
-    Where x is the present mass of a token over its target, the plain update multiplies the
-    scaling by 1 / x and the over-relaxed one by t = 1 + omega (1 / x - 1). Either changes the dual
-    by eps times the target times (log t - x (t - 1)), which is positive for any x < 1, and for
-    x > 1 as long as t >= (omega - 1) / x: at the smallest such t on the line, with
-    q = omega - 1 and x = 1 / q, it is 2 log q + 1 / q - q, positive for q < 1. So that bound
-    is kept, and the updates converge for every omega in [1, 2) as they do for omega = 1.
+    Where a plain update multiplies a scaling by y, an over-relaxed one multiplies it by
+    t = 1 + omega (y - 1). Any factor t changes the dual by log t - (t - 1) / y, times eps and the
+    target. Along that line the change is 0 at y = 1, and its slope in y has the sign of
+    (y - 1)(y - q), where q = omega - 1: it grows from y = 1 upwards, and from y = 1 down to q.
+    Below q, the bound t >= q y takes over, and the change goes on growing. So every step is
+    an ascent, and the updates converge for any omega in [1, 2) as they do for omega = 1.
+
+    Returns:
+        max(old + omega (plain - old), (omega - 1) plain), written with two passes fewer.
     """
     if omega == 1:
         return plain
-    beyond = torch.sub(plain, old, alpha=omega - 1).relu_()
-    return beyond.add_(plain, alpha=omega - 1)
+    return torch.sub(plain, old, alpha=omega - 1).relu_().add_(plain, alpha=omega - 1)
 
 
 def relaxation(iteration: int) -> float:
@@ -92,210 +99,249 @@ def relaxation(iteration: int) -> float:
     A pair whose plain updates contract by eta is fastest at omega = 2 / (1 + sqrt(1 - eta))
     (Lehmann et al. 2022). That it has not stopped yet is the sign of a large eta.
     """
-    for until, omega in ((1, 1.0), (8, 1.5), (16, 1.7), (32, 1.8), (64, 1.85)):
+    stages = ((1, 1.0), (8, 1.5), (16, 1.7), (32, 1.8), (64, 1.85), (256, 1.9))
+    for until, omega in stages:
         if iteration < until:
             return omega
-    return 1.9
+    return 1.95
 
 
-class Scaling:
-    """The matrices K of a batch, from the costs and the row potentials found so far.
+def reduced(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
+    """The cost with a zero in each row and column: what the Hungarian method starts with.
 
-    Potentials are held in units of eps, and relative to a reduced cost that has a zero in every
-    row and every column (the first step of the Hungarian method), so that as few exponentials
-    underflow as can be.
+    The plan is the same, and as few exponentials underflow as can be.
 
-    Attributes:
-        problem: the batch.
+    Returns:
         logits: (B, n, m); minus the reduced cost over eps, minus infinity on padding.
         f0: (B, n) what was taken off the rows of the cost, over eps.
         g0: (B, m) what was taken off its columns, over eps.
     """
+    real_column = torch.where(problem.b > 0, 0.0, -torch.inf)
+    real_row = torch.where(problem.a > 0, 0.0, -torch.inf)
+    logits = torch.add(real_column[:, None, :], problem.cost, alpha=-1 / problem.eps)
+    f0 = torch.where(problem.a > 0, -logits.amax(2), 0.0)
+    logits += (f0 + real_row)[:, :, None]
+    g0 = -_finite(logits.amax(1))
+    logits += g0[:, None, :]
+    return logits, f0, g0
+
+
+def updated(target: Tensor, sums: Tensor, damping: float) -> Tensor:
+    """A plain update: the scalings at which the sums, scaled, meet the target."""
+    return target / sums if damping == 1 else target * sums.pow(-damping)
+
+
+class Scaling:
+    """A batch with its cost reduced, and K for any row potentials.
+
+    Attributes:
+        problem: the batch.
+        logits, f0, g0: see `reduced`. Potentials are relative to the reduced cost.
+    """
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        logits = torch.where(problem.cells, problem.cost * (-1 / problem.eps), -torch.inf)
-        self.f0 = -_finite(logits.amax(2))
-        logits += self.f0[:, :, None]
-        self.g0 = -_finite(logits.amax(1))
-        logits += self.g0[:, None, :]
-        self.logits = logits
+        self.logits, self.f0, self.g0 = reduced(problem)
 
-    def kernel(self, f: Tensor, pairs: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """K with the row potentials f in it and the column potentials that answer f.
+    def kernel(
+        self, f: Tensor | None = None, pairs: Tensor | slice = slice(None)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """K with row potentials absorbed, so that u = 1 stands for them.
 
         Args:
-            f: (k, n) row potentials.
-            pairs: (k,) positions in the batch; None for all.
+            f: (k, n) row potentials; None for zeros.
+            pairs: (k,) which of the batch.
 
         Returns:
-            K: (k, n, m), the plan at u = v = 1. With exact marginals its columns carry theirs.
+            K: (k, n, m) with a largest entry of 1 in each column.
             alpha: (k, n); a plain update is u = alpha (K v)^-damping. 1 on padding.
             beta: (k, m); a plain update is v = beta (K^T u)^-damping. 1 on padding.
         """
-        a, b, f0, g0, logits = (
-            whole if pairs is None else whole[pairs]
-            for whole in (self.problem.a, self.problem.b, self.f0, self.g0, self.logits)
-        )
-        damping = self.problem.damping
-        weighted = logits + (a.log() + f)[:, :, None]
-        top = _finite(weighted.amax(1))
-        kernel = threshold_(weighted.sub_(top[:, None, :]).exp_(), NEGLIGIBLE, 0.0)
-        mass = kernel.sum(1).clamp_min_(TINY)
-        # Damping applies to the potential under the full cost, g0 + g.
-        g = -damping * (top + mass.log()) - (1 - damping) * g0
-        kernel *= (b * (top + g).exp())[:, None, :]
-        if self.problem.rho is None:
-            return kernel, _or_one(a), _or_one(b)
-        alpha = a.pow(damping) * ((damping - 1) * (f0 + f)).exp()
-        beta = b.pow(damping) * ((damping - 1) * (g0 + g)).exp()
-        return kernel, _or_one(alpha), _or_one(beta)
+        logits, a, b = self.logits[pairs], self.problem.a[pairs], self.problem.b[pairs]
+        if f is None:  # the reduced cost has a zero in each column
+            f, top = torch.zeros_like(a), torch.zeros_like(b)
+        else:
+            logits = logits + f[:, :, None]
+            top = _finite(logits.amax(1))
+            logits = logits.sub_(top[:, None, :])
+        kernel = threshold_(logits.clamp_min(LOWEST).exp_(), NEGLIGIBLE, 0.0)
+        if self.problem.damping < 1:
+            # Damping applies to the potentials under the full cost, f0 + f and g0 - top.
+            kept = 1 - self.problem.damping
+            a = a * (-kept * (f + self.f0[pairs])).exp()
+            b = b * (-kept * (self.g0[pairs] - top)).exp()
+        return kernel, _or_one(a), _or_one(b)
 
 
-class _Running:
-    """The pairs of a batch that have not stopped: their matrices and where they stand.
+class Running:
+    """The pairs of a batch that have not stopped, and where they stand: P = diag(u) K diag(v).
 
     Attributes:
-        pairs: (k,) their positions in the batch.
+        scaling: the whole batch.
+        whole: (B, n, m) K of the whole batch.
+        pairs: (k,) positions in the batch of those still here.
         stopped: (k,) bool; among them, those that have stopped but were not worth leaving out.
         kernel, transposed: K and its transpose.
+        f: (k, n) the row potentials absorbed into K.
+        a: (k, n) masses of the rows, and 1 on padding.
         alpha, beta: see `Scaling.kernel`.
-        u, v: the scalings, 1 on padding.
+        u, v: (k, n), (k, m) the scalings, 1 on padding.
         row_floor, column_floor: what is added to sums: TINY, and 1 on padding, where K is zero.
     """
 
-    def __init__(self, scaling: Scaling, f: Tensor):
-        self.damping = scaling.problem.damping
-        self.kernel, self.alpha, self.beta = scaling.kernel(f)
-        self.transposed = self.kernel.mT.contiguous()
-        self.u, self.v = torch.ones_like(self.alpha), torch.ones_like(self.beta)
+    def __init__(self, scaling: Scaling):
         a, b = scaling.problem.a, scaling.problem.b
+        self.scaling, self.damping = scaling, scaling.problem.damping
+        self.kernel, self.alpha, self.beta = scaling.kernel()
+        self.whole, self.transposed = self.kernel, self.kernel.mT.contiguous()
+        self.f = torch.zeros_like(a)
+        self.a = self.u = _or_one(a)
         self.row_floor = (a == 0).float().clamp_min_(TINY)
         self.column_floor = (b == 0).float().clamp_min_(TINY)
+        self.v = self.fresh_columns()
         self.pairs = torch.arange(len(a), device=a.device)
-        self.stopped = torch.zeros(len(a), dtype=torch.bool, device=a.device)
+        self.stopped = torch.zeros_like(self.pairs, dtype=torch.bool)
 
-    def rows(self) -> tuple[Tensor, Tensor]:
-        """(k, n) sums K v and the plain update of u that they ask for."""
-        sums = times(self.v, self.transposed, self.row_floor)
-        return sums, _plain(self.alpha, sums, self.damping)
+    def fresh_columns(self) -> Tensor:
+        """(k, m) the plain update of v."""
+        return updated(self.beta, times(self.u, self.kernel, self.column_floor), self.damping)
 
-    def columns(self) -> tuple[Tensor, Tensor]:
-        """(k, m) sums K^T u and the plain update of v that they ask for."""
-        sums = times(self.u, self.kernel, self.column_floor)
-        return sums, _plain(self.beta, sums, self.damping)
+    def even_out(self) -> None:
+        """With a penalty, find the constant between f and g, for which plain updates take longest.
 
-    def leaving_range(self) -> Tensor:
-        """(k,) bool: pairs whose scalings should be absorbed into K."""
-        return torch.maximum(self.u.amax(1), self.v.amax(1)) > SAFE
+        At the best one, rows and columns ask for the same mass in sum.
+        """
+        if self.damping == 1:
+            return
+        kept = 1 / self.damping - 1  # eps / rho
+        rows = (self.alpha.pow(1 + kept) * self.u.pow(-kept) * (self.row_floor < 1)).sum(1)
+        columns = (self.beta.pow(1 + kept) * self.v.pow(-kept) * (self.column_floor < 1)).sum(1)
+        shift = (rows / columns).pow(0.5 / kept)[:, None]
+        self.u = torch.where(self.row_floor < 1, self.u * shift, self.u)
+        self.v = torch.where(self.column_floor < 1, self.v / shift, self.v)
 
-    def absorb(self, which: Tensor, kernel: Tensor, alpha: Tensor, beta: Tensor) -> None:
-        """Replace the matrices of some pairs by those with u and v in them."""
-        self.kernel[which], self.transposed[which] = kernel, kernel.mT
-        self.alpha[which], self.beta[which] = alpha, beta
-        self.u[which], self.v[which] = 1.0, 1.0
+    def begin_at(self, f: Tensor) -> None:
+        """Start from (B, n) row potentials, which are absorbed into K where they vary widely."""
+        padding = self.scaling.problem.a == 0
+        if self.damping == 1:  # then a constant may go from f to g; u is at most a
+            f = f - f.masked_fill(padding, -torch.inf).amax(1, keepdim=True)
+        f = f.masked_fill(padding, 0.0)
+        wide = f.abs().amax(1) > math.log(SAFE)
+        self.f = torch.where(wide[:, None], f, 0.0)
+        self.u = self.a * torch.where(wide[:, None], 0.0, f).exp()
+        self.v = self.fresh_columns()
+        self.absorb(wide)
+
+    def absorb(self, which: Tensor) -> None:
+        """Move u into K for some of the pairs, (k,) bool; the columns are updated."""
+        where = which.nonzero()[:, 0]
+        if not len(where):
+            return
+        pairs = self.pairs[where]
+        self.f[where] += (self.u[where] / self.a[where]).log()
+        self.u[where] = self.a[where]
+        kernel, self.alpha[where], self.beta[where] = self.scaling.kernel(self.f[where], pairs)
+        self.kernel[where], self.transposed[where], self.whole[pairs] = kernel, kernel.mT, kernel
+        sums = times(self.u[where], kernel, self.column_floor[where])
+        self.v[where] = updated(self.beta[where], sums, self.damping)
 
     def shrink(self) -> None:
-        """Leave out the pairs that have stopped."""
-        rest = (~self.stopped).nonzero()[:, 0]
+        """Leave out the pairs that have stopped, but keep two: compiled code dislikes one."""
+        rest = self.stopped.int().argsort(stable=True)[: max(2, int((~self.stopped).sum()))]
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and name != "whole":
                 setattr(self, name, value[rest])
 
 
-def scale(
-    scaling: Scaling, f: Tensor | None = None, *, tolerance: float, max_iterations: int
-) -> Solved:
-    """Alternate the updates of u and v until every pair's plan has its marginals.
-
-    Args:
-        scaling: the batch.
-        f: (B, n) row potentials to start from, in units of eps and relative to the reduced
-            cost; None starts from zero.
-        tolerance: a pair stops when one more update would move at most this much mass.
-        max_iterations: and after so many updates of both sides in any case.
-    """
-    f = torch.zeros_like(scaling.f0) if f is None else f.clone()
-    now = _Running(scaling, f)
-    kernel, u, v = now.kernel, torch.ones_like(now.u), torch.ones_like(now.v)
-    iterations = torch.zeros_like(now.pairs)
-    residuals = torch.zeros_like(f[:, 0])
-
-    for k in range(max_iterations + 1):
-        sums, plain = now.rows()
-        if _due(k, max_iterations):
-            residual = (now.u - plain).abs_().mul_(sums).sum(1)  # the columns are fresh
-            finished = residual <= tolerance if k < max_iterations else ~now.stopped
-            absorbing = now.leaving_range()
-            if (finished | absorbing).any():
-                finished &= ~now.stopped
-                absorbing &= ~(now.stopped | finished)
-
-                where = finished.nonzero()[:, 0]
-                pairs = now.pairs[where]
-                u[pairs], v[pairs] = now.u[where], now.v[where]
-                iterations[pairs], residuals[pairs] = k, residual[where]
-                now.stopped |= finished
-
-                where = absorbing.nonzero()[:, 0]
-                if len(where):
-                    pairs = now.pairs[where]
-                    f[pairs] += now.u[where].log()
-                    fresh = scaling.kernel(f[pairs], pairs)
-                    now.absorb(where, *fresh)
-                    kernel[pairs] = fresh[0]
-
-                running = len(now.stopped) - int(now.stopped.sum())
-                if not running:
-                    break
-                if running <= SHRINK_BELOW * len(now.stopped):
-                    now.shrink()
-                sums, plain = now.rows()
-        omega = relaxation(k) if scaling.problem.rho is None else 1.0
-        now.u = overrelaxed(now.u, plain, omega)
-        _, plain = now.columns()
-        now.v = overrelaxed(now.v, plain, 1.0 if _due(k + 1, max_iterations) else omega)
-    return Solved(kernel.mul_(u[:, :, None]).mul_(v[:, None, :]), iterations, residuals)
-
-
-def warm_start(scaling: Scaling) -> Tensor:
-    """Row potentials from geomloss's loop, annealed from some multiple of eps down to eps.
-
-    geomloss takes the soft minimum as an argument, and what it calls the cost is passed on to
-    it unread. So the loop is geomloss's own, and the soft minimum is a product with K, kept for
-    every temperature: K at half the temperature is K squared.
+def advance(now: Running, omegas: Sequence[float]) -> Tensor:
+    """Update u and v once for every omega, the last v by a plain update.
 
     Returns:
-        (B, n), in the units of `scale`.
+        (k,) the residuals afterwards: mass that the next update of u would move. The columns have
+        none, having just been set.
     """
-    loop = geomloss_loop()
-    problem = scaling.problem
-    by_row, by_column = {}, {}
-    # Costs of more than 80 eps are taken for 80 here, which keeps float32 in its normal range.
-    kernel = scaling.logits.clamp_min(-80.0).div_(ANNEALING[0]).exp_().mul_(problem.cells)
-    for temperature in ANNEALING:
-        if temperature != ANNEALING[0]:
-            kernel = kernel * kernel
-        by_row[temperature], by_column[temperature] = kernel.mT.contiguous(), kernel
+    for step, omega in enumerate(omegas, start=1):
+        row_sums = times(now.v, now.transposed, now.row_floor)
+        now.u = overrelaxed(now.u, updated(now.alpha, row_sums, now.damping), omega)
+        fresh = now.fresh_columns()
+        if step == len(omegas):
+            now.v = fresh
+        else:
+            now.v = overrelaxed(now.v, fresh, omega)
+            now.even_out()
 
-    floor = torch.tensor(NEGLIGIBLE, device=kernel.device).expand(1, 1)
+    row_sums = times(now.v, now.transposed, now.row_floor)
+    return (now.u - updated(now.alpha, row_sums, now.damping)).abs_().mul_(row_sums).sum(1)
 
-    def softmin(temperature: float, cost: tuple, h: Tensor) -> Tensor:
-        kernels, outer, inner = cost
-        h = torch.sub(h, inner, alpha=1 / temperature)
+
+def scale(
+    now: Running,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    advance: Callable[[Running, Sequence[float]], Tensor] = advance,
+) -> Solved:
+    """Update u and v in turn until every pair's plan has its marginals.
+
+    Args:
+        now: the batch, at potentials to start from.
+        tolerance: a pair stops when its residual is at most this.
+        max_iterations: and after so many updates of both sides in any case.
+        advance: some updates at a time; a compiled one may take the place of the plain one.
+    """
+    u, v = torch.ones_like(now.u), torch.ones_like(now.v)
+    iterations, residuals = torch.zeros_like(now.pairs), torch.zeros_like(u[:, 0])
+    omega_of = relaxation if now.damping == 1 else lambda _: 1.0
+
+    done, residual = 0, advance(now, ())
+    while True:
+        finished = residual <= tolerance if done < max_iterations else ~now.stopped
+        leaving = torch.maximum(now.u.amax(1), now.v.amax(1)) > SAFE
+        if (finished | leaving).any():
+            finished &= ~now.stopped
+            where = finished.nonzero()[:, 0]
+            pairs = now.pairs[where]
+            u[pairs], v[pairs] = now.u[where], now.v[where]
+            iterations[pairs], residuals[pairs] = done, residual[where]
+
+            now.stopped |= finished
+            running = len(now.stopped) - int(now.stopped.sum())
+            if not running:
+                break
+            now.absorb(leaving & ~now.stopped)
+            if running <= SHRINK_BELOW * len(now.stopped):
+                now.shrink()
+        steps = min(CHECK_EVERY, max_iterations - done)
+        residual = advance(now, [omega_of(done + step) for step in range(steps)])
+        done += steps
+    return Solved(now.whole.mul_(u[:, :, None]).mul_(v[:, None, :]), iterations, residuals)
+
+
+def warm_start(now: Running) -> Tensor:
+    """Row potentials from geomloss's loop at the temperature eps: (B, n).
+
+    geomloss takes the soft minimum, minus log sum_j exp(h_j - C_ij), as an argument, and what it
+    calls the cost is passed on to it unread. So the loop is geomloss's own, and the soft minimum
+    is a product with K.
+    """
+    scaling, problem = now.scaling, now.scaling.problem
+    floor = torch.full((1, 1), NEGLIGIBLE, device=problem.a.device)
+
+    def softmin(_: float, cost: tuple[Tensor, Tensor, Tensor], h: Tensor) -> Tensor:
+        kernel, own, other = cost  # K of the reduced cost, and what was taken off either side
+        h = h - other
         top = h.amax(1, keepdim=True)
-        mass = times(h.sub_(top).exp_(), kernels[temperature], floor)
-        return torch.sub(outer, mass.log_().add_(top), alpha=temperature)
+        return own - times(h.sub_(top).exp_(), kernel, floor).log_().add_(top)
 
-    _, _, _, f = loop(
+    _, _, _, f = geomloss_loop()(
         softmin,
         problem.a.log().clamp_min_(-1e5),
         problem.b.log().clamp_min_(-1e5),
         None,
         None,
-        (by_row, scaling.f0, scaling.g0),
-        (by_column, scaling.g0, scaling.f0),
-        ANNEALING,
+        (now.transposed, scaling.f0, scaling.g0),
+        (now.kernel, scaling.g0, scaling.f0),
+        [1.0],  # annealing from higher temperatures costs more than it saves here
         None if problem.rho is None else problem.rho / problem.eps,
         debias=False,
     )
@@ -303,7 +349,7 @@ def warm_start(scaling: Scaling) -> Tensor:
 
 
 def geomloss_loop() -> Callable:
-    """geomloss's annealed loop.
+    """The annealed loop of geomloss.
 
     Raises:
         UserError: geomloss is missing, or of another release.
@@ -315,15 +361,6 @@ def geomloss_loop() -> Callable:
             "the geomloss solver needs geomloss 0.3.1; install it with: pip install geomloss==0.3.1"
         ) from error
     return sinkhorn_loop
-
-
-def _plain(target: Tensor, sums: Tensor, damping: float) -> Tensor:
-    return target / sums if damping == 1 else target * sums.pow(-damping)
-
-
-def _due(k: int, last: int) -> bool:
-    """Whether to look at the residuals after k updates."""
-    return k % CHECK_EVERY == 0 or k == last
 
 
 def _finite(maxima: Tensor) -> Tensor:

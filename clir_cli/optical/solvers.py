@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.optical.problem import Problem
-from clir_cli.optical.sinkhorn import Scaling, Solved, geomloss_loop, scale, warm_start
+from clir_cli.optical.sinkhorn import Running, Scaling, Solved, geomloss_loop, scale, warm_start
 
 # geomloss alone: temperatures from this one down to eps, halved each time, and then updates
 # at eps, so many between two looks at the marginals.
@@ -17,13 +17,14 @@ HOLD = 20
 
 
 def geomloss(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
-    """geomloss finds where to start; over-relaxed updates bring the marginals in."""
-    scaling = Scaling(problem)
-    return scale(scaling, warm_start(scaling), tolerance=tolerance, max_iterations=max_iterations)
+    """First steps by geomloss; over-relaxed updates bring the marginals in."""
+    now = Running(Scaling(problem))
+    now.begin_at(warm_start(now))
+    return scale(now, tolerance=tolerance, max_iterations=max_iterations)
 
 
 def geomloss_only(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
-    """geomloss's own loop in the log domain, annealed and then held at eps; for comparison.
+    """The loop of geomloss in the log domain, annealed and then held at eps; for comparison.
 
     geomloss has no stopping rule and takes no potentials to start from. So it is called for some
     updates at a time, on the cost with the potentials so far taken off.
@@ -34,10 +35,10 @@ def geomloss_only(problem: Problem, *, tolerance: float, max_iterations: int) ->
 
     eps, a, b = problem.eps, problem.a, problem.b
     log_a, log_b = a.log().clamp_min(-1e5), b.log().clamp_min(-1e5)
-    steps = max(0, math.ceil(math.log2(HOTTEST / eps)))
-    schedule = [eps * 2**step for step in range(steps, 0, -1)] + [eps] * HOLD
+    halvings = max(0, math.ceil(math.log2(HOTTEST / eps)))
+    schedule = [eps * 2**k for k in range(halvings, 0, -1)] + [eps] * HOLD
 
-    cost = problem.cost.clone()
+    cost = problem.cost.where(problem.cells, 0.0)
     plan = torch.zeros_like(cost)
     iterations = torch.zeros_like(a[:, 0], dtype=torch.int64)
     residuals = torch.full_like(a[:, 0], torch.inf)
@@ -84,9 +85,10 @@ def pot(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
         ) from error
 
     rows = problem.a.shape[1]
-    representable = problem.cost.max() / problem.eps < 80
+    cost = problem.cost.where(problem.cells, 0.0)
+    representable = cost.abs().max() / problem.eps < 80
     found = solve_batch(
-        problem.cost,
+        cost,
         problem.eps,
         a=problem.a,
         b=problem.b,
@@ -101,6 +103,13 @@ def pot(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
     plan = found.plan.masked_fill(~problem.cells, 0.0)
     iterations = torch.full_like(problem.a[:, 0], found.log["n_iter"] + 1, dtype=torch.int64)
     return Solved(plan, iterations, _violation(problem, plan))
+
+
+def fused(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
+    """The updates of the default solver in compiled code."""
+    from clir_cli.optical.fused import fused as solver
+
+    return solver(problem, tolerance=tolerance, max_iterations=max_iterations)
 
 
 def _violation(problem: Problem, plan: Tensor) -> Tensor:
@@ -119,4 +128,5 @@ SOLVERS: dict[str, Callable[..., Solved]] = {
     "geomloss": geomloss,
     "geomloss-only": geomloss_only,
     "pot": pot,
+    "fused": fused,
 }
