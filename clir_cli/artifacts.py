@@ -4,6 +4,10 @@ An artifact is a directory. It is written under a temporary name and renamed whe
 ``manifest.json`` is written last, so its existence means that the stage finished. The manifest
 holds a fingerprint of the configuration and the inputs: a stage is skipped only when the
 fingerprint is the same, whatever the directory is called.
+
+While an artifact ``name`` is made three files stand beside it: ``.name.lock``, the draft
+``.name.part``, and for an instant ``.name.old``, the one before. Whichever moment a machine stops
+at, one of ``name``, ``.name.part`` and ``.name.old`` is whole, and is found again.
 """
 
 import errno
@@ -11,18 +15,21 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.runtime import versions
 
 MANIFEST = "manifest.json"
+NEEDED = {"fingerprint", "config", "inputs", "files"}  # without these a manifest is damaged
+MARKER = "draft.json"  # in a draft: the fingerprint that it was begun for
 State = Literal["missing", "cut", "current", "stale"]
 
 
@@ -48,13 +55,12 @@ class Plan:
     @property
     def draft(self) -> Path:
         """Return the temporary directory in which the artifact is made."""
-        return self.path.with_name(f".{self.path.name}.part")
+        return _draft(self.path)
 
     def state(self) -> State:
         """Return whether the artifact is there, cut short, current, or made from other things."""
         if (self.path / MANIFEST).exists():
-            same = read_manifest(self.path)["fingerprint"] == self.fingerprint
-            return "current" if same else "stale"
+            return "current" if _fingerprint(self.path) == self.fingerprint else "stale"
         return "cut" if self.draft.exists() else "missing"
 
 
@@ -77,13 +83,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
         UserError: The manifest is missing or is not readable.
     """
     try:
-        return json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not an artifact, {MANIFEST} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(
-            f"{path / MANIFEST}: damaged; make the artifact again with --force"
-        ) from None
+    except ValueError:  # neither JSON nor UTF-8
+        manifest = None
+    if not isinstance(manifest, dict) or not manifest.keys() >= NEEDED:
+        raise UserError(f"{path / MANIFEST}: damaged; make the artifact again with --force")
+    return manifest
+
+
+def _fingerprint(path: Path) -> str:
+    """Return the fingerprint of an artifact, empty when its manifest is missing or damaged."""
+    try:
+        return read_manifest(path)["fingerprint"]
+    except UserError:
+        return ""
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -109,6 +124,11 @@ def verify(path: Path) -> dict[str, Any]:
 
 def require(path: Path, command: str) -> dict[str, Any]:
     """Return the manifest of an input artifact, or say which command makes it."""
+    if not (path / MANIFEST).exists() and any(
+        (aside / MANIFEST).exists() for aside in (_draft(path), _old(path))
+    ):
+        with alone(path):
+            _recover(path)
     if not (path / MANIFEST).exists():
         raise MissingInput(f"{path} is missing; make it with: {command}")
     return verify(path)
@@ -120,50 +140,88 @@ def make(plan: Plan, *, force: bool = False, resume: bool = False) -> Iterator[P
 
     On leaving without an exception the manifest is written and the directory takes its final
     name; whatever stood there before (``force``) goes only then. After an exception the draft
-    is kept when ``resume`` is set and dropped otherwise. A draft begun for another fingerprint
-    is never continued.
+    is kept when ``resume`` is set and it holds anything, and dropped otherwise. A draft begun for
+    another fingerprint is never continued.
 
     Raises:
-        UserError: The artifact was made from other settings or inputs and ``force`` is not set,
-            or another process is making it.
+        UserError: The artifact was made from other settings or inputs, or something else lies in
+            its place, and ``force`` is not set; or another process is making it.
     """
-    state = plan.state()
-    if state == "current" and not force:
-        yield None
-        return
-    if state == "stale" and not force:
-        raise UserError(f"{stale(plan)}; --force replaces it")
-    plan.path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(plan.path):
-        if plan.state() == "current" and not force:  # made by another process meanwhile
+    if not force:
+        if plan.state() == "current" and not _old(plan.path).exists():
             yield None
             return
-        _begin(plan, fresh=not resume or (force and state in ("current", "stale")))
+        _refuse_other(plan)
+    with alone(plan.path):
+        if _fingerprint(plan.draft) == plan.fingerprint and _is_whole(plan.draft):
+            _install(plan.path)  # a run that was cut before its last rename
+            yield None
+            return
+        _recover(plan.path)
+        if not force:  # another process may have made it meanwhile
+            if plan.state() == "current":
+                yield None
+                return
+            _refuse_other(plan)
+        _begin(plan, fresh=not resume)
         started = time.time()
         try:
             yield plan.draft
-            _finish(plan, started)
+            _seal(plan, started)
         except BaseException:
-            if not resume:
+            if not resume or not _holds_work(plan.draft):
                 shutil.rmtree(plan.draft, ignore_errors=True)
             raise
+        _install(plan.path)
+
+
+def _refuse_other(plan: Plan) -> None:
+    """Refuse to replace what was made from something else, or what clir did not make at all."""
+    if plan.state() == "stale":
+        raise UserError(f"{stale(plan)}; --force replaces it")
+    if plan.path.exists() and not (plan.path / MANIFEST).exists() and not _is_empty(plan.path):
+        raise UserError(
+            f"{plan.path} is there without a {MANIFEST}, so clir did not make it; move it away, "
+            "or --force replaces it"
+        )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def _begin(plan: Plan, *, fresh: bool) -> None:
-    marker = plan.draft / "draft.json"
+    marker = plan.draft / MARKER
     try:
-        begun = json.loads(marker.read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError):
+        begun = json.loads(marker.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
         begun = None
-    if fresh or begun != plan.fingerprint:
-        shutil.rmtree(plan.draft, ignore_errors=True)
-        plan.draft.mkdir(parents=True)
+    if fresh or begun != plan.fingerprint or (plan.draft / MANIFEST).exists():
+        _remove(plan.draft)
+        plan.draft.mkdir()
         write_text(marker, json.dumps({"fingerprint": plan.fingerprint}))
+    for left in plan.draft.rglob(".*"):  # temporary names of ours and of libraries, cut in writing
+        left.unlink()
 
 
-def _finish(plan: Plan, started: float) -> None:
-    (plan.draft / "draft.json").unlink()
-    files = sorted(file for file in plan.draft.rglob("*") if file.is_file())
+def _holds_work(draft: Path) -> bool:
+    return any(file.name != MARKER for file in draft.glob("*"))
+
+
+def _seal(plan: Plan, started: float) -> None:
+    """Write the manifest of a draft; from here on it is whole."""
+    marker = plan.draft / MARKER
+    files = sorted(file for file in plan.draft.rglob("*") if file.is_file() and file != marker)
+    for file in files:  # some libraries write for the owner alone; folders here are shared
+        file.chmod(0o644)
     manifest = {
         "kind": plan.kind,
         "fingerprint": plan.fingerprint,
@@ -185,21 +243,54 @@ def _finish(plan: Plan, started: float) -> None:
     if notes.exists():  # what a stage wants to tell beside the files: counts, best epoch, device
         manifest["notes"] = json.loads(notes.read_text(encoding="utf-8"))
     write_text(plan.draft / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
-    old = plan.path.with_name(f".{plan.path.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if plan.path.exists():
-        plan.path.rename(old)
-    plan.draft.rename(plan.path)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _install(path: Path) -> None:
+    """Give a whole draft its final name; what had it goes only when that is done."""
+    draft, old = _draft(path), _old(path)
+    (draft / MARKER).unlink(missing_ok=True)
+    _remove(old)
+    if path.exists():
+        path.rename(old)
+    draft.rename(path)
+    with suppress(OSError):
+        _remove(old)
+
+
+def _recover(path: Path) -> None:
+    """Bring back what a crash in the midst of ``_install`` left: the new, or the one before."""
+    if path.exists():
+        if (path / MANIFEST).exists():
+            _remove(_old(path))
+    elif _is_whole(_draft(path)):
+        _install(path)
+    elif _is_whole(_old(path)):
+        _old(path).rename(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        verify(path)
+    except UserError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def stale(plan: Plan) -> str:
     """Say in one line what an artifact was made from that has changed."""
     before = read_manifest(plan.path)
+    was, now = _flat(before["config"]), _flat(json.loads(json.dumps(plan.config, default=str)))
     changed = [
-        f"{key}: {_brief(before['config'].get(key))} -> {_brief(value)}"
-        for key, value in _plain(plan.config).items()
-        if before["config"].get(key) != value
+        f"{key}: {_brief(was.get(key))} -> {_brief(now.get(key))}"
+        for key in {**now, **was}
+        if was.get(key) != now.get(key)
     ]
     inputs = {**before["inputs"], **plan.inputs}
     changed += [name for name in inputs if before["inputs"].get(name) != plan.inputs.get(name)]
@@ -207,8 +298,13 @@ def stale(plan: Plan) -> str:
     return f"{plan.path} was made from something else ({what})"
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(config, default=str))
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested configuration under dotted names, as people set them."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _brief(value: Any) -> str:
@@ -217,15 +313,50 @@ def _brief(value: Any) -> str:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Let one process at a time write ``path``; its folder is made, and goes again if left empty.
+
+    Args:
+        path: What is written.
+        wait: Whether to wait for another process, rather than to refuse.
+
+    Raises:
+        UserError: Another process holds it, and ``wait`` is not set.
+    """
     file = path.with_name(f".{path.name}.lock")
-    with file.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is making {path}; wait for it to end") from None
+    made = [folder for folder in file.parents if not folder.exists()]
+    stream = _locked(file, path, wait)
+    try:
         yield
-    file.unlink(missing_ok=True)
+    finally:
+        file.unlink(missing_ok=True)  # before it is let go, so that nobody can have locked it
+        stream.close()
+        with suppress(OSError):  # not empty: then those above are not either
+            for folder in made:
+                folder.rmdir()
+
+
+def _locked(file: Path, path: Path, wait: bool) -> IO[str]:
+    """Return the lock file, open and locked, and still the one that stands under its name."""
+    missed = 0
+    while True:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as stack:
+                stream = stack.enter_context(file.open("w"))
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    message = f"another process is making {path}; wait for it to end"
+                    raise UserError(message) from None
+                if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
+                    stack.pop_all()
+                    return stream
+        except (FileNotFoundError, FileExistsError):
+            # The one who goes took the file, or its empty folder, from under the one who comes.
+            missed += 1
+            if missed > 100:  # then it is something else
+                raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -247,15 +378,34 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
-def explain_os_error(error: OSError) -> str | None:
+def explain_os_error(error: Exception) -> str | None:
     """Return one line for the failures of disks and rights that a user can mend, else None."""
-    where = f"{error.filename}: " if error.filename else ""
+    folder = "change the rights, or choose another folder with --home"
+    room = "free some and run the same command again"
     remedies = {
-        errno.ENOSPC: "no space left on the disk; free some and run the same command again",
-        errno.EDQUOT: "the disk quota is used up; free some and run the same command again",
-        errno.EACCES: "no permission; change the rights, or choose another folder with --home",
-        errno.EPERM: "not permitted; change the rights, or choose another folder with --home",
+        errno.ENOSPC: f"no space left on the disk; {room}",
+        errno.EDQUOT: f"the disk quota is used up; {room}",
+        errno.EFBIG: "the file grew longer than the system allows; raise the limit (ulimit -f)",
+        errno.EACCES: f"no permission; {folder}",
+        errno.EPERM: f"not permitted; {folder}",
         errno.EROFS: "the disk is read-only; choose another folder with --home",
         errno.ENOTDIR: "a file stands where a folder is needed; choose another folder with --home",
+        errno.EEXIST: "a file stands where a folder is needed; choose another folder with --home",
+        errno.EISDIR: "a folder stands where a file is needed; move it away",
+        errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+        errno.ENOLCK: "the disk gives no file locks; choose another folder with --home",
+        errno.ENOSYS: "the disk gives no file locks; choose another folder with --home",
+        errno.EIO: "the disk cannot be read or written; check it",
     }
-    return where + remedies[error.errno] if error.errno in remedies else None
+    code, name = _os_error(error)
+    return (f"{name}: " if name else "") + remedies[code] if code in remedies else None
+
+
+def _os_error(error: Exception) -> tuple[int | None, str]:
+    """Return the number and the file of an error, also where a library has wrapped it in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno, str(error.filename or "")
+    if re.search(r"\d+ requested and \d+ written", str(error)):  # numpy
+        return errno.ENOSPC, ""
+    wrapped = re.search(r"\(os error (\d+)\)", str(error))  # safetensors, tokenizers
+    return (int(wrapped[1]), "") if wrapped else (None, "")

@@ -3,17 +3,17 @@
 Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
 
+import contextlib
 import functools
 import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 
 from clir_cli.errors import UserError
@@ -26,11 +26,13 @@ app = typer.Typer(
     name="clir",
     help="Cross-lingual retrieval experiments: distil, index, search, evaluate.",
     epilog="Start with: clir download --lang sw-en, then distill, index, search, evaluate.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# What typer raises for a wrong option or argument; it has no public name of its own.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 
 EVERY_STAGE = {
     "suite": (str, typer.Option(help="Data, models and budget: sample, open."), "sample"),
@@ -56,7 +58,7 @@ Methods = Annotated[
     str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
 ]
 Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
-Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
 OneCollection = Annotated[
     str, typer.Option(help="A name (clir ls collections), or your folder in BEIR layout.")
 ]
@@ -79,9 +81,11 @@ class Common:
     def workspace(self, collection: str = "") -> "Workspace":
         """Resolve the settings and return what the stages work with."""
         from clir_cli.console import Talk
+        from clir_cli.runtime import check_device_name
         from clir_cli.settings import load_settings
         from clir_cli.stages.workspace import Workspace
 
+        check_device_name(self.device)
         settings = load_settings(self.suite, self.config, self.assign)
         if collection:
             settings = settings.model_copy(update={"collection": collection})
@@ -220,8 +224,8 @@ def search(
     pairs = _pairs(workspace, lang)
     if query is not None:
         cell = _cells(workspace, method or "ot", seed, variant)[0]
-        for pair in pairs:
-            _show_hits(common, pair, cell, stages.search_text(workspace, pair, cell, query))
+        found = {pair: stages.search_text(workspace, pair, cell, query) for pair in pairs}
+        _show_hits(common, cell, found)
         return
     plans = []
     for pair in pairs:
@@ -370,6 +374,9 @@ def _show_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
     from clir_cli.console import show
 
+    if not rows:
+        print(f"{title}: nothing")
+        return
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
         table.add_column(column, overflow="fold")
@@ -394,7 +401,7 @@ def _show_needs(rows: Sequence[dict[str, Any]], models: Sequence[str]) -> None:
     print("models: " + ", ".join(models))
 
 
-def _show_hits(common: Common, pair: "Pair", cell: "Cell", hits: Sequence[Any]) -> None:
+def _show_hits(common: Common, cell: "Cell", found: "Mapping[Pair, Sequence[Any]]") -> None:
     if common.as_json:
         _print_json(
             [
@@ -406,24 +413,23 @@ def _show_hits(common: Common, pair: "Pair", cell: "Cell", hits: Sequence[Any]) 
                     "text": hit.document.full_text,
                     "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
                 }
+                for pair, hits in found.items()
                 for hit in hits
             ]
         )
         return
     from rich.table import Table
-    from rich.text import Text
 
-    from clir_cli.console import show
+    from clir_cli.console import marked, show
 
-    table = Table(title=f"{pair}, {cell.label}", title_justify="left", show_lines=True)
-    for column in ("rank", "score", "document", "text (matched words marked)"):
-        table.add_column(column, overflow="fold")
-    for hit in hits:
-        text = Text(hit.document.full_text)
-        for low, high in hit.marks:
-            text.stylize("bold reverse", low, high)
-        table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
-    show(table)
+    for pair, hits in found.items():
+        table = Table(title=f"{pair}, {cell.label}", title_justify="left", show_lines=True)
+        for column in ("rank", "score", "document", "text (matched words marked)"):
+            table.add_column(column, overflow="fold")
+        for hit in hits:
+            text = marked(hit.document.full_text, hit.marks)
+            table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
+        show(table)
 
 
 def _show_scores(
@@ -478,31 +484,40 @@ def run(arguments: Sequence[str]) -> int:
     """
     from clir_cli.artifacts import explain_os_error
 
+    command = typer.main.get_command(app)
     try:
-        code = app(args=list(arguments), prog_name="clir", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        where = (
-            error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "clir"
-        )
+        # Not app(): it has its own ideas of exit codes and of what is said.
+        with command.make_context("clir", list(arguments) or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as done:  # --help
+        return done.exit_code
+    except USAGE_ERROR as error:
+        where = error.ctx.command_path if error.ctx else "clir"
         return _fail(f"{error.format_message().rstrip('.')}; see {where} --help")
     except UserError as error:
         return _fail(str(error))
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader has seen enough; keep the interpreter from complaining as it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
+    except (BrokenPipeError, SystemExit):  # the reader has seen enough; rich says it by an exit
+        _drop_output()
+    except Exception as error:
         message = explain_os_error(error)
         if message is None:
             raise
+        _drop_output()
         return _fail(message)
-    return code if isinstance(code, int) else 0
+    return 0
+
+
+def _drop_output() -> None:
+    """Keep the interpreter from failing once more as it closes a standard output that is full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> int:

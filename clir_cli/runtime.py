@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+def check_device_name(name: str) -> None:
+    """Refuse a name that no machine has; the machine itself is not asked.
+
+    Raises:
+        UserError: The name is not one of DEVICES, with a number behind cuda perhaps.
+    """
+    if name not in DEVICES and not re.fullmatch(r"cuda:\d+", name):
+        raise UserError(f"unknown device {name!r}: {nearest(name, DEVICES)}")
+
+
 def choose_device(name: str) -> "torch.device":
     """Return the torch device for ``--device``.
 
@@ -22,14 +33,13 @@ def choose_device(name: str) -> "torch.device":
     """
     import torch
 
+    check_device_name(name)
     available = {"cpu": True, "cuda": torch.cuda.is_available()}
     available["mps"] = torch.backends.mps.is_available()
-    kind = name.split(":")[0]
-    if kind == "auto":
+    if name == "auto":
         return torch.device(next(each for each in ("cuda", "mps", "cpu") if available[each]))
-    if kind not in available:
-        raise UserError(f"unknown device {name!r}: {nearest(name, DEVICES)}")
-    if not available[kind]:
+    kind, _, number = name.partition(":")
+    if not available[kind] or int(number or 0) >= max(torch.cuda.device_count(), 1):
         raise UserError(f"--device {name}: this machine has none that torch can use; try auto")
     return torch.device(name)
 

@@ -22,7 +22,7 @@ def bundled(folder: Literal["data", "experiments"]) -> Path:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TeacherSettings(_Section):
@@ -50,6 +50,7 @@ class BitextSettings(_Section):
         (), description="your own: one TSV (query language, English), or two parallel files"
     )
     on_error: Literal["stop", "skip"] = "stop"
+    realign: bool = Field(True, description="put right the lines of a source that slipped")
     max_pairs: int = Field(0, ge=0, description="a random sample of so many pairs; 0 takes all")
     max_pairs_per_source: int = Field(0, ge=0, description="the same for each source")
     held_out: int = Field(200, ge=1, description="pairs for model selection, at most a tenth")
@@ -61,6 +62,14 @@ class TransportSettings(_Section):
     eps: float = Field(0.05, gt=0)
     tolerance: float = Field(1e-3, gt=0)
     max_iterations: int = Field(2000, ge=1)
+    solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = "geomloss"
+
+
+class ObjectiveSettings(_Section):
+    """What the objectives other than plain transport need (see optical/objectives.py)."""
+
+    pooled_weight: float = Field(1.0, ge=0, description="ot+pooled: weight of the pooled part")
+    temperature: float = Field(0.05, gt=0, description="kd-score: of the score distributions")
 
 
 class TrainingSettings(_Section):
@@ -104,12 +113,13 @@ class Settings(_Section):
     suite: str
     title: str = ""
     collection: str
-    methods: tuple[str, ...] = ("zero-shot", "ot", "english")
+    methods: tuple[str, ...] = Field(("zero-shot", "ot", "english"), min_length=1)
     pairs: tuple[str, ...] = ()
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
     bitext: BitextSettings = BitextSettings()
     transport: TransportSettings = TransportSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
@@ -141,6 +151,8 @@ def load_settings(
         _merge(values, _read_toml(config), str(config))
     for assignment in assignments:
         _assign(values, assignment)
+    if "suite" in values:
+        raise UserError("the suite is no setting; choose it with --suite")
     try:
         return Settings(suite=suite, **values)
     except ValidationError as error:
@@ -152,6 +164,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
 
@@ -176,24 +190,37 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     try:
         values[name] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        values[name] = text  # --set student.vocabulary=initial, without the quotes TOML wants
+        # --set student.vocabulary=initial, without the quotes that TOML wants
+        values[name] = text.strip()
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
     """Return the dotted names of all settings that a user may change."""
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += known_keys(kind, f"{prefix}{name}.")
+        if _is_section(field.annotation):
+            keys += known_keys(field.annotation, f"{prefix}{name}.")
         elif prefix or name != "suite":
             keys.append(prefix + name)
     return keys
 
 
+def _is_section(kind: Any) -> bool:
+    return get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and isinstance(first["input"], Mapping):
+        fields = Settings.model_fields.items()
+        sections = [name for name, field in fields if _is_section(field.annotation)]
+        return f"unknown section {key}: {nearest(key, sections)}"
     if first["type"] == "extra_forbidden":
         return f"unknown setting {key}: {nearest(key, known_keys())}"
-    return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
+    got = f"(got {first['input']!r})"
+    if first["type"] == "tuple_type":
+        return f'setting {key}: it is a list, write {key}=["a", "b"] {got}'
+    if first["type"] == "model_type":
+        return f"setting {key}: it is a section, write {key}.name=value {got}"
+    return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]} {got}"

@@ -20,7 +20,7 @@ NAMES = {
     "rprec": "Rprec",
 }
 NEED_CUTOFF = {"recall", "p", "success"}
-EXAMPLES = ("map", "mrr", "ndcg@10", "recall@100", "p@10")
+EXAMPLES = ("map", "mrr", "ndcg@10", "recall@100", "p@10", "success@5", "rprec")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def parse_measures(text: str) -> list[str]:
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if not names:
-        raise UserError(f"--metric is empty; for example: {', '.join(EXAMPLES)}")
+        raise UserError(f"--metric is empty; for example: {', '.join(EXAMPLES[:5])}")
     for name in names:
         _measure(name)
     return list(dict.fromkeys(names))
@@ -81,13 +81,22 @@ def score(
     """
     parsed = {name: _measure(name) for name in measures}
     judged = {query: dict(grades) for query, grades in qrels.items()}
-    scored = {query: dict(found) for query, found in run.items() if query in judged}
+    scored = {query: _without_ties(found) for query, found in run.items() if query in judged}
     values: dict[str, dict[str, float]] = {name: dict.fromkeys(judged, 0.0) for name in parsed}
     by_measure = {measure: name for name, measure in parsed.items()}
     if scored:
         for result in ir_measures.iter_calc(list(by_measure), judged, scored):
             values[by_measure[result.measure]][result.query_id] = float(result.value)
     return [_summary(name, found, resamples, confidence, seed) for name, found in values.items()]
+
+
+def _without_ties(found: Mapping[str, float]) -> dict[str, float]:
+    """Return scores in the order of trec_eval, which puts the greater id first among equals.
+
+    Not every part of ir-measures does, so that MRR@10 could otherwise be above MRR.
+    """
+    order = sorted(found, key=lambda document: (found[document], document))
+    return {document: float(place) for place, document in enumerate(order)}
 
 
 def _summary(

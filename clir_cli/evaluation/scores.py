@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clir_cli.artifacts import write_text
+from clir_cli.artifacts import alone, write_text
+from clir_cli.errors import UserError
 
 KEY = ["suite", "collection", "pair", "method", "variant", "seed", "metric"]
 COLUMNS = [*KEY, "value", "queries", "ci_low", "ci_high"]
@@ -15,15 +16,26 @@ PER_QUERY_COLUMNS = [*KEY, "query", "value"]
 def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) -> None:
     """Put rows into a table; rows of the same key are replaced, the others stay.
 
-    The table is sorted by key and written whole or not at all.
+    The table is sorted by key and written whole or not at all, by one process at a time.
+
+    Raises:
+        UserError: What is there is no score table.
     """
     key = [column for column in columns if column in (*KEY, "query")]
     table = pd.DataFrame(rows, columns=columns)
-    if path.exists():
-        # Text as text: a pair, a variant or a query id that looks like a number stays what it is.
-        kinds = dict.fromkeys([*KEY, "query"], str) | {"seed": int}
-        before = pd.read_csv(path, dtype=kinds, keep_default_na=False)
-        parts = [before, table] if len(before) else [table]
-        table = pd.concat(parts).drop_duplicates(key, keep="last")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, table.sort_values(key).to_csv(index=False, lineterminator="\n"))
+    with alone(path, wait=True):
+        if path.exists():
+            table = pd.concat([_read(path, columns), table])
+        table = table.drop_duplicates(key, keep="last").sort_values(key)
+        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    # All as text: a query id that looks like a number stays what it is, a score to its last digit.
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"seed": int})
+    except (ValueError, KeyError):
+        table = pd.DataFrame()
+    if not set(columns) <= set(table.columns):
+        raise UserError(f"{path}: not a score table of clir; move it away")
+    return table
