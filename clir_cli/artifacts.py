@@ -208,8 +208,9 @@ def _begin(plan: Plan, *, fresh: bool) -> None:
         _remove(plan.draft)
         plan.draft.mkdir()
         write_text(marker, json.dumps({"fingerprint": plan.fingerprint}))
-    for left in plan.draft.rglob(".*"):  # temporary names of ours and of libraries, cut in writing
-        left.unlink()
+    for left in plan.draft.rglob(".*"):  # temporary names, ours and of libraries, cut in writing
+        if left.is_file():
+            left.unlink()
 
 
 def _holds_work(draft: Path) -> bool:

@@ -214,7 +214,9 @@ def search(
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
     """
     from clir_cli.stages import search as stages
+    from clir_cli.stages.answers import search_text
     from clir_cli.stages.inputs import read_collection
+    from clir_cli.stages.queries import answerable
 
     if top_k is None and query is not None:
         top_k = 5
@@ -224,7 +226,7 @@ def search(
     pairs = _pairs(workspace, lang)
     if query is not None:
         cell = _cells(workspace, method or "ot", seed, variant)[0]
-        found = {pair: stages.search_text(workspace, pair, cell, query) for pair in pairs}
+        found = {pair: search_text(workspace, pair, cell, query) for pair in pairs}
         _show_hits(common, cell, found)
         return
     plans = []
@@ -232,10 +234,11 @@ def search(
         read = read_collection(workspace, pair.query)
         cells = _cells(workspace, method, seed, variant)
         if not method:
-            cells = stages.answerable(workspace, read, pair, cells)
-        plans += [stages.plan_run(workspace, read, pair, cell) for cell in cells]
-        if not common.dry_run:
-            stages.search(workspace, pair, cells)
+            cells = answerable(workspace, read, pair, cells)
+        if common.dry_run:
+            plans += [stages.plan_run(workspace, read, pair, cell) for cell in cells]
+        else:
+            plans += stages.search(workspace, pair, cells)
     _tell_plans(common, plans)
 
 
@@ -324,7 +327,7 @@ def _cells(workspace: "Workspace", methods: str, seed: int, variant: str) -> "li
     chosen = parse_methods(methods, workspace.settings.methods)
     # Seed and variant belong to training; there is one zero-shot and one ceiling.
     return [
-        Cell(method.name, variant, seed) if method.encoder == "distilled" else Cell(method.name)
+        Cell(method.name, variant, seed) if method.has_seeds else Cell(method.name)
         for method in chosen
     ]
 

@@ -100,6 +100,13 @@ class SearchSettings(_Section):
     top_k: int = Field(100, ge=1)
 
 
+class FusionSettings(_Section):
+    """Which runs the method ``fusion`` puts together, and how (see evaluation/fusion.py)."""
+
+    runs: tuple[str, ...] = ("ot", "bm25")
+    by: Literal["rrf", "zscore"] = "rrf"
+
+
 class EvaluationSettings(_Section):
     """How certain the scores are said to be."""
 
@@ -123,6 +130,7 @@ class Settings(_Section):
     training: TrainingSettings = TrainingSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
+    fusion: FusionSettings = FusionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
 

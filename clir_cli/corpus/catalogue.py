@@ -14,13 +14,17 @@ from urllib.parse import urlsplit
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import bundled
 
-Kind = Literal["bitext", "collections"]
+Kind = Literal["bitext", "collections", "dictionaries"]
 HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. ``url`` is empty for files that travel with the package."""
+    """One file of a source. ``url`` is empty for files that travel with the package.
+
+    ``bytes`` and ``sha256`` pin the file. Where the publisher does not tell them, ``about`` is the
+    size to expect, and what was first fetched is on record beside the file (corpus/transfer.py).
+    """
 
     path: str
     url: str = ""
@@ -28,6 +32,7 @@ class SourceFile:
     role: str = ""
     bytes: int = 0
     sha256: str = ""
+    about: int = 0
 
     def local(self, downloads: Path) -> Path:
         """Return where the file lies on this machine: under its own URL without the scheme."""
@@ -39,7 +44,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A source of sentence pairs, or a collection."""
+    """A source of sentence pairs, a collection, or a dictionary; ``options`` is for its reader."""
 
     name: str
     kind: Kind
@@ -85,12 +90,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Language:
-    """A query language; ``resource`` is `low` or `high`, as OPTICAL's tables group them."""
+    """A query language; ``resource`` is `low` or `high`, as OPTICAL's tables group them.
+
+    ``iso639_3`` are the codes that sources with three letters use for it.
+    """
 
     code: str
     name: str
     family: str
     resource: Literal["low", "high"]
+    iso639_3: tuple[str, ...] = ()
 
 
 @cache
@@ -102,7 +111,10 @@ def _table(name: str) -> dict[str, dict[str, Any]]:
 @cache
 def languages() -> dict[str, Language]:
     """Return the query languages by code."""
-    return {code: Language(code=code, **entry) for code, entry in _table("languages").items()}
+    return {
+        code: Language(code=code, **{**entry, "iso639_3": tuple(entry["iso639_3"])})
+        for code, entry in _table("languages").items()
+    }
 
 
 @cache
@@ -130,7 +142,7 @@ def source(kind: Kind, name: str) -> Source:
 
 
 def _source(name: str, kind: Kind, entry: dict[str, Any]) -> Source:
-    base, rows = entry.pop("base"), entry.pop("files")
+    base, rows = entry.pop("base", ""), entry.pop("files", [])
     told = {key: entry.pop(key) for key in ("format", "title", "licence", "homepage", "citation")}
     return Source(
         name=name, kind=kind, files=tuple(_file(base, row) for row in rows), options=entry, **told

@@ -46,10 +46,13 @@ def _fitting(offsets: Tensor, start: int, rows: int) -> int:
 def top_documents(scores: Tensor, ids: list[str], top_k: int) -> list[tuple[str, float]]:
     """Return the best ``top_k`` documents, best first.
 
-    Equal scores are ordered by document id, so that a run is the same every time.
+    Equal scores are ordered by document id, from z to a, as trec_eval does: a run is the same every
+    time, and its ranks are those that are measured. A score of minus
+    infinity says that the document was not found at all.
     """
     values = scores.tolist()
     floor = torch.topk(scores, min(top_k, len(ids))).values[-1].item()
-    kept = [index for index, value in enumerate(values) if value >= floor]
-    kept.sort(key=lambda index: (-values[index], ids[index]))
+    lowest = float("-inf")
+    kept = [index for index, value in enumerate(values) if value >= floor and value > lowest]
+    kept.sort(key=lambda index: (values[index], ids[index]), reverse=True)
     return [(ids[index], values[index]) for index in kept[:top_k]]

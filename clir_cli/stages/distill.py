@@ -40,9 +40,8 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
     Raises:
         UserError: An input has not been downloaded, or the method trains no student.
     """
-    method = METHODS[cell.method]
-    if method.encoder != "distilled":
-        trained = [name for name, each in METHODS.items() if each.encoder == "distilled"]
+    if not METHODS[cell.method].is_trained:
+        trained = [name for name, each in METHODS.items() if each.is_trained]
         raise UserError(
             f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
         )
@@ -221,11 +220,7 @@ def _training(
 
 def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> dict[str, float]:
     """Train to the end, with checkpoints, and leave the best epoch's weights in the student."""
-    if (draft / CHECKPOINT).exists():
-        with safe_open(draft / CHECKPOINT, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            training.restore(tensors, file.metadata())
-        workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
+    _restore(workspace, training, draft / CHECKPOINT)
     every = workspace.settings.training.checkpoint_steps
     rows = _logged(draft / LOG, training.step)
     speed = 0.0
@@ -254,6 +249,21 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
             {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         )
     return _best_epoch(draft / LOG)
+
+
+def _restore(workspace: Workspace, training: Training, path: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            words = file.metadata()
+    except (SafetensorError, OSError) as error:
+        workspace.talk.say(f"{path}: damaged ({error}); beginning again")
+        path.unlink()
+        return
+    training.restore(tensors, words)
+    workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
 
 
 def _row(step: Step) -> dict[str, object]:
@@ -302,7 +312,7 @@ def _save_tensors(
 
 
 def _save(draft: Path, student: Encoder) -> None:
-    for name in (CHECKPOINT, BEST):
-        (draft / name).unlink(missing_ok=True)
     student.model.save_pretrained(draft, safe_serialization=True)
     student.tokenizer.save_pretrained(draft)
+    for name in (CHECKPOINT, BEST):  # only now: until here a full disk costs nothing
+        (draft / name).unlink(missing_ok=True)

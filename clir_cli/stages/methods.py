@@ -9,16 +9,28 @@ from clir_cli.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Method:
-    """A method: which encoder reads the queries, and in which language.
+    """A method: how documents are scored, what reads the queries, and in which language.
 
     ``encoder`` is the ``teacher``, the ``initial`` student, or the ``distilled`` one, for which
-    an objective of the same name says what it minimises (optical/objectives.py).
+    an objective of the same name says what it minimises (optical/objectives.py); it is empty
+    where no encoder is at work.
     """
 
     name: str
     summary: str
-    encoder: Literal["teacher", "initial", "distilled"]
+    encoder: Literal["", "teacher", "initial", "distilled"]
     queries: Literal["pair", "english"] = "pair"
+    scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
+
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether ``clir distill`` makes a student for the method."""
+        return self.encoder == "distilled"
+
+    @property
+    def has_seeds(self) -> bool:
+        """Tell whether seed and variant matter: to a trained student, and to what it goes into."""
+        return self.is_trained or self.scorer == "fusion"
 
 
 METHODS = {
@@ -54,6 +66,16 @@ METHODS = {
             "kd-score",
             "the teacher's score distribution over the batch's English sides: KL divergence",
             "distilled",
+        ),
+        Method(
+            "bm25", "BM25 on the untranslated query: a floor of shared names", "", scorer="bm25"
+        ),
+        Method("english-bm25", "BM25 on the English query", "", queries="english", scorer="bm25"),
+        Method(
+            "fusion",
+            "the runs of fusion.runs as one, by reciprocal rank or z-score (fusion.by)",
+            "",
+            scorer="fusion",
         ),
         Method(
             "english",

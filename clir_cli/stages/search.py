@@ -1,20 +1,22 @@
-"""search: queries to a run, by exact late interaction."""
+"""search: queries to a run, by exact late interaction, by BM25, or by fusing other runs."""
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from clir_cli import artifacts, runtime
 from clir_cli.artifacts import Plan
-from clir_cli.corpus.records import Collection, Document, Pair
-from clir_cli.errors import MissingInput, UserError
-from clir_cli.evaluation.runs import write_run
+from clir_cli.corpus.records import Collection, Pair
+from clir_cli.errors import UserError
+from clir_cli.evaluation.fusion import fuse
+from clir_cli.evaluation.runs import Run, read_run, write_run
 from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Encoder, load_encoder
+from clir_cli.retrieval.lexical import bm25_scores
 from clir_cli.retrieval.maxsim import maxsim, top_documents
 from clir_cli.stages.index import Index, open_index, plan_index
 from clir_cli.stages.inputs import (
@@ -23,7 +25,8 @@ from clir_cli.stages.inputs import (
     read_collection,
     teacher_folder,
 )
-from clir_cli.stages.methods import METHODS
+from clir_cli.stages.methods import METHODS, parse_methods
+from clir_cli.stages.queries import queries_of, query_language
 from clir_cli.stages.workspace import Cell, Workspace
 
 RUN = "run.trec"
@@ -33,7 +36,7 @@ def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
     """Return the folder of the encoder that reads a method's queries.
 
     Raises:
-        UserError: The student has not been distilled; the command is told.
+        MissingInput: The student has not been distilled; the command is told.
     """
     kind = METHODS[cell.method].encoder
     if kind == "teacher":
@@ -46,188 +49,197 @@ def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
     return folder
 
 
-def query_language(pair: Pair, cell: Cell) -> str:
-    """Return the language that a method's queries are in."""
-    return "en" if METHODS[cell.method].queries == "english" else pair.query
+@dataclass(frozen=True)
+class Job:
+    """One run to make: the queries of a pair, read by a method, over a collection."""
+
+    workspace: Workspace
+    collection: Collection
+    pair: Pair
+    cell: Cell
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """Return the queries by id."""
+        return queries_of(self.collection, self.pair, self.cell)
+
+    @property
+    def documents(self) -> list[str]:
+        """Return the ids of the documents, in order."""
+        return [document.id for document in self.collection.documents]
+
+    def plan(self) -> Plan:
+        """Return what the run will be made from."""
+        return plan_run(self.workspace, self.collection, self.pair, self.cell)
 
 
-def queries_of(collection: Collection, pair: Pair, cell: Cell) -> dict[str, str]:
-    """Return the queries that a method reads.
-
-    Raises:
-        MissingInput: The collection has none in that language.
-    """
-    language = query_language(pair, cell)
-    if language not in collection.queries:
-        raise MissingInput(
-            f"collection {collection.name} has no queries in {language!r}, which method "
-            f"{cell.method} reads; add queries.{language}.jsonl or leave the method out"
-        )
-    return dict(collection.queries[language])
+# ------------------------------------------------------------------ late interaction
 
 
-def answerable(
-    workspace: Workspace, collection: Collection, pair: Pair, cells: Sequence[Cell]
-) -> list[Cell]:
-    """Return the cells whose queries the collection has; tell which are left out."""
-    kept = []
-    for cell in cells:
-        language = query_language(pair, cell)
-        if language in collection.queries:
-            kept.append(cell)
-        else:
-            workspace.talk.say(f"{cell.label} left out: no queries in {language!r}")
-    return kept
+def _maxsim_inputs(job: Job) -> dict[str, str]:
+    return {
+        "encoder": models.model_digest(encoder_folder(job.workspace, job.pair, job.cell)),
+        "index": plan_index(job.workspace, job.collection).fingerprint,
+    }
+
+
+def _by_maxsim(job: Job) -> Iterator[Tensor]:
+    index = open_index(job.workspace, job.collection)
+    encoder = open_encoder(job.workspace, job.pair, job.cell)
+    texts = list(job.queries.values())
+    packed = encoder.encode(texts, job.workspace.settings.teacher.query_tokens)
+    for number in range(len(packed)):
+        yield scores_of(packed[number].to(encoder.device), index)
+
+
+def open_encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
+    """Load the encoder that reads a method's queries."""
+    runtime.hush_libraries()
+    device = runtime.choose_device(workspace.device)
+    return load_encoder(encoder_folder(workspace, pair, cell), device)
+
+
+def scores_of(query: Tensor, index: Index) -> Tensor:
+    """Return the late-interaction scores (documents,) of query tokens (n, d) over an index."""
+    return torch.cat([maxsim(query, shard) for shard in index.shards]).cpu()
+
+
+# ------------------------------------------------------------------ words
+
+
+def _bm25_inputs(job: Job) -> dict[str, str]:
+    return {"documents": job.collection.digests["documents"]}
+
+
+def _by_bm25(job: Job) -> Iterator[Tensor]:
+    texts = [document.full_text for document in job.collection.documents]
+    yield from bm25_scores(texts, list(job.queries.values()))
+
+
+# ------------------------------------------------------------------ other runs
+
+
+def _fused_cells(job: Job) -> list[Cell]:
+    names = job.workspace.settings.fusion.runs
+    chosen = parse_methods(",".join(names), ())
+    if len(chosen) < 2 or any(method.scorer == "fusion" for method in chosen):
+        raise UserError(f"fusion.runs names {list(names)}; give two methods or more to fuse")
+    return [
+        Cell(method.name, job.cell.variant, job.cell.seed)
+        if method.is_trained
+        else Cell(method.name)
+        for method in chosen
+    ]
+
+
+def _fusion_inputs(job: Job) -> dict[str, str]:
+    found = {}
+    for cell in _fused_cells(job):
+        plan = plan_run(job.workspace, job.collection, job.pair, cell)
+        artifacts.require(plan.path, plan.command)
+        if plan.state() != "current":
+            raise UserError(f"{artifacts.stale(plan)}; search again: {plan.command} --force")
+        found[cell.label] = plan.fingerprint
+    return found
+
+
+def _by_fusion(job: Job) -> Run:
+    settings = job.workspace.settings
+    runs = [
+        read_run(job.workspace.run(job.pair, cell, settings.collection) / RUN)
+        for cell in _fused_cells(job)
+    ]
+    return fuse(runs, settings.fusion.by, settings.search.top_k)
+
+
+# ------------------------------------------------------------------ all of them
+
+INPUTS: dict[str, Callable[[Job], dict[str, str]]] = {
+    "maxsim": _maxsim_inputs,
+    "bm25": _bm25_inputs,
+    "fusion": _fusion_inputs,
+}
+SCORERS: dict[str, Callable[[Job], Iterator[Tensor]]] = {
+    "maxsim": _by_maxsim,
+    "bm25": _by_bm25,
+}
 
 
 def plan_run(workspace: Workspace, collection: Collection, pair: Pair, cell: Cell) -> Plan:
     """Return what a run will be made from.
 
     Raises:
-        UserError: The student, or queries for the method, are missing.
+        UserError: The student, queries for the method, or a run to fuse are missing.
     """
     settings = workspace.settings
-    queries_of(collection, pair, cell)
+    job = Job(workspace, collection, pair, cell)
+    method = METHODS[cell.method]
     language = query_language(pair, cell)
+    queries_of(collection, pair, cell)
     words = [f"--lang {pair}", *cell.words, *collection_words(workspace)]
+    config = {
+        "pair": str(pair),
+        "method": cell.method,
+        "collection": collection.name,
+        "query_tokens": settings.teacher.query_tokens,
+        "top_k": settings.search.top_k,
+    }
+    if method.scorer == "fusion":
+        config["fusion"] = settings.fusion.model_dump(mode="json")
     return Plan(
         path=workspace.run(pair, cell, settings.collection),
         kind="run",
-        config={
-            "pair": str(pair),
-            "method": cell.method,
-            "collection": collection.name,
-            "query_tokens": settings.teacher.query_tokens,
-            "top_k": settings.search.top_k,
-        },
+        config=config,
         inputs={
             "queries": collection.digests[f"queries.{language}"],
-            "encoder": models.model_digest(encoder_folder(workspace, pair, cell)),
-            "index": plan_index(workspace, collection).fingerprint,
+            **INPUTS[method.scorer](job),
         },
         command=workspace.command("search", *words),
     )
 
 
-def search(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[Path]:
-    """Rank the collection for every query with each method; return the runs' folders.
+def search(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[Plan]:
+    """Rank the collection for every query with each method; return the runs that were made.
 
     Raises:
         UserError: A missing input, or a run that was made from something else.
     """
     collection = read_collection(workspace, pair.query)
-    plans = [plan_run(workspace, collection, pair, cell) for cell in cells]
-    opened: Index | None = None
-    for plan, cell in zip(plans, cells, strict=True):
-        with artifacts.make(plan, force=workspace.force) as draft:
-            if draft is None:
-                workspace.talk.say(f"{plan.path} is current")
-                continue
-            opened = opened or open_index(workspace, collection)
-            queries = queries_of(collection, pair, cell)
-            encoder = _encoder(workspace, pair, cell)
-            ranked = _rank(workspace, encoder, queries, opened, f"search {pair} {cell.label}")
-            write_run(draft / RUN, ranked, tag=cell.label)
-            notes = {"queries": len(queries), "device": str(encoder.device)}
-            artifacts.write_text(draft / "notes.json", json.dumps(notes) + "\n")
-        workspace.talk.say(f"{plan.path}: {len(queries):,} queries")
-    return [plan.path for plan in plans]
+    fusions = [cell for cell in cells if METHODS[cell.method].scorer == "fusion"]
+    jobs = [Job(workspace, collection, pair, cell) for cell in cells if cell not in fusions]
+    plans = [job.plan() for job in jobs]  # what is missing is told before any work is done
+    for job, plan in zip(jobs, plans, strict=True):
+        _make_run(job, plan)
+    for cell in fusions:  # these read the runs of the others
+        job = Job(workspace, collection, pair, cell)
+        plans.append(job.plan())
+        _make_run(job, plans[-1])
+    return plans
 
 
-def _encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
-    runtime.hush_libraries()
-    device = runtime.choose_device(workspace.device)
-    return load_encoder(encoder_folder(workspace, pair, cell), device)
+def _make_run(job: Job, plan: Plan) -> None:
+    talk = job.workspace.talk
+    with artifacts.make(plan, force=job.workspace.force) as draft:
+        if draft is None:
+            talk.say(f"{plan.path} is current")
+            return
+        ranked = _rank(job)
+        write_run(draft / RUN, ranked, tag=job.cell.label)
+        notes = json.dumps({"queries": len(ranked)})
+        artifacts.write_text(draft / "notes.json", notes + "\n")
+    talk.say(f"{plan.path}: {len(ranked):,} queries")
 
 
-def _rank(
-    workspace: Workspace, encoder: Encoder, queries: dict[str, str], index: Index, title: str
-) -> dict[str, list[tuple[str, float]]]:
-    limit = workspace.settings.teacher.query_tokens
-    packed = encoder.encode(list(queries.values()), limit)
-    ranked = {}
-    with workspace.talk.progress(unit="queries") as progress:
-        bar = progress.add_task(title, total=len(queries), note="")
-        for number, query in enumerate(queries):
-            scores = _scores(packed[number].to(encoder.device), index)
-            ranked[query] = top_documents(scores, index.ids, workspace.settings.search.top_k)
+def _rank(job: Job) -> Run:
+    scorer = METHODS[job.cell.method].scorer
+    if scorer == "fusion":
+        return _by_fusion(job)
+    top_k = job.workspace.settings.search.top_k
+    documents, ranked = job.documents, {}
+    with job.workspace.talk.progress(unit="queries") as progress:
+        title = f"search {job.pair} {job.cell.label}"
+        bar = progress.add_task(title, total=len(job.queries), note="")
+        for query, scores in zip(job.queries, SCORERS[scorer](job), strict=True):
+            ranked[query] = top_documents(scores, documents, top_k)
             progress.advance(bar)
     return ranked
-
-
-def _scores(query: torch.Tensor, index: Index) -> torch.Tensor:
-    return torch.cat([maxsim(query, shard) for shard in index.shards]).cpu()
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A document found for one query; ``marks`` are the spans of text that query tokens match."""
-
-    rank: int
-    score: float
-    document: Document
-    marks: list[tuple[int, int]]
-
-
-def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list[Hit]:
-    """Return the best documents for one query text, best first.
-
-    Raises:
-        UserError: An empty query, or a missing input.
-    """
-    if not text.strip():
-        raise UserError("--query is empty; give the words to search for")
-    language = "en" if query_language(pair, cell) == "en" else pair.query
-    collection = read_collection(workspace, language)
-    index = open_index(workspace, collection)
-    encoder = _encoder(workspace, pair, cell)
-    query = encoder.encode([text], workspace.settings.teacher.query_tokens)[0].to(encoder.device)
-    found = top_documents(_scores(query, index), index.ids, workspace.settings.search.top_k)
-    by_id = {document.id: document for document in collection.documents}
-    place = {identity: number for number, identity in enumerate(index.ids)}
-    teacher = load_encoder(teacher_folder(workspace), encoder.device)
-    words = query[_word_tokens(encoder, text)]
-    hits = []
-    for rank, (key, score) in enumerate(found, start=1):
-        spans = _token_spans(workspace, teacher, by_id[key].full_text)
-        matched = (words @ _vectors(index, place[key]).to(words).T).argmax(dim=1).tolist()
-        marks = _whole_words(by_id[key].full_text, {spans[token] for token in matched})
-        hits.append(Hit(rank, score, by_id[key], marks))
-    return hits
-
-
-def _word_tokens(encoder: Encoder, text: str) -> list[int]:
-    """Return the places of the query's tokens that stand for words: none special, none a comma."""
-    tokens = encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], 1 << 20)[0])
-    special = set(encoder.tokenizer.all_special_tokens)
-    return [
-        place
-        for place, token in enumerate(tokens)
-        if token not in special and any(mark.isalnum() for mark in token)
-    ]
-
-
-def _vectors(index: Index, place: int) -> torch.Tensor:
-    for shard in index.shards:
-        if place < len(shard):
-            return shard[place]
-        place -= len(shard)
-    raise IndexError(place)
-
-
-def _token_spans(workspace: Workspace, teacher: Encoder, text: str) -> list[tuple[int, int]]:
-    limit = min(workspace.settings.teacher.document_tokens, teacher.position_limit)
-    encoded = teacher.tokenizer(
-        text, truncation=True, max_length=limit, return_offsets_mapping=True
-    )
-    return [tuple(span) for span in encoded["offset_mapping"]]
-
-
-def _whole_words(text: str, spans: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the words that the spans lie in; punctuation and special tokens are left out."""
-    words = [match.span() for match in re.finditer(r"\w+", text)]
-    return [
-        (low, high)
-        for low, high in words
-        if any(start < high and low < stop for start, stop in spans)
-    ]

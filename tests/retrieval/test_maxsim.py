@@ -43,10 +43,10 @@ def test_all_negative_similarities_are_not_hidden_by_padding():
     torch.testing.assert_close(maxsim(query, documents), torch.tensor([-1.0, -0.5]))
 
 
-def test_ties_are_ordered_by_document_and_the_cut_is_exact():
+def test_ties_are_ordered_as_trec_eval_does_and_the_cut_is_exact():
     scores = torch.tensor([0.5, 0.9, 0.5, 0.5, 0.1])
     names = ["d", "b", "a", "c", "e"]
     assert top_documents(scores, names, 3) == [
-        ("b", scores[1].item()), ("a", 0.5), ("c", 0.5),
+        ("b", scores[1].item()), ("d", 0.5), ("c", 0.5),
     ]  # fmt: skip
     assert len(top_documents(scores, names, 100)) == 5

@@ -1,0 +1,190 @@
+"""What a newcomer gets: a wheel that works in any folder, a README whose commands are right."""
+
+import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from clir_cli.cli import app
+from clir_cli.corpus.catalogue import languages
+from clir_cli.corpus.records import parse_pair
+from clir_cli.evaluation.measures import parse_measures
+from clir_cli.settings import load_settings
+from clir_cli.stages import listing
+from clir_cli.stages.methods import parse_methods
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+# ------------------------------------------------------------------------------ the wheel
+
+
+@pytest.fixture(scope="module")
+def unzipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree and unzipped, as an installer would."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    done = subprocess.run([*build, str(ROOT)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def from_elsewhere(unzipped: Path, folder: Path, *words: str) -> str:
+    """Run a module of the wheel in a folder that is not the checkout; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(unzipped)}
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    ("inside", "source"),
+    [("_data", "data"), ("_experiments", "experiments"), ("", "clir_cli")],
+)
+def test_all_that_the_program_reads_travels_with_the_wheel(unzipped, inside, source) -> None:
+    packed = files(unzipped / "clir_cli" / inside)
+    if not inside:
+        packed = {name: size for name, size in packed.items() if not name.startswith("_data/")}
+        packed = {name: size for name, size in packed.items() if not name.startswith("_exper")}
+    assert packed == files(ROOT / source)
+
+
+def test_the_wheel_holds_the_package_its_licence_notes_and_the_command(unzipped) -> None:
+    assert {path.name.partition("-")[0] for path in unzipped.iterdir()} == {"clir_cli"}
+    (told,) = unzipped.glob("*.dist-info")
+    assert "clir = clir_cli.cli:main" in (told / "entry_points.txt").read_text().splitlines()
+    metadata = (told / "METADATA").read_text(encoding="utf-8")
+    assert f"Version: {PROJECT['version']}" in metadata
+    assert "Requires-Python: <3.14,>=3.11" in metadata
+
+
+def test_the_wheel_works_from_another_folder_with_its_own_data(unzipped, tmp_path) -> None:
+    script = (
+        "import clir_cli.settings as s; print(s.__file__, *map(s.bundled, ('data', 'experiments')))"
+    )
+    inside = unzipped / "clir_cli"
+    assert from_elsewhere(unzipped, tmp_path, "-c", script).split() == [
+        str(inside / "settings.py"), str(inside / "_data"), str(inside / "_experiments")
+    ]  # fmt: skip
+    suites = from_elsewhere(unzipped, tmp_path, "-m", "clir_cli", "ls", "suites", "--json")
+    assert json.loads(suites) == listing.rows("suites")
+    dry = ("download", "--lang", "all", "--dry-run", "--json")
+    needed = json.loads(from_elsewhere(unzipped, tmp_path, "-m", "clir_cli", *dry))
+    assert len(needed) == 8 + 10  # bitext in eight languages; documents, qrels, queries in eight
+    for row in needed:
+        assert row["there"]
+        assert Path(row["path"]).is_relative_to(inside / "_data" / "sample")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------ the README
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def fenced_commands() -> Iterator[list[str]]:
+    """Yield the words of each command in the README's code blocks, without comments and pipes."""
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            line = line.strip().removeprefix("$ ")
+            if not re.match(r"(\S+/)?(clir|make)\s", line):
+                continue
+            for part in re.split(r"\s(?:&&|\|\|?|>+|;)\s", line)[:1]:
+                yield shlex.split(part, comments=True)
+
+
+def inline_commands() -> Iterator[list[str]]:
+    """Yield the words of each command that stands in a sentence."""
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        if re.match(r"(clir|make)\s", code):
+            yield shlex.split(code)
+
+
+COMMANDS = [*fenced_commands(), *inline_commands()]
+
+
+def test_make_demo_and_make_test_are_the_first_two_commands_of_the_readme() -> None:
+    assert COMMANDS[:2] == [["make", "demo"], ["make", "test"]]
+
+
+def made_with(program: str) -> list:
+    return [pytest.param(words, id=" ".join(words)) for words in COMMANDS if words[0] == program]
+
+
+@pytest.mark.parametrize("words", made_with("make"))
+def test_every_make_target_of_the_readme_is_in_the_makefile(words) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+    variables = set(re.findall(r"^([A-Z]+) [?:]=", MAKEFILE, flags=re.MULTILINE))
+    for word in words[1:]:
+        name, assigned, _ = word.partition("=")
+        assert name in (variables if assigned else targets)
+
+
+@pytest.mark.parametrize("words", made_with("clir"))
+def test_every_clir_command_of_the_readme_says_what_the_program_understands(words) -> None:
+    """Its options are parsed, and what they name is looked up; nothing is run."""
+    command = typer.main.get_command(app)
+    if words[1] == "COMMAND":  # stands for each of them
+        assert words[2:] == ["--help"]
+        return
+    chosen = command.commands[words[1]]
+    if "--lang" not in words and any(
+        "--lang" in each.opts and each.required for each in chosen.params
+    ):
+        words = [*words, "--lang", "sw-en"]  # in a sentence an option may be left to the reader
+    told = chosen.make_context(words[1], words[2:]).params
+    if words[1] == "ls":
+        assert listing.rows(told["what"])
+        return
+    settings = load_settings(told["suite"], None, told["assign"])
+    for pair in told.get("lang", "all").split(","):
+        assert pair == "all" or parse_pair(pair, languages())
+    assert parse_methods(told.get("method", ""), settings.methods)
+    assert "metric" not in told or parse_measures(told["metric"])
+
+
+def test_the_makefile_lists_its_targets_and_runs_commands_that_exist() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)[1].split()
+    assert {"help", "demo", "test", "lint", "reproduce-all"} <= set(phony)
+    for target in phony:
+        assert re.search(rf"^{target}:.*## \S", MAKEFILE, flags=re.MULTILINE), target
+    commands = typer.main.get_command(app).commands
+    verbs = re.findall(r"^\t\$\(CLIR\) (\w+)", MAKEFILE, flags=re.MULTILINE)
+    assert len(verbs) >= 10
+    assert set(verbs) <= commands.keys()
+
+
+def test_the_pinned_versions_are_inside_the_promised_ranges() -> None:
+    packaging = pytest.importorskip("packaging.requirements")
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.lower().replace("_", "-").split("==") for line in lines if "==" in line)
+    extras = PROJECT["optional-dependencies"].values()
+    for text in [*PROJECT["dependencies"], *itertools.chain(*extras)]:
+        requirement = packaging.Requirement(text)
+        pin = pins[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(pin), text
