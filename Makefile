@@ -32,10 +32,10 @@ demo: $(READY)  ## run the main job on the sample: download, distill, index, sea
 	$(CLIR) evaluate --lang $(PAIR) --metric $(METRIC)
 
 test: $(READY)  ## run the tests (a few minutes, no network)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(READY)  ## run the slow tests too
-	$(BIN)/python -m pytest -n 2 -m "not gpu"
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

@@ -6,10 +6,9 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 import contextlib
 import functools
 import inspect
-import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,6 +18,7 @@ import typer
 from clir_cli.errors import UserError
 
 if TYPE_CHECKING:
+    from clir_cli.artifacts import Plan
     from clir_cli.corpus.records import Pair
     from clir_cli.stages.workspace import Cell, Workspace
 
@@ -138,6 +138,7 @@ def download(
 
     Example: clir download --suite open --lang sw-en --mirror ../mirror
     """
+    from clir_cli import display
     from clir_cli.stages import download as stages
 
     workspace = common.workspace()
@@ -145,9 +146,9 @@ def download(
     wanted = stages.download(workspace, pairs, mirror)
     rows = [need.told() for need in wanted]
     if common.as_json:
-        _print_json(rows)
+        display.print_json(rows)
     elif common.dry_run:
-        _show_needs(rows, stages.model_names(workspace))
+        display.show_needs(rows, stages.model_names(workspace))
     elif all(row["there"] for row in rows):
         workspace.talk.say(f"all {len(rows)} data files are there")
 
@@ -213,6 +214,7 @@ def search(
     Example: clir search --lang sw-en --method ot
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
     """
+    from clir_cli import display
     from clir_cli.stages import search as stages
     from clir_cli.stages.answers import search_text
     from clir_cli.stages.inputs import read_collection
@@ -227,7 +229,10 @@ def search(
     if query is not None:
         cell = _cells(workspace, method or "ot", seed, variant)[0]
         found = {pair: search_text(workspace, pair, cell, query) for pair in pairs}
-        _show_hits(common, cell, found)
+        if common.as_json:
+            display.print_json(display.hit_rows(found))
+        else:
+            display.show_hits(cell.label, found)
         return
     plans = []
     for pair in pairs:
@@ -261,6 +266,7 @@ def evaluate(
 
     Example: clir evaluate --lang sw-en --metric map,mrr,ndcg@10
     """
+    from clir_cli import display
     from clir_cli.evaluation.measures import parse_measures
     from clir_cli.stages import evaluate as stages
 
@@ -275,9 +281,9 @@ def evaluate(
     for line in scored.missing:
         workspace.talk.say(f"left out: {line}")
     if common.as_json:
-        _print_json(scored.rows)
+        display.print_json(scored.rows)
     else:
-        _show_scores(workspace, scored.rows, names)
+        display.show_scores(scored.rows, names, workspace.settings.evaluation.confidence)
     workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")
 
 
@@ -292,13 +298,14 @@ def list_things(
 
     Example: clir ls methods
     """
+    from clir_cli import display
     from clir_cli.stages import listing
 
     rows = listing.rows(what)
     if as_json:
-        _print_json(rows)
+        display.print_json(rows)
     else:
-        _show_rows(what, rows)
+        display.show_rows(what, rows)
 
 
 # ------------------------------------------------------------------ from words to things
@@ -338,137 +345,14 @@ def _with_setting(common: Common, assignment: str) -> Common:
     return replace(common, assign=[*common.assign, assignment])
 
 
-# ------------------------------------------------------------------ what is told
+def _tell_plans(common: Common, plans: "Sequence[Plan]") -> None:
+    from clir_cli import display
 
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
-
-
-def _tell_plans(common: Common, plans: Sequence[Any]) -> None:
-    rows = [
-        {
-            "artifact": str(plan.path),
-            "state": plan.state(),
-            "command": plan.command,
-            "fingerprint": plan.fingerprint[:16],
-        }
-        for plan in plans
-    ]
+    rows = display.plan_rows(plans)
     if common.as_json:
-        _print_json(rows)
+        display.print_json(rows)
     elif common.dry_run:
-        _show_rows(
-            "what would be made",
-            [
-                {
-                    **row,
-                    "state": "current, nothing to do"
-                    if row["state"] == "current"
-                    else row["state"],
-                }
-                for row in rows
-            ],
-        )
-
-
-def _show_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    from clir_cli.console import show
-
-    if not rows:
-        print(f"{title}: nothing")
-        return
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    show(table)
-
-
-def _show_needs(rows: Sequence[dict[str, Any]], models: Sequence[str]) -> None:
-    shown = [
-        {
-            "source": row["source"],
-            "file": row["file"],
-            "size": f"{row['bytes'] / 1e6:.2f} MB",
-            "licence": row["licence"],
-            "from": row["url"],
-            "there": "yes" if row["there"] else "no",
-        }
-        for row in rows
-    ]
-    _show_rows("what would be fetched", shown)
-    print("models: " + ", ".join(models))
-
-
-def _show_hits(common: Common, cell: "Cell", found: "Mapping[Pair, Sequence[Any]]") -> None:
-    if common.as_json:
-        _print_json(
-            [
-                {
-                    "pair": str(pair),
-                    "rank": hit.rank,
-                    "document": hit.document.id,
-                    "score": hit.score,
-                    "text": hit.document.full_text,
-                    "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
-                }
-                for pair, hits in found.items()
-                for hit in hits
-            ]
-        )
-        return
-    from rich.table import Table
-
-    from clir_cli.console import marked, show
-
-    for pair, hits in found.items():
-        table = Table(title=f"{pair}, {cell.label}", title_justify="left", show_lines=True)
-        for column in ("rank", "score", "document", "text (matched words marked)"):
-            table.add_column(column, overflow="fold")
-        for hit in hits:
-            text = marked(hit.document.full_text, hit.marks)
-            table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
-        show(table)
-
-
-def _show_scores(
-    workspace: "Workspace", rows: Sequence[dict[str, Any]], names: Sequence[str]
-) -> None:
-    from rich.table import Table
-
-    from clir_cli.console import show
-
-    def column(row: dict[str, Any]) -> str:
-        return ".".join(str(part) for part in (row["method"], row["variant"]) if part)
-
-    columns = list(dict.fromkeys(column(row) for row in rows))
-    percent = f"{100 * workspace.settings.evaluation.confidence:.0f} %"
-    for name in names:
-        found = {(row["pair"], column(row)): row for row in rows if row["metric"] == name}
-        table = Table(
-            title=f"{name} on {rows[0]['collection']} ({workspace.suite}), "
-            f"{rows[0]['queries']} queries, {percent} interval",
-            title_justify="left",
-        )
-        table.add_column("pair")
-        for each in columns:
-            table.add_column(each, justify="right")
-        for pair in dict.fromkeys(row["pair"] for row in rows):
-            cells = [found.get((pair, each)) for each in columns]
-            table.add_row(
-                pair,
-                *(
-                    f"{cell['value']:.3f} [{cell['ci_low']:.3f}, {cell['ci_high']:.3f}]"
-                    if cell
-                    else "-"
-                    for cell in cells
-                ),
-            )
-        show(table)
+        display.show_rows("what would be made", rows)
 
 
 # ------------------------------------------------------------------ the end of a command
@@ -485,7 +369,7 @@ def run(arguments: Sequence[str]) -> int:
     0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, told in one
     line; 130 interrupted.
     """
-    from clir_cli.artifacts import explain_os_error
+    from clir_cli.files import explain_os_error
 
     command = typer.main.get_command(app)
     try:

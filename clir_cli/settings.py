@@ -54,6 +54,25 @@ class BitextSettings(_Section):
     max_pairs: int = Field(0, ge=0, description="a random sample of so many pairs; 0 takes all")
     max_pairs_per_source: int = Field(0, ge=0, description="the same for each source")
     held_out: int = Field(200, ge=1, description="pairs for model selection, at most a tenth")
+    seed: int = Field(0, ge=0, description="of the samples; the split has its own")
+    duplicates: Literal["pair", "query", "english"] = Field(
+        "pair", description="what two pairs must not share"
+    )
+    max_characters: int = Field(0, ge=0, description="longest side; 0 takes all, as below")
+    max_words: int = Field(0, ge=0, description="longest side, in words between white space")
+    max_length_ratio: float = Field(0.0, ge=0, description="longer over shorter side, characters")
+    drop_markup: bool = Field(False, description="leave out pairs with HTML or wiki mark-up")
+    drop_copies: bool = Field(False, description="leave out pairs whose sides are the same")
+
+
+class DictionarySettings(_Section):
+    """Bilingual dictionaries, for code-switching and for translation word by word."""
+
+    sources: tuple[str, ...] = Field((), description="names of the catalogue, best first")
+    files: tuple[str, ...] = Field(
+        (), description="your own, before the sources: TSV, MUSE, or a PanLex snapshot"
+    )
+    on_error: Literal["stop", "skip"] = "stop"
 
 
 class TransportSettings(_Section):
@@ -125,6 +144,7 @@ class Settings(_Section):
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
     bitext: BitextSettings = BitextSettings()
+    dictionary: DictionarySettings = DictionarySettings()
     transport: TransportSettings = TransportSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()

@@ -15,6 +15,14 @@ from clir_cli.settings import bundled
 torch.set_num_threads(1)  # the tests run side by side
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the tests that need a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left: exit code, standard output, standard error."""

@@ -1,27 +1,32 @@
 """Bitext: sentence pairs of one language pair from all sources, cleaned, sampled and split."""
 
+import itertools
 import random
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clir_cli.artifacts import file_digest
 from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.corpus.sampling import bottom_k
 from clir_cli.errors import MissingInput, UserError
+from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
 
 SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they compare
+IN_MEMORY = 200_000  # pairs; a larger source is sampled as it streams by
 
 
 @dataclass(frozen=True)
 class Bitext:
     """The sentence pairs to train on and those held out for model selection.
 
-    ``counts`` tells the pairs each source gave; ``skipped`` counts the faults left out; ``moved``
-    counts, for each source that had slipped, the pairs that were put right.
+    ``counts`` tells the pairs each source gave; ``skipped`` counts what was left out, by fault or
+    by filter; ``moved`` counts, for each source that had slipped, the pairs that were put right.
     """
 
     train: list[SentencePair]
@@ -82,29 +87,41 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     """Read, clean, sample and split the bitext of a pair.
 
     Text is brought to Unicode NFC, sides that have slipped against each other are put right (see
-    ``corpus/realign.py``), and a pair that occurs twice is kept once. Held out is
-    ``held_out`` pairs, at most a tenth; no English sentence stands on both sides of the split.
+    ``corpus/realign.py``), pairs that a filter takes out are counted (``corpus/filters.py``), and
+    of pairs that are the same (``duplicates``) the first is kept. A source of more than
+    ``IN_MEMORY`` pairs is sampled as it streams by, if it is to be sampled at all
+    (``corpus/sampling.py``); it enters with at most ``max_pairs``. Held out is ``held_out`` pairs,
+    at most a tenth; no English sentence stands on both sides of the split.
 
     Raises:
         UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
     """
     faults = formats.Faults(settings.on_error)
-    seen: set[SentencePair] = set()
+    tests, dropped = active(settings), Counter[str]()
+    key = DUPLICATE_KEYS[settings.duplicates]
+    seen: set[object] = set()
     pairs: list[SentencePair] = []
     counts, moved = {}, {}
-    for name, rows in _sources(settings, pair, downloads, faults):
-        read = [_normalised(row) for row in rows]
-        if settings.realign:
+    for name, rows, ordered in _sources(settings, pair, downloads, faults):
+        stream = (_normalised(row) for row in rows)
+        read = list(itertools.islice(stream, IN_MEMORY + 1))
+        if len(read) <= IN_MEMORY and settings.realign and ordered:
             mended = realign(read)
             read = mended.pairs
             if mended.moved:
                 moved[name] = mended.moved
-        fresh = [row for row in dict.fromkeys(read) if row not in seen]
-        seen.update(fresh)
-        fresh = _sample(fresh, settings.max_pairs_per_source, name)
+        rest = filtered(itertools.chain(read, stream), tests, dropped)
+        rest = (row for row in rest if key(row) not in seen)
+        most = _most(settings)
+        if len(read) > IN_MEMORY and most:
+            fresh = bottom_k(rest, most, seed=f"{settings.seed} {name}", key=key)
+            seen.update(map(key, fresh))
+        else:
+            fresh = _unseen(rest, key, seen)
+            fresh = _sample(fresh, settings.max_pairs_per_source, f"{settings.seed} {name}")
         counts[name] = len(fresh)
         pairs += fresh
-    pairs = _sample(pairs, settings.max_pairs, "all")
+    pairs = _sample(pairs, settings.max_pairs, f"{settings.seed} all")
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
     train, held_out = _split(pairs, settings.held_out)
@@ -112,31 +129,52 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
         raise UserError(
             f"the {len(pairs)} sentence pairs for {pair} have too few English sentences"
         )
-    return Bitext(train, held_out, counts, faults.skipped, moved)
+    return Bitext(train, held_out, counts, {**faults.skipped, **dropped}, moved)
 
 
 def _sources(
     settings: BitextSettings, pair: Pair, downloads: Path, faults: formats.Faults
-) -> Iterator[tuple[str, Iterator[SentencePair]]]:
+) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
+    """Yield name and pairs of each source, and whether its lines are in the order of a text."""
     if settings.files:
-        yield "files", formats.read_files([Path(name) for name in settings.files], faults)
+        yield "files", formats.read_files([Path(name) for name in settings.files], faults), True
         return
     for name in settings.sources:
         source = catalogue.source("bitext", name)
         files = located_files("bitext", name, pair.query, downloads)
         if files:
             reader = formats.PAIR_READERS[source.format]
-            yield name, reader(files, formats.Wanted(pair.query, source.options, faults))
+            rows = reader(files, formats.Wanted(pair.query, source.options, faults))
+            yield name, rows, bool(source.options.get("in_order", True))
 
 
 def _normalised(row: SentencePair) -> SentencePair:
     return SentencePair(*(unicodedata.normalize("NFC", side) for side in row))
 
 
-def _sample(rows: list[SentencePair], most: int, name: str) -> list[SentencePair]:
+def _most(settings: BitextSettings) -> int:
+    """Return how many pairs of one source can be wanted at most; 0 for all."""
+    wanted = [each for each in (settings.max_pairs_per_source, settings.max_pairs) if each]
+    return min(wanted, default=0)
+
+
+def _unseen(
+    rows: Iterable[SentencePair], key: Callable[[SentencePair], object], seen: set[object]
+) -> list[SentencePair]:
+    """Return the pairs whose key is new, and remember the keys."""
+    fresh = []
+    for row in rows:
+        found = key(row)
+        if found not in seen:
+            seen.add(found)
+            fresh.append(row)
+    return fresh
+
+
+def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair]:
     if not most or len(rows) <= most:
         return rows
-    chosen = sorted(random.Random(f"{SPLIT_SEED} {name}").sample(range(len(rows)), most))
+    chosen = sorted(random.Random(seed).sample(range(len(rows)), most))
     return [rows[index] for index in chosen]
 
 

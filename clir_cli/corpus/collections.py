@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from clir_cli.artifacts import digest
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import checked_digest, located_files
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError, nearest
+from clir_cli.files import digest
 
 
 def is_directory(name: str) -> bool:

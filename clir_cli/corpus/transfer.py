@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clir_cli.artifacts import alone, file_digest
 from clir_cli.corpus.catalogue import SourceFile
 from clir_cli.errors import UserError
+from clir_cli.files import alone, file_digest
 
 BLOCK = 1 << 16
 ATTEMPTS = 5  # in a row without a byte of progress

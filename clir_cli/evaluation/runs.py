@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clir_cli.artifacts import write_text
 from clir_cli.errors import UserError
+from clir_cli.files import write_text
 
 Run = Mapping[str, Sequence[tuple[str, float]]]
 

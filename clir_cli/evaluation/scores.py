@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from clir_cli.artifacts import alone, write_text
 from clir_cli.errors import UserError
+from clir_cli.files import alone, write_text
 
 KEY = ["suite", "collection", "pair", "method", "variant", "seed", "metric"]
 COLUMNS = [*KEY, "value", "queries", "ci_low", "ci_high"]

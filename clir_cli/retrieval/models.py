@@ -4,10 +4,11 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from clir_cli.artifacts import MANIFEST, digest, file_digest, read_manifest
+from clir_cli.artifacts import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import Model, Package, models
 from clir_cli.corpus.transfer import is_whole
 from clir_cli.errors import UserError, nearest
+from clir_cli.files import digest, file_digest
 
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clir_cli.artifacts import write_bytes
+from clir_cli.files import write_bytes
 from clir_cli.retrieval.encoder import Packed
 
 

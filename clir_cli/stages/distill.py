@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from clir_cli import artifacts, runtime
+from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus.bitext import Bitext
@@ -110,7 +110,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
             "precision": str(student.precision).removeprefix("torch."),
             **best,
         }
-        artifacts.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+        files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
     workspace.talk.say(
         f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
     )
@@ -139,7 +139,7 @@ def _teacher_embeddings(
         path=workspace.teacher_embeddings(pair),
         kind="teacher-embeddings",
         config={"query_tokens": settings.teacher.query_tokens},
-        inputs={"teacher": models.model_digest(folder), "sentences": artifacts.digest(english)},
+        inputs={"teacher": models.model_digest(folder), "sentences": files.digest(english)},
     )
     # A cache of what can be computed again: replaced without asking when its inputs changed.
     with artifacts.make(plan, force=plan.state() == "stale") as draft:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from clir_cli import artifacts, runtime
+from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
@@ -65,14 +65,14 @@ def index(workspace: Workspace) -> Path:
         teacher = load_encoder(teacher_folder(workspace), device, precision)
         tokens = _write_shards(workspace, collection, teacher, draft)
         ids = "".join(f"{document.id}\n" for document in collection.documents)
-        artifacts.write_text(draft / IDS, ids)
+        files.write_text(draft / IDS, ids)
         notes = {
             "documents": len(collection.documents),
             "tokens": tokens,
             "dimensions": teacher.dimensions,
             "device": str(device),
         }
-        artifacts.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+        files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
     workspace.talk.say(f"{plan.path}: {len(collection.documents):,} documents, {tokens:,} tokens")
     return plan.path
 

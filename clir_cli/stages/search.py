@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clir_cli import artifacts, runtime
+from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
@@ -226,7 +226,7 @@ def _make_run(job: Job, plan: Plan) -> None:
         ranked = _rank(job)
         write_run(draft / RUN, ranked, tag=job.cell.label)
         notes = json.dumps({"queries": len(ranked)})
-        artifacts.write_text(draft / "notes.json", notes + "\n")
+        files.write_text(draft / "notes.json", notes + "\n")
     talk.say(f"{plan.path}: {len(ranked):,} queries")
 
 

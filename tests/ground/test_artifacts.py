@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli import artifacts
-from clir_cli.artifacts import MANIFEST, Plan, alone, make, read_manifest, require, verify
+from clir_cli import artifacts, files
+from clir_cli.artifacts import MANIFEST, Plan, make, read_manifest, require, verify
 from clir_cli.errors import MissingInput, UserError
+from clir_cli.files import alone
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -41,8 +42,8 @@ def made(plan: Plan, text: str = "first", **how: bool) -> bool:
         if draft is None:
             return False
         (draft / "shards").mkdir(exist_ok=True)
-        artifacts.write_text(draft / "weights.bin", text)
-        artifacts.write_text(draft / "shards" / "0.bin", text * 2)
+        files.write_text(draft / "weights.bin", text)
+        files.write_text(draft / "shards" / "0.bin", text * 2)
     return True
 
 
@@ -94,7 +95,7 @@ def test_an_artifact_has_its_manifest_and_nothing_is_left_beside_it(tmp_path: Pa
         assert draft is not None
         (draft / "weights.bin").write_bytes(b"123")
         (draft / "weights.bin").chmod(0o600)
-        artifacts.write_text(draft / "notes.json", '{"device": "cpu"}')
+        files.write_text(draft / "notes.json", '{"device": "cpu"}')
     assert plan.state() == "current"
     assert tree(tmp_path / "sample") == [
         "student", "student/manifest.json", "student/notes.json", "student/weights.bin"
@@ -322,14 +323,15 @@ def test_a_missing_input_tells_its_command(tmp_path: Path) -> None:
 PRELUDE = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan, alone, make, require
+from clir_cli import artifacts, files
+from clir_cli.artifacts import Plan, make, require
+from clir_cli.files import alone
 home = Path(sys.argv[1])
 def planned(config):
     return Plan(home / "sample" / "student", "student", {"epochs": config}, {"a": "b"})
 def write(draft, text):
     for name in ("one.bin", "two.bin"):
-        artifacts.write_text(draft / name, text)
+        files.write_text(draft / name, text)
 """
 
 
@@ -490,7 +492,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_wait(
     home.write_text("") if way == "file" else home.symlink_to(tmp_path / "nowhere")
     with pytest.raises(OSError) as caught:
         made(planned(home))
-    assert "a file stands where a folder is needed" in str(artifacts.explain_os_error(caught.value))
+    assert "a file stands where a folder is needed" in str(files.explain_os_error(caught.value))
     assert tree(tmp_path) == ["home"]
 
 
@@ -499,13 +501,13 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_wait(
 
 def test_a_text_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
-    artifacts.write_text(file, "a,b\nä,ü\n")
+    files.write_text(file, "a,b\nä,ü\n")
     assert file.read_bytes() == "a,b\nä,ü\n".encode()
     with pytest.raises(UnicodeEncodeError):
-        artifacts.write_text(file, "half \ud800")
+        files.write_text(file, "half \ud800")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
-        artifacts.write_text(tmp_path / "folder", "text")
+        files.write_text(tmp_path / "folder", "text")
     assert file.read_text(encoding="utf-8") == "a,b\nä,ü\n"
     assert tree(tmp_path) == ["folder", "table.csv"]
 
@@ -521,9 +523,9 @@ try:
             import numpy
             numpy.save(draft / "big.npy", numpy.zeros(10000))
         else:
-            artifacts.write_bytes(draft / "big.bin", bytes(10000))
+            files.write_bytes(draft / "big.bin", bytes(10000))
 except OSError as error:
-    print(artifacts.explain_os_error(error))
+    print(files.explain_os_error(error))
 print(planned(1).state(), [each.name for each in planned(1).path.parent.iterdir()])
 """
 
@@ -554,7 +556,7 @@ def test_a_limit_on_files_is_told_in_one_line_and_loses_nothing(
     ],
 )
 def test_what_a_disk_says_is_told_in_one_line(error: Exception, said: str | None) -> None:
-    told = artifacts.explain_os_error(error)
+    told = files.explain_os_error(error)
     assert told is None if said is None else said in str(told)
     assert "\n" not in str(told)
 
@@ -578,8 +580,8 @@ def test_a_full_disk_is_told_and_the_artifact_before_stays(small_disk: Path) -> 
     plan = planned(small_disk, epochs=2)
     with pytest.raises(OSError) as caught, make(plan, force=True) as draft:
         assert draft is not None
-        artifacts.write_bytes(draft / "big.bin", bytes(1 << 20))
-    assert "no space left on the disk" in str(artifacts.explain_os_error(caught.value))
+        files.write_bytes(draft / "big.bin", bytes(1 << 20))
+    assert "no space left on the disk" in str(files.explain_os_error(caught.value))
     assert tree(small_disk / "sample")[0] == "student"
     verify(plan.path)
     assert made(plan, "second", force=True)
@@ -614,6 +616,6 @@ def test_no_permission_is_told_with_the_place() -> None:
                 pass
         finally:
             os.seteuid(user)
-        told = str(artifacts.explain_os_error(caught.value))
+        told = str(files.explain_os_error(caught.value))
         assert re.fullmatch(rf"{home}\S*: no permission; change the rights, or .* --home", told)
         assert tree(home) == []

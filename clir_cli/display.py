@@ -1,0 +1,117 @@
+"""Results as tables for people and JSON for programs, both on standard output."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from clir_cli.artifacts import Plan
+from clir_cli.console import marked, show
+from clir_cli.corpus.records import Pair
+from clir_cli.stages.answers import Hit
+
+Row = Mapping[str, Any]
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def show_rows(title: str, rows: Sequence[Row]) -> None:
+    """Print rows of the same keys as a table."""
+    if not rows:
+        print(f"{title}: nothing")
+        return
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    show(table)
+
+
+def plan_rows(plans: Sequence[Plan]) -> list[dict[str, str]]:
+    """Return what each artifact is, whether it is there, and the command that makes it."""
+    return [
+        {
+            "artifact": str(plan.path),
+            "state": plan.state(),
+            "command": plan.command,
+            "fingerprint": plan.fingerprint[:16],
+        }
+        for plan in plans
+    ]
+
+
+def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
+    """Print which files would be fetched, from where, how large and under which licence."""
+    shown = [
+        {
+            "source": row["source"],
+            "file": row["file"],
+            "size": f"{row['bytes'] / 1e6:.2f} MB",
+            "licence": row["licence"],
+            "from": row["url"],
+            "there": "yes" if row["there"] else "no",
+        }
+        for row in rows
+    ]
+    show_rows("what would be fetched", shown)
+    print("models: " + ", ".join(models))
+
+
+def hit_rows(found: Mapping[Pair, Sequence[Hit]]) -> list[dict[str, Any]]:
+    """Return the documents found for one text, with the words that match."""
+    return [
+        {
+            "pair": str(pair),
+            "rank": hit.rank,
+            "document": hit.document.id,
+            "score": hit.score,
+            "text": hit.document.full_text,
+            "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
+        }
+        for pair, hits in found.items()
+        for hit in hits
+    ]
+
+
+def show_hits(label: str, found: Mapping[Pair, Sequence[Hit]]) -> None:
+    """Print the documents found for one text, the words that match marked."""
+    for pair, hits in found.items():
+        table = Table(title=f"{pair}, {label}", title_justify="left", show_lines=True)
+        for column in ("rank", "score", "document", "text (matched words marked)"):
+            table.add_column(column, overflow="fold")
+        for hit in hits:
+            text = marked(hit.document.full_text, hit.marks)
+            table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
+        show(table)
+
+
+def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) -> None:
+    """Print a table a measure: a row a pair, a column a method, each with its interval."""
+    columns = list(dict.fromkeys(map(_column, rows)))
+    for name in names:
+        found = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
+        table = Table(
+            title=f"{name} on {rows[0]['collection']} ({rows[0]['suite']}), "
+            f"{rows[0]['queries']} queries, {100 * confidence:.0f} % interval",
+            title_justify="left",
+        )
+        table.add_column("pair")
+        for each in columns:
+            table.add_column(each, justify="right")
+        for pair in dict.fromkeys(row["pair"] for row in rows):
+            table.add_row(pair, *(_cell(found.get((pair, each))) for each in columns))
+        show(table)
+
+
+def _column(row: Row) -> str:
+    seed = f"seed{row['seed']}" if row["seed"] else ""
+    return ".".join(part for part in (row["method"], row["variant"], seed) if part)
+
+
+def _cell(row: Row | None) -> str:
+    return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row else "-"

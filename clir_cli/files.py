@@ -1,0 +1,125 @@
+"""Files: written whole or not at all, by one process at a time, and known by their sha256."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from clir_cli.errors import UserError
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of a JSON value, keys in order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Let one process at a time write ``path``; its folder is made, and goes again if left empty.
+
+    Args:
+        path: What is written.
+        wait: Whether to wait for another process, rather than to refuse.
+
+    Raises:
+        UserError: Another process holds it, and ``wait`` is not set.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    made = [folder for folder in file.parents if not folder.exists()]
+    stream = _locked(file, path, wait)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)  # before it is let go, so that nobody can have locked it
+        stream.close()
+        with suppress(OSError):  # not empty: then those above are not either
+            for folder in made:
+                folder.rmdir()
+
+
+def _locked(file: Path, path: Path, wait: bool) -> IO[str]:
+    """Return the lock file, open and locked, and still the one that stands under its name."""
+    missed = 0
+    while True:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as stack:
+                stream = stack.enter_context(file.open("w"))
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    message = f"another process is making {path}; wait for it to end"
+                    raise UserError(message) from None
+                if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
+                    stack.pop_all()
+                    return stream
+        except (FileNotFoundError, FileExistsError):
+            # The one who goes took the file, or its empty folder, from under the one who comes.
+            missed += 1
+            if missed > 100:  # then it is something else
+                raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is either whole or not there: temporary name, then rename."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there: temporary name, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def explain_os_error(error: Exception) -> str | None:
+    """Return one line for the failures of disks and rights that a user can mend, else None."""
+    folder = "change the rights, or choose another folder with --home"
+    room = "free some and run the same command again"
+    remedies = {
+        errno.ENOSPC: f"no space left on the disk; {room}",
+        errno.EDQUOT: f"the disk quota is used up; {room}",
+        errno.EFBIG: "the file grew longer than the system allows; raise the limit (ulimit -f)",
+        errno.EACCES: f"no permission; {folder}",
+        errno.EPERM: f"not permitted; {folder}",
+        errno.EROFS: "the disk is read-only; choose another folder with --home",
+        errno.ENOTDIR: "a file stands where a folder is needed; choose another folder with --home",
+        errno.EEXIST: "a file stands where a folder is needed; choose another folder with --home",
+        errno.EISDIR: "a folder stands where a file is needed; move it away",
+        errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+        errno.ENOLCK: "the disk gives no file locks; choose another folder with --home",
+        errno.ENOSYS: "the disk gives no file locks; choose another folder with --home",
+        errno.EIO: "the disk cannot be read or written; check it",
+    }
+    code, name = _os_error(error)
+    return (f"{name}: " if name else "") + remedies[code] if code in remedies else None
+
+
+def _os_error(error: Exception) -> tuple[int | None, str]:
+    """Return the number and the file of an error, also where a library has wrapped it in words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno, str(error.filename or "")
+    if re.search(r"\d+ requested and \d+ written", str(error)):  # numpy
+        return errno.ENOSPC, ""
+    wrapped = re.search(r"\(os error (\d+)\)", str(error))  # safetensors, tokenizers
+    return (int(wrapped[1]), "") if wrapped else (None, "")
