@@ -248,6 +248,30 @@ def search(
 
 
 @stage
+def dictionary(
+    common: Common,
+    lang: Lang,
+    method: OneMethod = "ot",
+    seed: Seed = 0,
+    variant: Variant = "",
+) -> None:
+    """Induce a bilingual dictionary from a student's transport plans over the bitext.
+
+    Example: clir dictionary --lang sw-en
+    """
+    from clir_cli.stages import dictionary as stages
+
+    workspace = common.workspace()
+    cells = _cells(workspace, method, seed, variant)
+    wanted = [(pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
+    plans = [stages.plan_dictionary(workspace, pair, cell) for pair, cell in wanted]
+    if not common.dry_run:
+        for pair, cell in wanted:
+            stages.dictionary(workspace, pair, cell)
+    _tell_plans(common, plans)
+
+
+@stage
 def evaluate(
     common: Common,
     metric: Annotated[

@@ -73,6 +73,9 @@ class DictionarySettings(_Section):
         (), description="your own, before the sources: TSV, MUSE, or a PanLex snapshot"
     )
     on_error: Literal["stop", "skip"] = "stop"
+    induced: bool = Field(True, description="add what the plans of the ot student say")
+    least_score: float = Field(0.1, ge=0, le=1, description="of an induced translation")
+    translations: int = Field(3, ge=1, description="of a word, where BM25 reads them")
 
 
 class TransportSettings(_Section):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
+from clir_cli.corpus.pins import known_digest, record_of
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
@@ -52,13 +53,15 @@ def checked_digest(file: formats.Located) -> str:
     """Return the sha256 of a source's file.
 
     Raises:
-        MissingInput: It has not been fetched, or is not the one that the catalogue pins.
+        MissingInput: It has not been fetched, or is not the one that the catalogue or the record of
+            the first fetch pins.
     """
     if not file.path.is_file():
         raise MissingInput(f"{file.path} is missing")
     found = file_digest(file.path)
-    if file.entry.sha256 and found != file.entry.sha256:
-        raise MissingInput(f"{file.path}: the checksum does not match the catalogue's")
+    if found != (known_digest(file.path, file.entry) or found):
+        whose = "catalogue's" if file.entry.sha256 else f"record's ({record_of(file.path).name})"
+        raise MissingInput(f"{file.path}: the checksum does not match the {whose}")
     return found
 
 

@@ -5,7 +5,7 @@ The entries are data (``data/catalogue/*.toml``), one place a source.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +44,11 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A source of sentence pairs, a collection, or a dictionary; ``options`` is for its reader."""
+    """A source of sentence pairs, a collection, or a dictionary; ``options`` is for its reader.
+
+    ``codes`` maps the languages of a source whose files are not one a language (an archive of
+    all, an id of ir_datasets) to the names it has for them.
+    """
 
     name: str
     kind: Kind
@@ -55,10 +59,31 @@ class Source:
     citation: str
     files: tuple[SourceFile, ...]
     options: Mapping[str, Any]
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Return the languages that the source has, English too where it tells English apart."""
+        return tuple(dict.fromkeys([*(f.lang for f in self.files if f.lang), *self.codes]))
+
+    @property
+    def bring(self) -> str:
+        """Return what the user must bring, and where to get it; empty when it can be fetched."""
+        return str(self.options.get("bring", ""))
+
+    def has(self, language: str) -> bool:
+        """Tell whether the source has a query language.
+
+        A collection can always be read in English, for its documents; one that has only English
+        queries can be read for every language, for methods that read those.
+        """
+        if language in self.languages:
+            return True
+        return self.kind == "collections" and (language == "en" or self.languages == ("en",))
 
     def files_for(self, language: str) -> tuple[SourceFile, ...]:
         """Return the files a query language needs, or none when the source lacks the language."""
-        if not any(file.lang == language for file in self.files):
+        if not self.has(language):
             return ()
         return tuple(file for file in self.files if file.lang in ("", "en", language))
 
@@ -120,7 +145,11 @@ def languages() -> dict[str, Language]:
 @cache
 def sources(kind: Kind) -> dict[str, Source]:
     """Return the sources of a kind by name."""
-    return {name: _source(name, kind, dict(entry)) for name, entry in _table(kind).items()}
+    return {
+        found.name: found
+        for name, entry in _table(kind).items()
+        for found in _variants(name, kind, entry)
+    }
 
 
 @cache
@@ -141,12 +170,56 @@ def source(kind: Kind, name: str) -> Source:
     return known[name]
 
 
+def _variants(name: str, kind: Kind, entry: Mapping[str, Any]) -> list[Source]:
+    """Return the sources of an entry: itself, or one ``<name>-<variant>`` for each of its variants.
+
+    A variant's table is laid over the entry, and ``{variant}`` in the entry's texts is its name.
+    """
+    shared = {key: value for key, value in entry.items() if key != "variants"}
+    if "variants" not in entry:
+        return [_source(name, kind, shared)]
+    return [
+        _source(f"{name}-{variant}", kind, _filled({**shared, **own}, variant=variant))
+        for variant, own in entry["variants"].items()
+    ]
+
+
+def _filled(value: Any, **names: str) -> Any:
+    """Return a value of TOML with ``{name}`` in its texts replaced."""
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace("{" + name + "}", text)
+        return value
+    if isinstance(value, list):
+        return [_filled(each, **names) for each in value]
+    if isinstance(value, dict):
+        return {key: _filled(each, **names) for key, each in value.items()}
+    return value
+
+
 def _source(name: str, kind: Kind, entry: dict[str, Any]) -> Source:
     base, rows = entry.pop("base", ""), entry.pop("files", [])
     told = {key: entry.pop(key) for key in ("format", "title", "licence", "homepage", "citation")}
-    return Source(
-        name=name, kind=kind, files=tuple(_file(base, row) for row in rows), options=entry, **told
-    )
+    codes = entry.pop("codes", {})
+    files = tuple(_file(base, row) for row in _by_language(rows, codes))
+    return Source(name=name, kind=kind, files=files, options=entry, codes=codes, **told)
+
+
+def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of files, one for each language where ``{code}`` stands in the path.
+
+    What is known of single languages (``bytes``, ``sha256``) is a table in such a row.
+    """
+    found = []
+    for row in rows:
+        if "{code}" not in row["path"]:
+            found.append(row)
+            continue
+        for language, code in codes.items():
+            own = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
+            told = {key: value for key, value in own.items() if value is not None}
+            found.append({"lang": language, **_filled(told, code=code)})
+    return found
 
 
 def _file(base: str, row: dict[str, Any]) -> SourceFile:

@@ -1,29 +1,91 @@
-"""Collections: from the catalogue by name, or the user's own directory in BEIR layout."""
+"""Collections: from the catalogue by name, of ir_datasets by id, or the user's own directory.
 
+A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from clir_cli.corpus import catalogue, formats
-from clir_cli.corpus.bitext import checked_digest, located_files
-from clir_cli.corpus.records import Collection
+from clir_cli.corpus.bitext import checked_digest
+from clir_cli.corpus.catalogue import Source, SourceFile
+from clir_cli.corpus.formats import irds, trec
+from clir_cli.corpus.formats.parts import Asked, Parts
+from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
+
+IRDS = "irds:"
 
 
 def is_directory(name: str) -> bool:
     """Tell whether ``--collection`` names a folder rather than an entry of the catalogue."""
-    return name not in catalogue.sources("collections") and ("/" in name or Path(name).is_dir())
+    if name in catalogue.sources("collections") or name.startswith(IRDS):
+        return False
+    return "/" in name or Path(name).is_dir()
 
 
 def collection_label(name: str) -> str:
     """Return the short name under which artifacts and scores of a collection are kept."""
+    if name.startswith(IRDS):
+        return re.sub(r"[^\w.]+", "-", name)
     return Path(name).resolve().name if is_directory(name) else name
+
+
+class Needed(NamedTuple):
+    """Something a collection needs: the file's entry and place, and how it gets there.
+
+    ``entry.url`` is an address to fetch from, ``irds:ID`` for what ir_datasets fetches, or empty
+    for what travels with the package or, where ``bring`` says what and from where, the user brings.
+    """
+
+    source: str
+    licence: str
+    entry: SourceFile
+    path: Path
+    bring: str = ""
+
+
+def needed(name: str, language: str, downloads: Path) -> list[Needed]:
+    """Return what a collection needs to be read in a language; nothing for a user's directory.
+
+    Raises:
+        UserError: Unknown name.
+    """
+    if is_directory(name):
+        return []
+    chosen = _chosen(name)
+    if not chosen.has(language):
+        return []
+    asked = _asked(chosen, language, downloads)
+    if chosen.bring:
+        entry = SourceFile(f"brought/{chosen.name}")
+        return [Needed(name, chosen.licence, entry, asked.folder, chosen.bring)]
+    if chosen.format == "irds":
+        return [
+            Needed(
+                name,
+                chosen.licence,
+                SourceFile(each, f"{IRDS}{each}"),
+                irds.note_of(asked.folder, each),
+            )
+            for each in irds.ids_for(asked).all
+        ]
+    return [
+        Needed(name, chosen.licence, entry, entry.local(downloads))
+        for entry in chosen.files_for(language)
+    ]
 
 
 def load_collection(name: str, language: str, downloads: Path) -> Collection:
     """Read a collection with the queries of one language, and the English ones where it has them.
 
     Args:
-        name: A name of the catalogue, or a directory in BEIR layout.
+        name: A name of the catalogue, ``irds:ID``, or a directory.
         language: The query language; ``en`` reads documents and English queries alone.
         downloads: Where downloaded files lie.
 
@@ -32,19 +94,18 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
         UserError: Unknown name, a missing file, or a file that is not as its format demands.
     """
     if is_directory(name):
-        files, layout = _own_files(Path(name), language), "beir"
+        parts = _own(Path(name), language)
     else:
-        known = catalogue.sources("collections")
-        if name not in known:
-            raise UserError(f"unknown collection {name!r}: {nearest(name, known)}, or a directory")
-        source = known[name]
-        layout = source.format
-        files = located_files("collections", name, language, downloads)
-        if not files:
+        chosen = _chosen(name)
+        if not chosen.has(language):
             raise UserError(f"collection {name} has no queries in {language!r}")
+        asked = _asked(chosen, language, downloads)
+        if chosen.bring and not is_brought(asked.folder):
+            raise UserError(f"collection {name} is yours to bring: {told(chosen, asked.folder)}")
+        files = [] if chosen.bring else _located(chosen, language, downloads)
         for file in files:
             checked_digest(file)
-    parts = formats.COLLECTION_READERS[layout](files)
+        parts = formats.COLLECTION_READERS[chosen.format](files, asked)
     return Collection(
         name=collection_label(name),
         documents=parts.documents,
@@ -52,29 +113,87 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
         qrels=parts.qrels,
         # By content, not by file: the same documents are the same input, however they came.
         digests={
-            "documents": digest(parts.documents),
+            "documents": _documents_digest(parts.documents),
             "qrels": digest(parts.qrels),
             **{f"queries.{spoken}": digest(asked) for spoken, asked in parts.queries.items()},
         },
     )
 
 
+def is_brought(folder: Path) -> bool:
+    """Tell whether the user has put anything into the folder of a collection to bring."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def told(source: Source, folder: Path) -> str:
+    """Return what a user must bring and where it belongs."""
+    return f"{source.bring}; put it, or a link to it, at {folder}"
+
+
+def _chosen(name: str) -> Source:
+    known = catalogue.sources("collections")
+    if name in known:
+        return known[name]
+    if name.startswith(IRDS) and name != IRDS:
+        return Source(
+            name=name, kind="collections", format="irds", title=name, licence="see ir_datasets",
+            homepage="https://ir-datasets.com", citation="", files=(),
+            options={"id": name.removeprefix(IRDS)}, codes={"en": "en"},
+        )  # fmt: skip
+    raise UserError(f"unknown collection {name!r}: {nearest(name, known)}, or a directory")
+
+
+def _asked(source: Source, language: str, downloads: Path) -> Asked:
+    folder = downloads / ("irds" if source.format == "irds" else f"brought/{source.name}")
+    return Asked(language, source.options, source.codes, folder)
+
+
+def _located(source: Source, language: str, downloads: Path) -> list[formats.Located]:
+    return [formats.Located(entry.local(downloads), entry) for entry in source.files_for(language)]
+
+
+def _documents_digest(documents: Iterable[Document]) -> str:
+    """Return what ``digest`` does of the list, without the text of all of it in memory."""
+    running = hashlib.sha256(b"[")
+    for place, document in enumerate(documents):
+        text = json.dumps(document, ensure_ascii=False)
+        running.update((f", {text}" if place else text).encode())
+    running.update(b"]")
+    return running.hexdigest()
+
+
+# ------------------------------------------------------------------ the user's own
+
+
+def _own(folder: Path, language: str) -> Parts:
+    if folder.is_dir() and trec.is_trec(folder):
+        return trec.read_trec([], Asked(language, folder=folder))
+    return formats.read_beir(_own_files(folder, language))
+
+
 def _own_files(folder: Path, language: str) -> list[formats.Located]:
     layout = "a collection has corpus.jsonl, queries.jsonl and qrels/test.tsv"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
-    own = folder / f"queries.{language}.jsonl"
-    queries = own if own.is_file() else folder / "queries.jsonl"
-    found = [folder / "corpus.jsonl", folder / "qrels" / "test.tsv", queries]
+    rows = (".jsonl", ".jsonl.gz", ".parquet")
+    own = _first(folder / f"queries.{language}", rows)
+    queries = own if own.is_file() else _first(folder / "queries", rows)
+    judged = _first(folder / "qrels" / "test", (".tsv", ".parquet"))
+    found = [_first(folder / "corpus", rows), judged, queries]
     for path in found:
         if not path.is_file():
             raise UserError(f"{path}: missing; {layout}")
     spoken = {queries: language}
-    english = folder / "queries.en.jsonl"
+    english = _first(folder / "queries.en", rows)
     if english.is_file() and english != queries:
         found.append(english)
         spoken[english] = "en"
     return [
-        formats.Located(path, catalogue.SourceFile(path.name, lang=spoken.get(path, "")))
-        for path in found
+        formats.Located(path, SourceFile(path.name, lang=spoken.get(path, ""))) for path in found
     ]
+
+
+def _first(stem: Path, suffixes: tuple[str, ...]) -> Path:
+    """Return the first of the files that is there, or the one that is usual."""
+    paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    return next((path for path in paths if path.is_file()), paths[0])

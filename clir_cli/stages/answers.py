@@ -1,11 +1,11 @@
 """search --query: the best documents for one text, and the words of theirs that match."""
 
-import re
 from dataclasses import dataclass
 
 import torch
 
 from clir_cli.corpus.records import Document, Pair
+from clir_cli.corpus.words import word_spans
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.maxsim import top_documents
@@ -84,9 +84,8 @@ def _token_spans(workspace: Workspace, teacher: Encoder, text: str) -> list[tupl
 
 def _whole_words(text: str, spans: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the words that the spans lie in; punctuation and special tokens are left out."""
-    words = [match.span() for match in re.finditer(r"\w+", text)]
     return [
         (low, high)
-        for low, high in words
+        for low, high, _ in word_spans(text)
         if any(start < high and low < stop for start, stop in spans)
     ]

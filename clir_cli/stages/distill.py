@@ -5,7 +5,6 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -21,8 +20,9 @@ from clir_cli.optical.training import Parallel, Step, Training
 from clir_cli.optical.vocabulary import extend_vocabulary, induce_lexicon
 from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Encoder, Packed, load_encoder
-from clir_cli.stages.inputs import download_command, initial_folder, made_by, teacher_folder
+from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
 from clir_cli.stages.methods import METHODS
+from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -46,8 +46,6 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
             f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
         )
     settings = workspace.settings
-    with made_by(download_command(workspace, pair.query)):
-        files = corpus.inputs(settings.bitext, pair, workspace.downloads)
     words = [f"--lang {pair}", *cell.words]
     config = {
         "pair": str(pair),
@@ -66,7 +64,7 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
         kind="student",
         config=config,
         inputs={
-            **files,
+            **bitext_inputs(workspace, pair),
             "teacher": models.model_digest(teacher_folder(workspace)),
             "initial student": models.model_digest(initial_folder(workspace)),
         },
@@ -93,7 +91,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         runtime.hush_libraries()
         bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
         _tell_bitext(workspace, pair, bitext)
-        teacher = _teacher_embeddings(workspace, pair, bitext, device)
+        teacher = teacher_embeddings(workspace, pair, bitext, device)
         runtime.seed_everything(cell.seed)
         student, new_rows = _initial_student(workspace, bitext, device)
         training = _training(workspace, student, bitext, teacher, cell)
@@ -126,43 +124,6 @@ def _tell_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
     if bitext.skipped:
         faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
         workspace.talk.say(f"{pair}: bad lines left out: {faults}")
-
-
-def _teacher_embeddings(
-    workspace: Workspace, pair: Pair, bitext: Bitext, device: torch.device
-) -> tuple[Packed, Packed]:
-    """Return the teacher's embeddings of the English sides, train and held out; computed once."""
-    settings = workspace.settings
-    folder = teacher_folder(workspace)
-    english = [row.english for row in (*bitext.train, *bitext.held_out)]
-    plan = Plan(
-        path=workspace.teacher_embeddings(pair),
-        kind="teacher-embeddings",
-        config={"query_tokens": settings.teacher.query_tokens},
-        inputs={"teacher": models.model_digest(folder), "sentences": files.digest(english)},
-    )
-    # A cache of what can be computed again: replaced without asking when its inputs changed.
-    with artifacts.make(plan, force=plan.state() == "stale") as draft:
-        if draft is not None:
-            teacher = load_encoder(folder, device)
-            with workspace.talk.progress(unit="sentences") as progress:
-                bar = progress.add_task("teacher reads the bitext", total=len(english), note="")
-                packed = teacher.encode(
-                    english,
-                    settings.teacher.query_tokens,
-                    dtype=torch.float16,
-                    advance=lambda count: progress.advance(bar, count),
-                )
-            np.save(draft / "vectors.npy", packed.vectors.numpy())
-            np.save(draft / "offsets.npy", packed.offsets.numpy())
-    vectors = torch.from_numpy(np.load(plan.path / "vectors.npy", mmap_mode="c"))
-    offsets = torch.from_numpy(np.load(plan.path / "offsets.npy"))
-    cut = len(bitext.train)
-    first_rows = int(offsets[cut])
-    return (
-        Packed(vectors[:first_rows], offsets[: cut + 1]),
-        Packed(vectors[first_rows:], offsets[cut:] - first_rows),
-    )
 
 
 def _initial_student(

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clir_cli.corpus import bitext
 from clir_cli.corpus.collections import load_collection
-from clir_cli.corpus.records import Collection
+from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput
 from clir_cli.retrieval import models
 from clir_cli.settings import load_settings
@@ -43,6 +44,12 @@ def _model(workspace: Workspace, name: str) -> Path:
 def download_command(workspace: Workspace, language: str = "") -> str:
     """Return what a person types to fetch what a language needs; without one, all."""
     return workspace.command("download", f"--lang {language}-en" if language else "--lang all")
+
+
+def bitext_inputs(workspace: Workspace, pair: Pair) -> dict[str, str]:
+    """Return the sha256 of the files of a pair's bitext, or say which command fetches them."""
+    with made_by(download_command(workspace, pair.query)):
+        return bitext.inputs(workspace.settings.bitext, pair, workspace.downloads)
 
 
 def read_collection(workspace: Workspace, language: str) -> Collection:

@@ -19,7 +19,7 @@ class Method:
     name: str
     summary: str
     encoder: Literal["", "teacher", "initial", "distilled"]
-    queries: Literal["pair", "english"] = "pair"
+    queries: Literal["pair", "english", "dictionary"] = "pair"
     scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
 
     @property
@@ -30,7 +30,7 @@ class Method:
     @property
     def has_seeds(self) -> bool:
         """Tell whether seed and variant matter: to a trained student, and to what it goes into."""
-        return self.is_trained or self.scorer == "fusion"
+        return self.is_trained or self.scorer == "fusion" or self.queries == "dictionary"
 
 
 METHODS = {
@@ -69,6 +69,19 @@ METHODS = {
         ),
         Method(
             "bm25", "BM25 on the untranslated query: a floor of shared names", "", scorer="bm25"
+        ),
+        Method(
+            "dictionary",
+            "the query word by word through a bilingual dictionary, then the teacher",
+            "teacher",
+            queries="dictionary",
+        ),
+        Method(
+            "dictionary-bm25",
+            "the query word by word through a bilingual dictionary, then BM25",
+            "",
+            queries="dictionary",
+            scorer="bm25",
         ),
         Method("english-bm25", "BM25 on the English query", "", queries="english", scorer="bm25"),
         Method(

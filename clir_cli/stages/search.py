@@ -26,7 +26,12 @@ from clir_cli.stages.inputs import (
     teacher_folder,
 )
 from clir_cli.stages.methods import METHODS, parse_methods
-from clir_cli.stages.queries import queries_of, query_language
+from clir_cli.stages.queries import (
+    dictionary_digest,
+    queries_of,
+    query_language,
+    translated,
+)
 from clir_cli.stages.workspace import Cell, Workspace
 
 RUN = "run.trec"
@@ -59,9 +64,15 @@ class Job:
     cell: Cell
 
     @property
-    def queries(self) -> dict[str, str]:
-        """Return the queries by id."""
+    def asked(self) -> dict[str, str]:
+        """Return the queries by id, as the collection has them."""
         return queries_of(self.collection, self.pair, self.cell)
+
+    def read(self) -> list[str]:
+        """Return the texts that the method reads, in the order of ``asked``."""
+        if METHODS[self.cell.method].queries == "dictionary":
+            return list(translated(self.workspace, self.pair, self.cell, self.asked).values())
+        return list(self.asked.values())
 
     @property
     def documents(self) -> list[str]:
@@ -86,8 +97,7 @@ def _maxsim_inputs(job: Job) -> dict[str, str]:
 def _by_maxsim(job: Job) -> Iterator[Tensor]:
     index = open_index(job.workspace, job.collection)
     encoder = open_encoder(job.workspace, job.pair, job.cell)
-    texts = list(job.queries.values())
-    packed = encoder.encode(texts, job.workspace.settings.teacher.query_tokens)
+    packed = encoder.encode(job.read(), job.workspace.settings.teacher.query_tokens)
     for number in range(len(packed)):
         yield scores_of(packed[number].to(encoder.device), index)
 
@@ -113,7 +123,7 @@ def _bm25_inputs(job: Job) -> dict[str, str]:
 
 def _by_bm25(job: Job) -> Iterator[Tensor]:
     texts = [document.full_text for document in job.collection.documents]
-    yield from bm25_scores(texts, list(job.queries.values()))
+    yield from bm25_scores(texts, job.read())
 
 
 # ------------------------------------------------------------------ other runs
@@ -184,16 +194,17 @@ def plan_run(workspace: Workspace, collection: Collection, pair: Pair, cell: Cel
         "query_tokens": settings.teacher.query_tokens,
         "top_k": settings.search.top_k,
     }
+    inputs = {"queries": collection.digests[f"queries.{language}"], **INPUTS[method.scorer](job)}
     if method.scorer == "fusion":
         config["fusion"] = settings.fusion.model_dump(mode="json")
+    if method.queries == "dictionary":
+        config["translations"] = settings.dictionary.translations
+        inputs["dictionary"] = dictionary_digest(workspace, pair, cell)
     return Plan(
         path=workspace.run(pair, cell, settings.collection),
         kind="run",
         config=config,
-        inputs={
-            "queries": collection.digests[f"queries.{language}"],
-            **INPUTS[method.scorer](job),
-        },
+        inputs=inputs,
         command=workspace.command("search", *words),
     )
 
@@ -238,8 +249,8 @@ def _rank(job: Job) -> Run:
     documents, ranked = job.documents, {}
     with job.workspace.talk.progress(unit="queries") as progress:
         title = f"search {job.pair} {job.cell.label}"
-        bar = progress.add_task(title, total=len(job.queries), note="")
-        for query, scores in zip(job.queries, SCORERS[scorer](job), strict=True):
+        bar = progress.add_task(title, total=len(job.asked), note="")
+        for query, scores in zip(job.asked, SCORERS[scorer](job), strict=True):
             ranked[query] = top_documents(scores, documents, top_k)
             progress.advance(bar)
     return ranked

@@ -38,6 +38,10 @@ class Workspace:
         """Return where a distilled student lies."""
         return self.home / self.suite / str(pair) / cell.label / "student"
 
+    def dictionary(self, pair: Pair, cell: "Cell") -> Path:
+        """Return where the dictionary that a student's plans induce lies."""
+        return self.home / self.suite / str(pair) / cell.label / "dictionary"
+
     def index(self, collection: str) -> Path:
         """Return where the documents' token embeddings lie."""
         return self.home / self.suite / "index" / collection_label(collection)

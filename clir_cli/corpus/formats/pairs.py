@@ -24,6 +24,7 @@ class Faults:
 
     on_error: Literal["stop", "skip"] = "stop"
     skipped: dict[str, int] = field(default_factory=dict)
+    setting: str = "bitext.on_error"
 
     def report(self, path: Path, number: int, what: str, *, unit: str = "line") -> None:
         """Stop with file and line (or another unit of its format), or count the fault.
@@ -34,7 +35,7 @@ class Faults:
         if self.on_error == "stop":
             raise UserError(
                 f"{path}, {unit} {number}: {what}; mend it, or leave such {unit}s out with "
-                "--set bitext.on_error=skip"
+                f"--set {self.setting}=skip"
             )
         self.skipped[what] = self.skipped.get(what, 0) + 1
 
@@ -51,7 +52,7 @@ class Wanted:
 PairReader = Callable[[Sequence[Located], Wanted], Iterator[SentencePair]]
 
 
-def _decoded(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[tuple[int, str | None]]:
+def decoded(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[tuple[int, str | None]]:
     """Yield line numbers and lines; None stands for a line that is not UTF-8."""
     for number, raw in enumerate(stream, start=1):
         try:
@@ -64,7 +65,7 @@ def _decoded(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[tuple[in
 def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
     """Yield the pairs of two files of which line k translates line k."""
     with query.open("rb") as left, english.open("rb") as right:
-        rows = zip_longest(_decoded(query, left, faults), _decoded(english, right, faults))
+        rows = zip_longest(decoded(query, left, faults), decoded(english, right, faults))
         for one, two in rows:
             if one is None or two is None:
                 path, (number, _) = (query, one) if two is None else (english, two)  # type: ignore[misc]
@@ -95,7 +96,7 @@ def _pair(
 def read_tsv(path: Path, faults: Faults) -> Iterator[SentencePair]:
     """Yield the pairs of a file with one pair a line: query language, tab, English."""
     with path.open("rb") as stream:
-        for number, line in _decoded(path, stream, faults):
+        for number, line in decoded(path, stream, faults):
             if line is None:
                 continue
             sides = line.split("\t")
@@ -125,13 +126,17 @@ def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
     )
 
 
-def _lines_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+def read_sides(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+    """Yield the pairs of two files of a source, told apart by their role."""
     by_role = {file.entry.role: file.path for file in files}
     return read_parallel(by_role["query"], by_role["english"], wanted.faults)
 
 
-def _tmx_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
-    """Translation memories (TMX 1.4), zipped or not; the side that is not English is the query."""
+def read_tmx(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+    """Yield the units of translation memories (TMX 1.4), zipped or not.
+
+    The side that is not English is the query's.
+    """
     for file in files:
         if file.path.suffix != ".zip":
             with file.path.open("rb") as stream:
@@ -165,12 +170,12 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
         raise UserError(f"{path}: cut or damaged after unit {number}: {error}") from None
 
 
-def _sib_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
-    """SIB-200: rows of both languages joined on ``index_id``; reserved rows are left out."""
+def read_sib(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+    """Yield the rows of SIB-200 joined on ``index_id``, without those that are reserved."""
     sides: dict[str, dict[int, str]] = {wanted.language: {}, "en": {}}
     for file in files:
         with file.path.open("rb") as stream:
-            for number, line in _decoded(file.path, stream, wanted.faults):
+            for number, line in decoded(file.path, stream, wanted.faults):
                 if number == 1 or line is None:
                     continue
                 cells = [cell.strip() for cell in line.split("\t")]
@@ -183,10 +188,3 @@ def _sib_reader(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePa
     for index in sorted(sides[wanted.language].keys() & sides["en"].keys()):
         if index < below:
             yield SentencePair(sides[wanted.language][index], sides["en"][index])
-
-
-PAIR_READERS: dict[str, PairReader] = {
-    "lines": _lines_reader,
-    "tmx": _tmx_reader,
-    "sib": _sib_reader,
-}

@@ -1,0 +1,71 @@
+"""Filters of sentence pairs, as settings; each is off until it is asked for.
+
+The rules are those of the field's cleaning scripts: Moses' ``clean-corpus-n`` (length, ratio) and
+what mined corpora need besides (left-over mark-up, lines that were never translated).
+"""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from clir_cli.corpus.records import SentencePair
+from clir_cli.settings import BitextSettings
+
+Test = Callable[[SentencePair], bool]
+
+# Tags, comments, templates and links of wikis, and braces that a template engine left.
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|-->|\{\{|\}\}|\[\[|\]\]|\{%|%\}")
+_MARKS = ("<", "-->", "{", "[[", "]]", "}}", "%}")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+def has_markup(text: str) -> bool:
+    """Tell whether a text holds left-overs of HTML or of a wiki's mark-up.
+
+    >>> [has_markup(text) for text in ("3 < 4 & 5 > 2", "a<br>b", "R&amp;D", "R&D; more")]
+    [False, True, True, False]
+    """
+    # Most sentences hold none of these marks, and looking for a mark is quick.
+    if any(mark in text for mark in _MARKS) and _MARKUP.search(text):
+        return True
+    return "&" in text and any(html.unescape(found) != found for found in _ENTITY.findall(text))
+
+
+def active(settings: BitextSettings) -> dict[str, Test]:
+    """Return the filters that the settings ask for: what a pair is left out for, and the test."""
+    found: dict[str, Test] = {}
+    if most := settings.max_characters:
+        found["bitext.max_characters"] = lambda row: max(map(len, row)) > most
+    if words := settings.max_words:
+        found["bitext.max_words"] = lambda row: max(len(side.split()) for side in row) > words
+    if ratio := settings.max_length_ratio:
+        found["bitext.max_length_ratio"] = lambda row: (
+            max(map(len, row)) > ratio * min(map(len, row))
+        )
+    if settings.drop_markup:
+        found["bitext.drop_markup"] = lambda row: any(map(has_markup, row))
+    if settings.drop_copies:
+        found["bitext.drop_copies"] = lambda row: row.query.lower() == row.english.lower()
+    return found
+
+
+def filtered(
+    rows: Iterable[SentencePair], tests: dict[str, Test], dropped: Counter[str]
+) -> Iterator[SentencePair]:
+    """Yield the pairs that no filter takes out; count the others by the first that does."""
+    for row in rows:
+        for name, test in tests.items():
+            if test(row):
+                dropped[name] += 1
+                break
+        else:
+            yield row
+
+
+DUPLICATE_KEYS: dict[str, Callable[[SentencePair], object]] = {
+    "pair": lambda row: row,
+    "query": lambda row: row.query,
+    "english": lambda row: row.english,
+}
+"""What two sentence pairs share when ``bitext.duplicates`` counts them as the same."""

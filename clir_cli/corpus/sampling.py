@@ -1,0 +1,57 @@
+"""A random sample of a stream of sentence pairs, without duplicates, in bounded memory.
+
+Bottom-k sampling (Cohen and Kaplan, 2007): every key gets a pseudo-random number, its hash, and the
+k smallest are kept. It is a reservoir that knows duplicates: equal keys have equal hashes, so each
+distinct key has the same chance however often it occurs, one that was turned away is turned away
+again, and only k pairs are ever held. The sample depends on the seed and the pairs alone, not on
+their order.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable
+
+from clir_cli.corpus.records import SentencePair
+
+
+def bottom_k(
+    rows: Iterable[SentencePair],
+    count: int,
+    *,
+    seed: str,
+    key: Callable[[SentencePair], object] = lambda row: row,
+) -> list[SentencePair]:
+    """Return a random sample of the pairs with distinct keys, in the order of the stream.
+
+    Args:
+        rows: The pairs; read once.
+        count: Size of the sample; all distinct pairs when there are fewer.
+        seed: Another seed gives another sample.
+        key: What must be distinct; of pairs with the same key the first one that is met is kept.
+
+    Returns:
+        At most ``count`` pairs.
+    """
+    salt = hashlib.blake2b(seed.encode(), digest_size=16).digest()
+    heap: list[tuple[int, int]] = []  # (minus hash, position): the largest hash on top
+    kept: dict[int, tuple[int, SentencePair]] = {}
+    for position, row in enumerate(rows):
+        rank = _rank(key(row), salt)
+        if rank in kept:
+            continue
+        if len(heap) < count:
+            heapq.heappush(heap, (-rank, position))
+        elif -heap[0][0] > rank:
+            largest, _ = heapq.heapreplace(heap, (-rank, position))
+            del kept[-largest]
+        else:
+            continue
+        kept[rank] = (position, row)
+    return [row for _, row in sorted(kept.values())]
+
+
+def _rank(key: object, salt: bytes) -> int:
+    text = "\n".join(key) if isinstance(key, tuple) else str(key)
+    # 64 bits: among 15 million pairs two share a number with a chance of 1 in 160,000.
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=salt)
+    return int.from_bytes(digest.digest(), "big")
