@@ -78,6 +78,14 @@ class DictionarySettings(_Section):
     translations: int = Field(3, ge=1, description="of a word, where BM25 reads them")
 
 
+class NmtSettings(_Section):
+    """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
+
+    model: str = Field("", description="a folder that holds a sequence-to-sequence model")
+    beams: int = Field(4, ge=1)
+    max_tokens: int = Field(128, ge=1)
+
+
 class TransportSettings(_Section):
     """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
 
@@ -148,6 +156,7 @@ class Settings(_Section):
     student: StudentSettings = StudentSettings()
     bitext: BitextSettings = BitextSettings()
     dictionary: DictionarySettings = DictionarySettings()
+    nmt: NmtSettings = NmtSettings()
     transport: TransportSettings = TransportSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()

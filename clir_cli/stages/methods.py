@@ -19,7 +19,7 @@ class Method:
     name: str
     summary: str
     encoder: Literal["", "teacher", "initial", "distilled"]
-    queries: Literal["pair", "english", "dictionary"] = "pair"
+    queries: Literal["pair", "english", "dictionary", "nmt"] = "pair"
     scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
 
     @property
@@ -81,6 +81,19 @@ METHODS = {
             "the query word by word through a bilingual dictionary, then BM25",
             "",
             queries="dictionary",
+            scorer="bm25",
+        ),
+        Method(
+            "nmt",
+            "the query translated by a sequence-to-sequence model, then the teacher",
+            "teacher",
+            queries="nmt",
+        ),
+        Method(
+            "nmt-bm25",
+            "the query translated by a sequence-to-sequence model, then BM25",
+            "",
+            queries="nmt",
             scorer="bm25",
         ),
         Method("english-bm25", "BM25 on the English query", "", queries="english", scorer="bm25"),

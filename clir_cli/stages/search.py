@@ -26,12 +26,9 @@ from clir_cli.stages.inputs import (
     teacher_folder,
 )
 from clir_cli.stages.methods import METHODS, parse_methods
-from clir_cli.stages.queries import (
-    dictionary_digest,
-    queries_of,
-    query_language,
-    translated,
-)
+from clir_cli.stages.queries import queries_of, query_language
+from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
+from clir_cli.stages.translations import TRANSLATORS, Asked
 from clir_cli.stages.workspace import Cell, Workspace
 
 RUN = "run.trec"
@@ -55,24 +52,13 @@ def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Asked):
     """One run to make: the queries of a pair, read by a method, over a collection."""
 
-    workspace: Workspace
-    collection: Collection
-    pair: Pair
-    cell: Cell
-
-    @property
-    def asked(self) -> dict[str, str]:
-        """Return the queries by id, as the collection has them."""
-        return queries_of(self.collection, self.pair, self.cell)
-
     def read(self) -> list[str]:
-        """Return the texts that the method reads, in the order of ``asked``."""
-        if METHODS[self.cell.method].queries == "dictionary":
-            return list(translated(self.workspace, self.pair, self.cell, self.asked).values())
-        return list(self.asked.values())
+        """Return the texts that the method reads, in the order of the queries."""
+        translate = TRANSLATORS.get(METHODS[self.cell.method].queries)
+        return list((translate(self) if translate else self.queries).values())
 
     @property
     def documents(self) -> list[str]:
@@ -197,9 +183,8 @@ def plan_run(workspace: Workspace, collection: Collection, pair: Pair, cell: Cel
     inputs = {"queries": collection.digests[f"queries.{language}"], **INPUTS[method.scorer](job)}
     if method.scorer == "fusion":
         config["fusion"] = settings.fusion.model_dump(mode="json")
-    if method.queries == "dictionary":
-        config["translations"] = settings.dictionary.translations
-        inputs["dictionary"] = dictionary_digest(workspace, pair, cell)
+    if method.queries in TRANSLATION_INPUTS:
+        inputs |= TRANSLATION_INPUTS[method.queries](job)
     return Plan(
         path=workspace.run(pair, cell, settings.collection),
         kind="run",
@@ -249,8 +234,8 @@ def _rank(job: Job) -> Run:
     documents, ranked = job.documents, {}
     with job.workspace.talk.progress(unit="queries") as progress:
         title = f"search {job.pair} {job.cell.label}"
-        bar = progress.add_task(title, total=len(job.asked), note="")
-        for query, scores in zip(job.asked, SCORERS[scorer](job), strict=True):
+        bar = progress.add_task(title, total=len(job.queries), note="")
+        for query, scores in zip(job.queries, SCORERS[scorer](job), strict=True):
             ranked[query] = top_documents(scores, documents, top_k)
             progress.advance(bar)
     return ranked

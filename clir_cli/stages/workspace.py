@@ -42,6 +42,10 @@ class Workspace:
         """Return where the dictionary that a student's plans induce lies."""
         return self.home / self.suite / str(pair) / cell.label / "dictionary"
 
+    def translations(self, pair: Pair, collection: str) -> Path:
+        """Return where the machine translations of a collection's queries lie."""
+        return self.home / self.suite / str(pair) / "nmt" / collection_label(collection)
+
     def index(self, collection: str) -> Path:
         """Return where the documents' token embeddings lie."""
         return self.home / self.suite / "index" / collection_label(collection)

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from tiny_translators import m2m, save
 
 
 @pytest.fixture
@@ -75,3 +76,21 @@ def test_only_distilled_methods_are_distilled(chain):
     outcome = chain("distill", "--method", "bm25")
     assert outcome.code == 2
     assert "trains no student" in outcome.err
+
+
+def test_queries_are_translated_once_for_both_methods(chain, home, tmp_path):
+    assert chain("index").code == 0
+    outcome = chain("search", "--method", "nmt")
+    assert outcome.code == 2
+    assert "--set nmt.model=FOLDER" in outcome.err
+    folder = save(tmp_path / "nllb", m2m, ("swh_Latn", "eng_Latn"))
+    model = ("--set", f"nmt.model={folder}", "--set", "nmt.max_tokens=8")
+    outcome = chain("search", "--method", "nmt,nmt-bm25", *model)
+    assert outcome.code == 0, outcome.err
+    translations = home / "sample" / "sw-en" / "nmt" / "small"
+    assert (translations / "queries.en.jsonl").is_file()
+    before = (translations / "manifest.json").stat().st_mtime_ns
+    assert chain("search", "--method", "nmt", "--force", *model).code == 0
+    assert (translations / "manifest.json").stat().st_mtime_ns == before
+    outcome = chain("evaluate", "--method", "nmt,nmt-bm25", "--metric", "map", *model)
+    assert outcome.code == 0, outcome.err

@@ -1,0 +1,145 @@
+"""Queries to English by neural machine translation: any sequence-to-sequence model on disk.
+
+NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT differ in how a language is named to them, and
+in nothing else; ``FAMILIES`` holds the difference.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.encoder import by_length
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How a model is told the direction: a prefix of the text, a source code, a first token."""
+
+    prefix: str = ""
+    source: str = ""
+    first_token: int | None = None
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A sequence-to-sequence model with its tokenizer, from one language to English."""
+
+    tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel
+    direction: Direction
+    device: torch.device
+
+    @torch.inference_mode()
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        beams: int = 4,
+        max_tokens: int = 128,
+        batch_tokens: int = 2048,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> list[str]:
+        """Return the English translation of each text, in order; the same every time.
+
+        Args:
+            texts: N texts in the source language.
+            beams: Beams of the search; 1 is greedy.
+            max_tokens: Longest input and longest output.
+            batch_tokens: Bound on (texts x longest text) of a batch.
+            advance: Called with the number of texts that were translated.
+        """
+        if self.direction.source:
+            self.tokenizer.src_lang = self.direction.source
+        given = [self.direction.prefix + text for text in texts]
+        encoded = self.tokenizer(given, truncation=True, max_length=max_tokens)["input_ids"]
+        found = [""] * len(texts)
+        for batch in by_length([len(ids) for ids in encoded], batch_tokens):
+            rows = self.tokenizer.pad(
+                {"input_ids": [encoded[index] for index in batch]}, return_tensors="pt"
+            ).to(self.device)
+            made = self.model.generate(
+                **rows,
+                num_beams=beams,
+                do_sample=False,
+                max_new_tokens=max_tokens,
+                forced_bos_token_id=self.direction.first_token,
+            )
+            decoded = self.tokenizer.batch_decode(made, skip_special_tokens=True)
+            for index, text in zip(batch, decoded, strict=True):
+                found[index] = " ".join(text.split())
+            advance(len(batch))
+        return found
+
+
+def load_translator(folder: Path, codes: Sequence[str], device: torch.device) -> Translator:
+    """Load a model from a folder; safetensors only, never remote code.
+
+    Args:
+        folder: What ``save_pretrained`` writes.
+        codes: The names of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
+        device: Where to translate.
+
+    Raises:
+        UserError: No model, or one that does not know the language.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{folder}: cannot be loaded as a translation model: {reason}") from None
+    family = FAMILIES.get(model.config.model_type, _unnamed)
+    direction = family(tokenizer, codes)
+    if direction is None:
+        raise UserError(f"{folder}: this model does not know the language {codes[0]!r}")
+    return Translator(tokenizer, model.to(device).eval(), direction, device)
+
+
+def _named(tokenizer: PreTrainedTokenizerBase, codes: Sequence[str]) -> Direction | None:
+    """NLLB writes ``swh_Latn``, mBART-50 ``sw_KE``, M2M-100 ``__sw__``: found in the vocabulary."""
+    vocabulary = tokenizer.get_vocab()
+    for pattern in (r"{}_[A-Z][a-z]{{3}}", r"{}_[A-Z]{{2}}", r"__{}__"):
+        source = _token(vocabulary, pattern, codes)
+        target = _token(vocabulary, pattern, ("eng", "en"))
+        if source and target:
+            return Direction(source=source.strip("_"), first_token=vocabulary[target])
+    return None
+
+
+def _token(vocabulary: dict[str, int], pattern: str, codes: Sequence[str]) -> str:
+    for code in codes:
+        for token in vocabulary:
+            if re.fullmatch(pattern.format(code), token):
+                return token
+    return ""
+
+
+def _prefixed(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
+    """MADLAD-400 is told the target alone, by a first piece ``<2en>``."""
+    return Direction(prefix="<2en> ") if "<2en>" in tokenizer.get_vocab() else Direction()
+
+
+def _unnamed(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
+    """OPUS-MT has one model a direction; those into many languages take ``>>eng<<``."""
+    return Direction(prefix=">>eng<< " if ">>eng<<" in tokenizer.get_vocab() else "")
+
+
+FAMILIES: dict[str, Callable[[PreTrainedTokenizerBase, Sequence[str]], Direction | None]] = {
+    "m2m_100": _named,
+    "mbart": _named,
+    "t5": _prefixed,
+    "marian": _unnamed,
+}
