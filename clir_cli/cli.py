@@ -60,7 +60,7 @@ Methods = Annotated[
 Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
 Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
 OneCollection = Annotated[
-    str, typer.Option(help="A name (clir ls collections), or your folder in BEIR layout.")
+    str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
 ]
 
 
@@ -133,15 +133,17 @@ def download(
         str,
         typer.Option(help="Folder or http(s) address with each file under HOST/PATH of its URL."),
     ] = "",
+    collection: OneCollection = "",
 ) -> None:
     """Fetch data and models, checked by sha256. A second call does nothing.
 
     Example: clir download --suite open --lang sw-en --mirror ../mirror
+    Example: clir download --lang sw-en --collection belebele --dry-run
     """
     from clir_cli import display
     from clir_cli.stages import download as stages
 
-    workspace = common.workspace()
+    workspace = common.workspace(collection)
     pairs = _pairs(workspace, lang)
     wanted = stages.download(workspace, pairs, mirror)
     rows = [need.told() for need in wanted]
@@ -311,10 +313,46 @@ def evaluate(
     workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")
 
 
+@stage
+def align(
+    common: Common,
+    text: Annotated[str, typer.Argument(help="A sentence in the query language.")],
+    english: Annotated[str, typer.Argument(help="Its English translation.")],
+    lang: Lang,
+    method: OneMethod = "ot",
+    seed: Seed = 0,
+    variant: Variant = "",
+    draw: Annotated[
+        Path | None, typer.Option(help="Draw it to this file too: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Show the transport plan of a sentence pair: which token stands for which.
+
+    Example: clir align --lang sw-en "watoto wanakunywa maji" "children drink water"
+    """
+    from clir_cli import display
+    from clir_cli.stages import align as stages
+
+    workspace = common.workspace()
+    (cell,) = _cells(workspace, method, seed, variant)[:1]
+    (pair,) = _pairs(workspace, lang)[:1]
+    found = stages.align(workspace, pair, cell, text, english)
+    if draw is not None:
+        stages.draw(found, draw, f"{pair} {cell.label}")
+        workspace.talk.say(f"drawn: {draw}")
+    if common.as_json:
+        display.print_json(display.alignment_json(found))
+    else:
+        display.show_alignment(found)
+
+
 @app.command(name="ls")
 def list_things(
     what: Annotated[
-        str, typer.Argument(help="methods, languages, bitext, collections, models or suites.")
+        str,
+        typer.Argument(
+            help="methods, languages, bitext, dictionaries, collections, models or suites."
+        ),
     ] = "methods",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

@@ -4,11 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clir_cli.artifacts import Plan
 from clir_cli.console import marked, show
 from clir_cli.corpus.records import Pair
+from clir_cli.stages.align import Alignment
 from clir_cli.stages.answers import Hit
 
 Row = Mapping[str, Any]
@@ -51,7 +54,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
         {
             "source": row["source"],
             "file": row["file"],
-            "size": f"{row['bytes'] / 1e6:.2f} MB",
+            "size": f"{row['bytes'] / 1e6:.2f} MB" if row["bytes"] else "not told",
             "licence": row["licence"],
             "from": row["url"],
             "there": "yes" if row["there"] else "no",
@@ -88,6 +91,37 @@ def show_hits(label: str, found: Mapping[Pair, Sequence[Hit]]) -> None:
             text = marked(hit.document.full_text, hit.marks)
             table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
         show(table)
+
+
+def alignment_json(alignment: Alignment) -> dict[str, Any]:
+    """Return an alignment with its shares as rows of numbers."""
+    shares = [[round(value, 4) for value in row] for row in alignment.shares.tolist()]
+    return {**vars(alignment), "shares": shares}
+
+
+def show_alignment(alignment: Alignment) -> None:
+    """Print a transport plan as a heat map: a row a token of the query language.
+
+    The digit is the share of the token's mass in tenths; a dot is less than a twentieth.
+    """
+    height = max(map(len, alignment.english_tokens))
+    indent = max(map(len, alignment.query_tokens)) + 2
+    text = Text()
+    for line in range(height):  # English tokens stand upright over their columns
+        letters = (token.rjust(height)[line] for token in alignment.english_tokens)
+        text.append(" " * indent + "".join(f" {letter} " for letter in letters) + "\n")
+    for token, shares in zip(alignment.query_tokens, alignment.shares.tolist(), strict=True):
+        text.append(token.rjust(indent - 1) + " ")
+        for share in shares:
+            digit = "." if share < 0.05 else str(min(9, round(10 * share)))
+            level = round(255 * (1 - share))
+            ink = "white" if share > 0.5 else "black"
+            style = f"{ink} on rgb({level},{level},255)" if share >= 0.05 else "dim"
+            text.append(f" {digit} ", style)
+        text.append("\n")
+    text.append(f"loss {alignment.loss:.3f}, plan entropy {alignment.entropy:.2f}")
+    wide = Console(width=max(80, indent + 3 * len(alignment.english_tokens) + 2))
+    wide.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
 def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) -> None:

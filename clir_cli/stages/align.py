@@ -1,0 +1,102 @@
+"""align: the transport plan of one sentence pair, token by token."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clir_cli import runtime
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
+from clir_cli.optical.objectives import TokenBatch, cosine_cost
+from clir_cli.optical.transport import solve
+from clir_cli.retrieval.encoder import Encoder, load_encoder
+from clir_cli.stages.inputs import teacher_folder
+from clir_cli.stages.methods import METHODS
+from clir_cli.stages.search import open_encoder
+from clir_cli.stages.workspace import Cell, Workspace
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The plan (n, m) between the tokens of a sentence and those of its translation.
+
+    Each row of ``shares`` sums to 1: where the token's mass goes. ``loss`` is the sum of plan times
+    cost, ``entropy`` the plan's, in nats.
+    """
+
+    query_tokens: list[str]
+    english_tokens: list[str]
+    shares: Tensor
+    loss: float
+    entropy: float
+
+
+def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str) -> Alignment:
+    """Align a sentence of the query language with its English translation.
+
+    Args:
+        workspace: Settings, folders and behaviour.
+        pair: The language pair.
+        cell: The student that reads the sentence; the teacher reads the English.
+        text: The sentence in the query language.
+        english: Its translation.
+
+    Raises:
+        UserError: An empty sentence, a method without a student, or a missing student.
+    """
+    if METHODS[cell.method].encoder not in ("initial", "distilled"):
+        raise UserError(f"method {cell.method} has no student to align with; take ot or zero-shot")
+    for name, each in (("the sentence", text), ("its translation", english)):
+        if not each.strip():
+            raise UserError(f"{name} is empty; give two sentences that translate each other")
+    runtime.hush_libraries()
+    settings = workspace.settings
+    student = open_encoder(workspace, pair, cell)
+    teacher = load_encoder(teacher_folder(workspace), student.device)
+    limit = settings.teacher.query_tokens
+    rows = student.encode([text], limit)[0][None]
+    columns = teacher.encode([english], limit)[0][None]
+    masks = [torch.ones(each.shape[:2], dtype=torch.bool) for each in (rows, columns)]
+    cost = cosine_cost(TokenBatch(rows, masks[0], columns, masks[1]))
+    found = solve(cost, *masks, eps=settings.transport.eps, tolerance=settings.transport.tolerance)
+    return Alignment(
+        query_tokens=_tokens(student, text, limit),
+        english_tokens=_tokens(teacher, english, limit),
+        shares=found.plan[0] / found.plan[0].sum(dim=1, keepdim=True),
+        loss=float(found.value(cost)[0]),
+        entropy=float(found.entropy()[0]),
+    )
+
+
+def _tokens(encoder: Encoder, text: str, limit: int) -> list[str]:
+    return encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], limit)[0])
+
+
+def draw(alignment: Alignment, path: Path, title: str) -> None:
+    """Draw the plan as a heat map; the ending of the name says the format (png, svg, pdf).
+
+    Raises:
+        UserError: A format that is not known.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    rows, columns = alignment.shares.shape
+    figure, axes = pyplot.subplots(
+        figsize=(2 + 0.42 * columns, 1.6 + 0.36 * rows), layout="constrained"
+    )
+    image = axes.imshow(alignment.shares.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(columns), alignment.english_tokens, rotation=60, ha="right")
+    axes.set_yticks(range(rows), alignment.query_tokens)
+    axes.set_title(f"{title}   loss {alignment.loss:.3f}", fontsize=10, loc="left")
+    figure.colorbar(image, ax=axes, label="share of the token's mass", shrink=0.9)
+    try:
+        figure.savefig(path, dpi=160)
+    except ValueError as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+    finally:
+        pyplot.close(figure)
