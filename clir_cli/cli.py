@@ -338,8 +338,9 @@ def align(
     (pair,) = _pairs(workspace, lang)[:1]
     found = stages.align(workspace, pair, cell, text, english)
     if draw is not None:
-        stages.draw(found, draw, f"{pair} {cell.label}")
-        workspace.talk.say(f"drawn: {draw}")
+        complete = stages.draw(found, draw, f"{pair} {cell.label}")
+        hint = "" if complete else " (some letters have no font here; an .svg shows them)"
+        workspace.talk.say(f"drawn: {draw}{hint}")
     if common.as_json:
         display.print_json(display.alignment_json(found))
     else:

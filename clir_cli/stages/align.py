@@ -1,5 +1,6 @@
 """align: the transport plan of one sentence pair, token by token."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,11 @@ def _tokens(encoder: Encoder, text: str, limit: int) -> list[str]:
     return encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], limit)[0])
 
 
-def draw(alignment: Alignment, path: Path, title: str) -> None:
+def draw(alignment: Alignment, path: Path, title: str) -> bool:
     """Draw the plan as a heat map; the ending of the name says the format (png, svg, pdf).
+
+    Returns:
+        Whether a font was found for every letter. In an SVG the viewer brings the fonts.
 
     Raises:
         UserError: A format that is not known.
@@ -83,6 +87,7 @@ def draw(alignment: Alignment, path: Path, title: str) -> None:
     import matplotlib
 
     matplotlib.use("agg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     rows, columns = alignment.shares.shape
@@ -94,9 +99,12 @@ def draw(alignment: Alignment, path: Path, title: str) -> None:
     axes.set_yticks(range(rows), alignment.query_tokens)
     axes.set_title(f"{title}   loss {alignment.loss:.3f}", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="share of the token's mass", shrink=0.9)
-    try:
-        figure.savefig(path, dpi=160)
-    except ValueError as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
-    finally:
-        pyplot.close(figure)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            figure.savefig(path, dpi=160)
+        except ValueError as error:
+            raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        finally:
+            pyplot.close(figure)
+    return path.suffix == ".svg" or not any("Glyph" in str(each.message) for each in caught)
