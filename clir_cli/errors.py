@@ -12,6 +12,10 @@ class MissingInput(UserError):
     """Something that another command makes, or another file holds, is not there yet."""
 
 
+class NotThere(UserError):
+    """A server or mirror says that it has no such file; it is optional, or the name is wrong."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known word, or all of them when none is near.
 

@@ -20,7 +20,7 @@ from clir_cli.retrieval import models as catalogued
 from clir_cli.settings import bundled
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
-LISTS = ["methods", "languages", "bitext", "collections", "models", "suites"]
+LISTS = ["methods", "languages", "bitext", "dictionaries", "collections", "models", "suites"]
 no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
@@ -449,6 +449,7 @@ def test_what_would_be_done_is_told_and_not_done(clir, empty) -> None:
     assert outcome.err == ""
     assert {row["there"] for row in outcome.json} == {False}
     nothing = ("--set", 'bitext.files=["a.tsv"]', "--set", "collection=./mine")
+    nothing += ("--set", "dictionary.sources=[]")
     outcome = clir("download", "--lang", "sw-en", "--dry-run", *nothing)
     assert outcome.code == 0
     assert "what would be fetched: nothing" in outcome.out

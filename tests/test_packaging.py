@@ -93,7 +93,8 @@ def test_the_wheel_works_from_another_folder_with_its_own_data(unzipped, tmp_pat
     assert json.loads(suites) == listing.rows("suites")
     dry = ("download", "--lang", "all", "--dry-run", "--json")
     needed = json.loads(from_elsewhere(unzipped, tmp_path, "-m", "clir_cli", *dry))
-    assert len(needed) == 8 + 10  # bitext in eight languages; documents, qrels, queries in eight
+    # Bitext in eight languages, dictionaries of seven; documents, qrels and queries in eight.
+    assert len(needed) == 8 + 7 + 10
     for row in needed:
         assert row["there"]
         assert Path(row["path"]).is_relative_to(inside / "_data" / "sample")

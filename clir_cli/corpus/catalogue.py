@@ -100,7 +100,12 @@ class Package:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that clir fetches and checks itself."""
+    """A model that clir fetches itself.
+
+    Where the catalogue pins no ``files``, they are what the hub has under the revision, and the
+    manifest records what was fetched first. ``shape`` is what memory is estimated from
+    (retrieval/memory.py); ``weights`` names the file where it is not safetensors.
+    """
 
     name: str
     title: str
@@ -111,6 +116,10 @@ class Model:
     revision: str
     files: tuple[SourceFile, ...]
     package: Package | None = None
+    shape: Mapping[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    weights: str = "model.safetensors"
+    looked_up: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,5 +240,5 @@ def _file(base: str, row: dict[str, Any]) -> SourceFile:
 def _model(name: str, entry: dict[str, Any]) -> Model:
     package = entry.pop("package", None)
     base = f"{HUB}/{entry['repository']}/resolve/{entry['revision']}/"
-    files = tuple(_file(base, row) for row in entry.pop("files"))
+    files = tuple(_file(base, row) for row in entry.pop("files", []))
     return Model(name=name, files=files, package=Package(**package) if package else None, **entry)

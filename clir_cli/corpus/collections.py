@@ -39,8 +39,8 @@ def collection_label(name: str) -> str:
 class Needed(NamedTuple):
     """Something a collection needs: the file's entry and place, and how it gets there.
 
-    ``entry.url`` is an address to fetch from, ``irds:ID`` for what ir_datasets fetches, or empty
-    for what travels with the package or, where ``bring`` says what and from where, the user brings.
+    ``entry.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches. It
+    is empty for what travels with the package and for what the user brings; ``bring`` tells what.
     """
 
     source: str
@@ -73,7 +73,7 @@ def needed(name: str, language: str, downloads: Path) -> list[Needed]:
                 SourceFile(each, f"{IRDS}{each}"),
                 irds.note_of(asked.folder, each),
             )
-            for each in irds.ids_for(asked).all
+            for each in irds.ids_for(asked).parts
         ]
     return [
         Needed(name, chosen.licence, entry, entry.local(downloads))

@@ -18,7 +18,7 @@ import httpx
 
 from clir_cli.corpus.catalogue import SourceFile
 from clir_cli.corpus.pins import is_whole, known_digest, record_of, write_record
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
 
 BLOCK = 1 << 16
@@ -132,7 +132,7 @@ def _mirrored(url: str, mirror: str) -> str:
 def _on_mirror(folder: Path, url: str) -> Path:
     path = folder / _path_of(url)
     if not path.is_file():
-        raise UserError(f"{path}: not on the mirror; add it there, or leave --mirror out")
+        raise NotThere(f"{path}: not on the mirror; add it there, or leave --mirror out")
     return path
 
 
@@ -184,9 +184,8 @@ def _refuse_final(url: str, error: Exception) -> None:
                 f"{url}: the server answers {status}; accept its terms on the hub and set HF_TOKEN"
             ) from None
         if status not in (408, 425, 429) and status < 500:
-            raise UserError(
-                f"{url}: the server answers {status}; give a copy with --mirror"
-            ) from None
+            kind = NotThere if status in (404, 410) else UserError
+            raise kind(f"{url}: the server answers {status}; give a copy with --mirror") from None
 
 
 def _asked_to_wait(url: str, error: Exception) -> float:

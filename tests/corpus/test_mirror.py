@@ -8,6 +8,9 @@ import pytest
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import inputs, located_files
 from clir_cli.corpus.collections import load_collection
+from clir_cli.corpus.dictionaries import load_dictionary
+from clir_cli.corpus.formats.shared import text_lines
+from clir_cli.corpus.pins import is_whole
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.settings import load_settings
 
@@ -21,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 ONCE, TWICE, SIB, LASER = (3071, 3071), (3071, 3070), (510, 510), (1000, 1000)
 COUNTS = {
     "tico-19": {"sw": TWICE, "so": ONCE, "tl": TWICE, "mr": ONCE, "fr": TWICE},
-    "sib-200": dict.fromkeys(("sw", "so", "tl", "mr", "fi", "de", "fr"), SIB),
+    "sib-200": dict.fromkeys(("sw", "so", "tl", "mr", "fi", "de", "fr", "it"), SIB),
     "tatoeba": {
         language: (count, count)
         for language, count in (
@@ -31,13 +34,16 @@ COUNTS = {
             ("fi", 10_690),
             ("de", 17_565),
             ("fr", 12_681),
+            ("it", 17_320),
         )
     },
     "tatoeba-laser": {
         "sw": (390, 390),
-        **dict.fromkeys(("tl", "mr", "fi", "de", "fr"), LASER),
+        **dict.fromkeys(("tl", "mr", "fi", "de", "fr", "it"), LASER),
     },
 }
+# Files of the mirror that say something of the data, and are none.
+ASIDE = {"README.md", "LICENSE", "LICENSE.md", "LANGUAGES.tsv"}
 CELLS = [(source, language) for source in COUNTS for language in catalogue.languages()]
 
 
@@ -93,3 +99,39 @@ def test_no_sentence_that_trains_is_a_query_or_stands_in_a_document(language: st
     text = "\n".join(document.text for document in test.documents)
     long = [pair.english for pair in trained if len(pair.english.split()) >= 6]
     assert [sentence for sentence in long if sentence in text] == []
+
+
+def test_every_file_of_the_mirror_is_one_of_the_catalogue_and_the_pinned_one() -> None:
+    kinds: tuple[catalogue.Kind, ...] = ("bitext", "dictionaries", "collections")
+    entries = {
+        file.local(MIRROR): file
+        for kind in kinds
+        for source in catalogue.sources(kind).values()
+        for file in source.files
+        if file.url
+    }
+    there = [path for path in MIRROR.rglob("*") if path.is_file() and path.name not in ASIDE]
+    assert len(there) > 80
+    assert [path for path in there if path not in entries] == []
+    assert [path for path in there if not is_whole(path, entries[path])] == []
+    assert all(entries[path].bytes and entries[path].sha256 for path in there)
+
+
+@pytest.mark.parametrize("language", catalogue.languages())
+def test_a_terminology_has_306_terms(language: str) -> None:
+    source = catalogue.source("dictionaries", "tico-19")
+    files = located_files("dictionaries", "tico-19", language, MIRROR)
+    wanted = formats.Wanted(language, {}, formats.Faults("stop"))
+    assert len(list(formats.DICTIONARY_READERS[source.format](files, wanted))) == 306
+    found = load_dictionary("tico-19", Pair(language, "en"), MIRROR)
+    assert 270 < len(found) <= 306  # synonyms in English have one word in the language
+    assert {english for row in found.values() for english in row} > {"influenza", "quarantine"}
+
+
+@pytest.mark.parametrize("language", ["en", *catalogue.languages()])
+def test_ntrex_has_1997_sentences_in_123_documents(language: str) -> None:
+    files = located_files("collections", "ntrex", language, MIRROR)
+    lines = {file.entry.lang: text_lines(file.path) for file in files}
+    assert set(lines) == {"", "en", language}
+    assert {len(found) for found in lines.values()} == {1997}
+    assert len(set(lines[""])) == 123

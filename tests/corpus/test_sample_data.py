@@ -14,7 +14,7 @@ from clir_cli.corpus.catalogue import languages
 from clir_cli.settings import bundled
 
 SAMPLE = bundled("data") / "sample"
-LANGUAGES = list(languages())
+LANGUAGES = list(languages())[:7]  # the seven of OPTICAL; the sample has no others
 SPOKEN = ["en", *LANGUAGES]
 RUN = 8  # so many words in a row are no longer chance
 

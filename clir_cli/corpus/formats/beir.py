@@ -43,7 +43,8 @@ def read_beir_zip(files: Sequence[Located], asked: Asked) -> Parts:
     """Read a zip of BEIR: ``<name>/corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``.
 
     Queries and documents are English. Nothing is unpacked. Of the queries only those of the split
-    are kept, since BEIR has all splits in one file.
+    are kept, since BEIR has all splits in one file. Some sets have documents without any text, or
+    judge such as they lack; both stay, so that scores are those that others publish.
 
     Raises:
         UserError: The zip is damaged or lacks a part, or as ``read_beir``.
@@ -55,11 +56,11 @@ def read_beir_zip(files: Sequence[Located], asked: Asked) -> Parts:
                 _member(path, archive, name)
                 for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
             )
-            documents = list(_documents(corpus.name, json_lines(corpus)))
+            documents = list(_documents(corpus.name, json_lines(corpus), empty=True))
             queries = {"en": _queries(asking.name, json_lines(asking))}
             with judged.open() as stream:
                 lines = _tab_separated(judged.name, stream.read())
-                qrels = _read_qrels(judged.name, lines, queries, documents)
+                qrels = _read_qrels(judged.name, lines, queries, None)
         except DAMAGED as error:
             raise damaged_zip(path, error) from None
     asked_for = {key: text for key, text in queries["en"].items() if key in qrels}
@@ -75,10 +76,11 @@ def _member(path: Path, archive: ZipFile, name: str) -> Sheet:
     return Sheet(f"{path}/{found[0]}", partial(archive.open, found[0]))
 
 
-def _documents(name: str, found: Numbered) -> Iterator[Document]:
+def _documents(name: str, found: Numbered, *, empty: bool = False) -> Iterator[Document]:
     for number, key, row in _records(name, found):
         title = str(row.get("title") or "").strip()
-        if title and not row.get("text"):  # of some documents only the title is known
+        # Of some documents only the title is known.
+        if (title and not row.get("text")) or (empty and row.get("text") in ("", None)):
             yield Document(key, title, "")
         else:
             yield Document(key, title, cell(row, "text", f"{name}, line {number}"))
@@ -132,10 +134,10 @@ def _read_qrels(
     name: str,
     judged: Iterator[tuple[int, list[str]]],
     queries: dict[str, dict[str, str]],
-    corpus: Sequence[Document],
+    corpus: Sequence[Document] | None,
 ) -> dict[str, dict[str, int]]:
     known = {key for asked in queries.values() for key in asked}
-    documents = {document.id for document in corpus}
+    documents = None if corpus is None else {document.id for document in corpus}
     qrels: dict[str, dict[str, int]] = {}
     for number, cells in judged:
         if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2].strip()):
@@ -145,7 +147,7 @@ def _read_qrels(
         query, document, grade = (each.strip() for each in cells)
         if query not in known:
             raise UserError(f"{name}, line {number}: query {query!r} is not among the queries")
-        if document not in documents:
+        if documents is not None and document not in documents:
             raise UserError(f"{name}, line {number}: document {document!r} is not in the corpus")
         qrels.setdefault(query, {})[document] = int(grade)
     if not qrels:

@@ -60,7 +60,7 @@ def _columns(
 def read_terminology(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
     """Yield the terms of TICO-19 terminologies, which are CSV with English as the source."""
     for file in files:
-        with file.path.open(encoding="utf-8-sig", newline="") as stream:
+        with file.path.open("rb") as stream:
             for number, row in _csv_rows(file.path, stream):
                 if number == 1:
                     if row != TERMINOLOGY:
@@ -74,13 +74,19 @@ def read_terminology(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry
                     yield Entry(row[4].strip(), row[3].strip())
 
 
-def _csv_rows(path: Path, stream: IO[str]) -> Iterator[tuple[int, list[str]]]:
-    rows = csv.reader(stream, strict=True)
+def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    def lines() -> Iterator[str]:
+        for number, line in decoded(path, stream, Faults("skip")):
+            if line is None:  # a row may span lines, so one cannot be left out
+                raise UserError(f"{path}, line {number}: not valid UTF-8")
+            yield line + "\n"
+
+    rows = csv.reader(lines(), strict=True)
     try:
         for row in rows:
             yield rows.line_num, row
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}, line {rows.line_num + 1}: cannot be read: {error}") from None
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: cannot be read: {error}") from None
 
 
 def read_mined(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:

@@ -1,10 +1,11 @@
 """Collections of ir_datasets, by id: the library fetches, checks and parses; clir takes it over.
 
-What was fetched is noted in a small file for each id, so that no other stage ever starts a
-transfer: ir_datasets itself fetches whatever is missing in the midst of reading.
+What was fetched is noted in a small file for each part of an id, so that no other stage ever
+starts a transfer: ir_datasets itself fetches whatever is missing in the midst of reading.
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.files import write_text
 
+FETCHING = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Ids:
@@ -28,9 +31,15 @@ class Ids:
     qrels: str = ""
 
     @property
-    def all(self) -> list[str]:
-        """Return every id once, the documents' first."""
-        return [name for name in dict.fromkeys(self.__dict__.values()) if name]
+    def parts(self) -> list[str]:
+        """Return what is read, each once, as ``ID#docs``, ``ID#queries``, ``ID#qrels``."""
+        named = (
+            (self.documents, "docs"),
+            (self.queries, "queries"),
+            (self.english, "queries"),
+            (self.qrels, "qrels"),
+        )
+        return list(dict.fromkeys(f"{name}#{part}" for name, part in named if name))
 
 
 def ids_for(asked: Asked) -> Ids:
@@ -56,29 +65,32 @@ def ids_for(asked: Asked) -> Ids:
     return Ids(**named)
 
 
-def note_of(folder: Path, name: str) -> Path:
-    """Return the file that tells that an id was fetched."""
-    return folder / f"{name.replace('/', '--')}.json"
+def note_of(folder: Path, part: str) -> Path:
+    """Return the file that tells that a part was fetched."""
+    name, _, kind = part.partition("#")
+    return folder / f"{name.replace('/', '--')}.{kind}.json"
 
 
-def fetch(name: str, note: Path) -> dict[str, int]:
-    """Let ir_datasets bring everything of an id, by reading it once, and note the counts.
+def fetch(part: str, note: Path) -> int:
+    """Let ir_datasets bring a part (``ID#docs``), by reading it once, and note the count.
+
+    One at a time: parts of one set often lie in one archive.
 
     Raises:
         UserError: ir_datasets is missing, does not know the id, or cannot fetch it.
     """
-    dataset = _load(name)
-    counts = {}
-    try:
-        for part in ("docs", "queries", "qrels"):
-            if dataset.has(part):
-                counts[part] = sum(1 for _ in getattr(dataset, f"{part}_iter")())
-    except Exception as error:  # what it raises is that of many servers and formats
-        brief = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"irds:{name}: ir_datasets cannot fetch it: {brief}") from None
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_text(note, json.dumps({"id": name, **counts}) + "\n")
-    return counts
+    name, _, kind = part.partition("#")
+    with FETCHING:
+        try:
+            count = sum(1 for _ in _part(name, kind))
+        except UserError:
+            raise
+        except Exception as error:  # what it raises is that of many servers and formats
+            brief = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"irds:{name}: ir_datasets cannot fetch it: {brief}") from None
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_text(note, json.dumps({"id": name, "part": kind, "count": count}) + "\n")
+    return count
 
 
 def read_irds(files: Sequence[Located], asked: Asked) -> Parts:  # noqa: ARG001
@@ -92,9 +104,9 @@ def read_irds(files: Sequence[Located], asked: Asked) -> Parts:  # noqa: ARG001
         UserError: ir_datasets is missing, or does not know the id.
     """
     ids = ids_for(asked)
-    for name in ids.all:
-        if not note_of(asked.folder, name).is_file():
-            raise MissingInput(f"irds:{name} has not been fetched")
+    for part in ids.parts:
+        if not note_of(asked.folder, part).is_file():
+            raise MissingInput(f"irds:{part} has not been fetched")
     documents = _part(ids.documents, "docs")
     queries: dict[str, dict[str, str]] = {}
     if ids.queries:
@@ -126,11 +138,11 @@ def _texts(name: str) -> Iterator[tuple[str, str]]:
         yield query.query_id, " ".join(text.split())
 
 
-def _part(name: str, part: str) -> Iterator[Any]:
+def _part(name: str, kind: str) -> Iterator[Any]:
     dataset = _load(name)
-    if not dataset.has(part):
-        raise UserError(f"irds:{name} has no {part}; take an id with documents, queries and qrels")
-    return getattr(dataset, f"{part}_iter")()
+    if not dataset.has(kind):
+        raise UserError(f"irds:{name} has no {kind}; take an id with documents, queries and qrels")
+    return getattr(dataset, f"{kind}_iter")()
 
 
 def _document(row: Any) -> Document:

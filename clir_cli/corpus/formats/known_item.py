@@ -1,5 +1,6 @@
 """Known-item search over parallel text: NTREX-128 and FLORES-200 cut into runs of sentences."""
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,14 +65,15 @@ def _members(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[str, list[
     """Yield the wanted members' languages and lines, in one pass over the archive."""
     left = set(wanted)
     try:
-        with tarfile.open(path, "r|gz") as archive:
+        # Not mode "r|gz": that takes the end of a file that was cut for the end of the archive.
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = next((name for name in left if f"/{member.name}".endswith(f"/{name}")), None)
-                stream = archive.extractfile(member) if name and member.isfile() else None
-                if name is None or stream is None:
+                found = archive.extractfile(member) if name and member.isfile() else None
+                if name is None or found is None:
                     continue
                 left.discard(name)
-                text = stream.read().decode("utf-8-sig").removesuffix("\n")
+                text = found.read().decode("utf-8-sig").removesuffix("\n")
                 yield wanted[name], [line.strip() for line in text.split("\n")]
                 if not left:
                     return

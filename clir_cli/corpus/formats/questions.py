@@ -133,7 +133,8 @@ def read_afriqa(files: Sequence[Located], asked: Asked) -> Parts:
     """Read the gold passages of AfriQA: questions of a language over English Wikipedia passages.
 
     The documents are the passages of all languages' files, so that they are the same for each;
-    ``role`` of a file is the language of its questions. English queries are their translations.
+    ``role`` of a file is the language of its questions. English queries are their translations. A
+    question without a passage is left out.
 
     Raises:
         UserError: A row lacks a part.
@@ -144,7 +145,12 @@ def read_afriqa(files: Sequence[Located], asked: Asked) -> Parts:
     for file in files:
         for number, row in rows(file.path):
             where = f"{file.path}, line {number}"
-            passage = (cell(row, "title", where), cell(row, "context", where))
+            if not isinstance(row, dict):
+                raise UserError(f"{where}: not a record")
+            if not (row.get("context") or "").strip():
+                continue
+            title = (row.get("title") or "").strip()
+            passage = (title, cell(row, "context", where))
             place = places.setdefault(passage, f"p{len(places) + 1:05d}")
             if asked.language not in (file.entry.role, "en"):
                 continue

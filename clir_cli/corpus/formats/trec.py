@@ -47,7 +47,7 @@ class Layout(BaseModel):
 
 def is_trec(folder: Path) -> bool:
     """Tell whether a directory is laid out for this reader rather than as BEIR."""
-    if (folder / "corpus.jsonl").exists():
+    if any(folder.glob("corpus.*")):
         return False
     return (folder / SETTINGS).is_file() or any(folder.glob("documents*"))
 
@@ -160,6 +160,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
                     continue
                 text, end = b"".join(held), 0
                 for match in BLOCK.finditer(text):
+                    if BEGIN.search(match[1]):
+                        raise UserError(f"{path}: a document before the next has no </DOC>")
                     yield match[1]
                     end = match.end()
                 held = [text[end:]]

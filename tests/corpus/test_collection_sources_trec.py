@@ -1,0 +1,388 @@
+"""TREC and CLEF as the campaigns hand them out, and what is wrong with a user's files of them."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from clir_cli.corpus.collections import collection_label, load_collection
+from clir_cli.corpus.records import Collection, Document
+from clir_cli.errors import UserError
+
+# As in LA Times 94: white space around the number, paragraphs, entities, upper-case tags.
+LA_TIMES = b"""<DOC>
+<DOCNO> LA010194-0001 </DOCNO>
+<DOCID> 000001 </DOCID>
+<SOURCE><P>Los Angeles Times</P></SOURCE>
+<DATE><P>January 1, 1994, Saturday, Home Edition</P></DATE>
+<HEADLINE><P>WELLS &amp; PUMPS;</P><P>A VILLAGE DIGS</P></HEADLINE>
+<TEXT>
+<P>
+Forty people dug a well -- it took x < 3 days.
+</P>
+<P>
+The pump cost $900.<!-- checked -->
+</P>
+</TEXT>
+<GRAPHIC><P>Photo, the well</P></GRAPHIC>
+</DOC>
+<DOC>
+<DOCNO> LA010194-0002 </DOCNO>
+<DOCID> 000002 </DOCID>
+<HEADLINE><P>FOR THE RECORD</P></HEADLINE>
+</DOC>
+"""
+
+# As in Glasgow Herald 95: ISO-8859-1, no space around the number, the text in one piece.
+HERALD = """<DOC>
+<DOCNO>GH950102-000000</DOCNO>
+<DOCID>GH950102-000000</DOCID>
+<DATE>950102</DATE>
+<HEADLINE>Café opens</HEADLINE>
+<EDITION>3</EDITION>
+<PAGE>3</PAGE>
+<TEXT>
+A café for £5 a meal opened in Leith.
+</TEXT>
+</DOC>
+""".encode("iso-8859-1")
+
+TOPICS = {
+    "en": """<top>
+<num> C001 </num>
+<EN-title> Digging wells </EN-title>
+<EN-desc> Find reports on wells dug by hand. </EN-desc>
+<EN-narr> Pumps alone do not count. </EN-narr>
+</top>
+
+<top>
+<num> C041 </num>
+<EN-title> New cafés </EN-title>
+<EN-desc> Which cafés were opened? </EN-desc>
+<EN-narr> Any. </EN-narr>
+</top>
+""".encode("iso-8859-1"),
+    "fi": """<top>
+<num> C001 </num>
+<FI-title> Kaivon kaivaminen </FI-title>
+<FI-desc> Etsi juttuja käsin kaivetuista kaivoista. </FI-desc>
+</top>
+<top>
+<num> C041 </num>
+<FI-title> Uudet kahvilat </FI-title>
+<FI-desc> Mitkä kahvilat avattiin? </FI-desc>
+</top>
+""".encode("iso-8859-1"),
+}
+
+QRELS = """1 0 LA010194-0001 1
+1 0 GH950102-000000 0
+41 0 GH950102-000000 1
+"""
+
+
+@pytest.fixture
+def clef(tmp_path: Path) -> Path:
+    """A directory with a few documents in the formats of CLEF 2000-2003."""
+    folder = tmp_path / "mini"
+    (folder / "documents" / "latimes94").mkdir(parents=True)
+    (folder / "documents" / "gh95").mkdir()
+    (folder / "documents" / "latimes94" / "la010194").write_bytes(LA_TIMES)
+    (folder / "documents" / "gh95" / "GH950102.sgml").write_bytes(HERALD)
+    for language, text in TOPICS.items():
+        (folder / "topics" / language).mkdir(parents=True)
+        (folder / "topics" / language / f"Top-{language}00.txt").write_bytes(text)
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "qrels_EN").write_text(QRELS)
+    return folder
+
+
+def load(folder: Path, language: str = "fi") -> Collection:
+    return load_collection(str(folder), language, folder / "downloads")
+
+
+def settings(folder: Path, text: str) -> None:
+    (folder / "collection.toml").write_text(text)
+
+
+def test_documents_topics_and_qrels_of_clef_are_read(clef: Path) -> None:
+    found = load(clef)
+    assert found.name == collection_label(str(clef)) == "mini"
+    assert found.documents == [
+        Document("GH950102-000000", "Café opens", "A café for £5 a meal opened in Leith."),
+        Document(
+            "LA010194-0001",
+            "WELLS & PUMPS; A VILLAGE DIGS",
+            "Forty people dug a well -- it took x < 3 days. The pump cost $900.",
+        ),
+        Document("LA010194-0002", "FOR THE RECORD", ""),
+    ]
+    assert found.queries == {
+        "fi": {"C001": "Kaivon kaivaminen", "C041": "Uudet kahvilat"},
+        "en": {"C001": "Digging wells", "C041": "New cafés"},
+    }
+    # CLEF's qrels have the topics by number alone.
+    assert found.qrels == {
+        "C001": {"LA010194-0001": 1, "GH950102-000000": 0},
+        "C041": {"GH950102-000000": 1},
+    }
+
+
+def test_the_same_in_utf8_gzipped_or_in_one_file_is_the_same_collection(clef: Path) -> None:
+    before = load(clef)
+    la, herald = clef / "documents/latimes94/la010194", clef / "documents/gh95/GH950102.sgml"
+    with gzip.open(clef / "documents" / "all.gz", "wb") as stream:
+        stream.write(HERALD.decode("iso-8859-1").encode() + LA_TIMES.replace(b"\n", b"\r\n"))
+    la.unlink()
+    herald.unlink()
+    for language, text in TOPICS.items():
+        path = clef / "topics" / language / f"Top-{language}00.txt"
+        path.write_bytes(text.decode("iso-8859-1").encode("utf-8-sig"))
+    named = QRELS.replace("41 0", "C041 Q0").replace("1 0", "C001 Q0")
+    (clef / "qrels" / "qrels_EN").write_text(named)
+    assert load(clef) == before
+
+
+def test_the_layout_is_a_setting(clef: Path) -> None:
+    settings(
+        clef,
+        'documents = ["documents/latimes94/*"]\ntext = ["TEXT", "GRAPHIC"]\nquery = ["title", '
+        '"desc"]\nmissing = "drop"\n',
+    )
+    found = load(clef)
+    assert [document.id for document in found.documents] == ["LA010194-0001", "LA010194-0002"]
+    assert found.documents[0].text.endswith("The pump cost $900. Photo, the well")
+    assert found.queries["en"]["C001"] == "Digging wells Find reports on wells dug by hand."
+    assert found.qrels == {"C001": {"LA010194-0001": 1}}  # C041 has nothing left to be found
+
+
+def test_classic_trec_topics_and_text_without_tags_are_read(tmp_path: Path) -> None:
+    (tmp_path / "documents.trec").write_text(
+        "<DOC><DOCNO>d-1</DOCNO>One line&blank;here.</DOC>\n"
+        "<DOC>\n<DOCNO>d-2</DOCNO>\n<TITLE>Two</TITLE>\n<BODY>lines</BODY>\n</DOC>\n"
+    )
+    (tmp_path / "topics.sw.txt").write_text(
+        "<top>\n\n<num> Number: 301\n<title> mji mkuu\n\n<desc> Description:\nMiji yote.\n\n"
+        "<narr> Narrative:\nYote.\n\n</top>\n<top>\n<num> Number: 302\n<title> kisima\n</top>\n"
+    )
+    (tmp_path / "topics.en.xml").write_text(
+        '<?xml version="1.0"?>\n<topics>\n<topic lang="en">\n<identifier>301</identifier>\n'
+        "<title>capital &amp; city</title>\n<description>All.</description>\n</topic>\n"
+        '<topic number="302"><query>well</query></topic>\n</topics>\n'
+    )
+    (tmp_path / "qrels.txt").write_text("301 0 d-1 2\n302 0 d-2 1\n302 0 d-1 0\n")
+    found = load(tmp_path, "sw")
+    assert found.documents == [
+        Document("d-1", "", "One line here."),
+        Document("d-2", "Two", "lines"),
+    ]
+    assert found.queries["sw"] == {"301": "mji mkuu", "302": "kisima"}
+    assert found.queries["en"] == {"301": "capital & city", "302": "well"}
+    settings(tmp_path, 'query = ["desc", "title"]')
+    assert load(tmp_path, "sw").queries["sw"] == {"301": "Miji yote. mji mkuu", "302": "kisima"}
+
+
+def test_documents_alone_need_no_english_topics(clef: Path) -> None:
+    path = clef / "topics" / "en" / "Top-en00.txt"
+    path.unlink()
+    found = load(clef, "en")
+    assert len(found.documents) == 3
+    assert found.queries == found.qrels == {}
+    assert load(clef, "fi").queries.keys() == {"fi"}
+
+
+def test_topics_without_a_relevant_document_are_not_judged(clef: Path) -> None:
+    (clef / "qrels" / "qrels_EN").write_text(
+        QRELS.replace("41 0 GH950102-000000 1", "41 0 LA010194-0001 0")
+    )
+    assert load(clef).qrels.keys() == {"C001"}
+
+
+def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
+    import tracemalloc
+
+    from clir_cli.corpus.formats.trec import Layout, read_documents
+
+    path = clef / "large.sgml"
+    text = b"<TEXT>" + b"word " * 13_000 + b"</TEXT>\n"
+    with path.open("wb") as stream:
+        for number in range(200):
+            stream.write(b"<DOC>\n<DOCNO> D%d </DOCNO>\n%s</DOC>\n" % (number, text))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_documents(path, Layout())) == 200
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("documents/latimes94/la010194", b"</DOC>\n<DOC>", b"\n<DOC>",
+         "la010194: a document before the next has no </DOC>"),
+        ("documents/latimes94/la010194", b"<DOCNO> LA010194-0002 </DOCNO>", b"",
+         "la010194, document 2: no <DOCNO>"),
+        ("documents/latimes94/la010194", b"LA010194-0002", b"LA010194-0001",
+         "la010194: document LA010194-0001 occurs twice"),
+        ("documents/gh95/GH950102.sgml", b"</DOC>", b"", "the last document has no </DOC>"),
+        ("documents/gh95/GH950102.sgml", HERALD, b"About these files.", "no <DOC> in it; leave it"),
+        ("topics/fi/Top-fi00.txt", b"<num> C001 </num>", b"", "Top-fi00.txt, topic 1: no <num>"),
+        ("topics/fi/Top-fi00.txt", b"C041", b"C001", "topic C001 occurs twice"),
+        ("topics/fi/Top-fi00.txt", b"<top>", b"<query>", "no <top> or <topic> in it"),
+        ("topics/fi/Top-fi00.txt", b"Uudet kahvilat", b"", "topic C041: none of the fields title"),
+        ("topics/fi/Top-fi00.txt", b"</FI-title>", b"</FI-title><SV-title> x </SV-title>", None),
+        ("qrels/qrels_EN", b"1 0 LA010194-0001 1", b"1 LA010194-0001 1",
+         "qrels_EN, line 1: expected topic, iteration, document and a whole grade"),
+        ("qrels/qrels_EN", b"GH950102-000000 0", b"LA010194-0001 0",
+         "qrels_EN, line 2: 1 LA010194-0001 is judged twice"),
+        ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are not there, 42 the first; bring"),
+        ("qrels/qrels_EN", b"41 0 GH950102-000000", b"41 0 GH950103-000001",
+         "1 judged documents are not there, GH950103-000001 the first; bring"),
+        ("qrels/qrels_EN", QRELS.encode(), b"1 0 LA010194-0001 0\n",
+         "no topic has a relevant document"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_file_is_told(
+    clef: Path, name: str, old: bytes, new: bytes, message: str | None
+) -> None:
+    path = clef / name
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new))
+    if message is None:  # the query language is among several: nothing is wrong
+        assert load(clef).queries["fi"]["C001"] == "Kaivon kaivaminen"
+        return
+    with pytest.raises(UserError, match=message) as error:
+        load(clef)
+    assert "\n" not in str(error.value)
+    assert str(clef) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('document = ["x"]', "collection.toml: document: did you mean documents"),
+        ("documents = [", "collection.toml: not valid TOML"),
+        ('query = ["titel"]', "collection.toml: query: Input should be 'title'"),
+        ('encoding = "latin-99"', "collection.toml: unknown encoding 'latin-99'"),
+        ('encoding = "ascii"', "not valid ascii"),
+        ('documents = ["nowhere/*"]', r"no documents \(nowhere/\*\); docs/collections.md"),
+        ('qrels = ["nowhere"]', r"no qrels \(nowhere\); docs/collections.md"),
+    ],
+)
+def test_a_fault_in_the_settings_of_a_directory_is_told(
+    clef: Path, text: str, message: str
+) -> None:
+    settings(clef, text)
+    with pytest.raises(UserError, match=message):
+        load(clef)
+
+
+def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> None:
+    with pytest.raises(UserError, match=r"no topics in 'sw' \(topics.sw.\*\)"):
+        load(clef, "sw")
+    (clef / "documents" / "more.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"more.zip: unpack it first"):
+        load(clef)
+
+
+def test_a_gzipped_file_that_was_cut_is_told(clef: Path) -> None:
+    (clef / "documents" / "more.gz").write_bytes(
+        gzip.compress(LA_TIMES.replace(b"LA0", b"LA9"))[:-40]
+    )
+    with pytest.raises(UserError, match=r"more.gz: cut or damaged"):
+        load(clef)
+
+
+# --------------------------------------------------------------------------- CLEF, end to end
+
+
+@pytest.fixture
+def brought(home: Path, small_collection: Path) -> Path:
+    """The small collection in CLEF's original formats, where the user puts CLEF 2000-2003."""
+    folder = home / "downloads" / "brought" / "clef-2000-2003"
+    for name in ("documents/latimes94", "documents/gh95", "topics/en", "topics/sw", "qrels"):
+        (folder / name).mkdir(parents=True)
+    names = {}
+    for number, line in enumerate((small_collection / "corpus.jsonl").read_text().splitlines()):
+        row = json.loads(line)
+        title, text = (row[key].replace("&", "&amp;") for key in ("title", "text"))
+        if number % 2:
+            key = f"GH950102-{number:06d}"
+            path = folder / "documents/gh95/GH950102.sgml"
+            written = (
+                f"<DOC>\n<DOCNO>{key}</DOCNO>\n<DOCID>{key}</DOCID>\n<DATE>950102</DATE>\n"
+                f"<HEADLINE>{title}</HEADLINE>\n<TEXT>\n{text}\n</TEXT>\n</DOC>\n"
+            )
+        else:
+            key = f"LA010194-{number:04d}"
+            path = folder / "documents/latimes94/la010194"
+            written = (
+                f"<DOC>\n<DOCNO> {key} </DOCNO>\n<DOCID> {number:06d} </DOCID>\n<HEADLINE>\n<P>\n"
+                f"{title}\n</P>\n</HEADLINE>\n<TEXT>\n<P>\n{text}\n</P>\n</TEXT>\n</DOC>\n"
+            )
+        names[row["_id"]] = key
+        with path.open("ab") as stream:
+            stream.write(written.encode("iso-8859-1", "xmlcharrefreplace"))
+    numbers: dict[str, int] = {}
+    for language in ("en", "sw"):
+        lines = (small_collection / f"queries.{language}.jsonl").read_text().splitlines()
+        with (folder / "topics" / language / "Top.txt").open("wb") as stream:
+            for row in map(json.loads, lines):
+                number = numbers.setdefault(row["_id"], len(numbers) + 1)
+                tag = language.upper()
+                text = (
+                    f"<top>\n<num> C{number:03d} </num>\n<{tag}-title> {row['text']} </{tag}-title>"
+                    f"\n<{tag}-desc> {row['text']} </{tag}-desc>\n</top>\n\n"
+                )
+                stream.write(text.encode("iso-8859-1", "xmlcharrefreplace"))
+    judged = (small_collection / "qrels" / "test.tsv").read_text().splitlines()[1:]
+    with (folder / "qrels" / "qrels_EN").open("w") as stream:
+        for query, document, grade in (line.split("\t") for line in judged):
+            stream.write(f"{numbers[query]} 0 {names[document]} {int(int(grade) > 0)}\n")
+    return folder
+
+
+def test_clef_runs_through_all_five_stages(clir, home: Path, brought: Path, tmp_path: Path) -> None:
+    own = ("--collection", "clef-2000-2003", "--home", home)
+    pair = ("--lang", "sw-en")
+    methods = (*pair, "--method", "zero-shot,ot,english")
+    little = ("--set", "bitext.max_pairs=48", "--set", "training.epochs=1")
+    told = clir("download", *pair, *own, "--json")
+    assert told.code == 0, told.err
+    assert [row["there"] for row in told.json if row["source"] == "clef-2000-2003"] == [True]
+    for command in (
+        ("distill", *pair, *little, "--home", home),
+        ("index", *own),
+        ("search", *methods, *own),
+    ):
+        outcome = clir(*command)
+        assert outcome.code == 0, outcome.err
+    results = ("--results", tmp_path / "results")
+    outcome = clir("evaluate", *methods, *own, *results, "--metric", "map", "--json")
+    assert outcome.code == 0, outcome.err
+    value = {row["method"]: row["value"] for row in outcome.json}
+    assert value["english"] > 0.6
+    assert value["zero-shot"] < value["english"]
+    assert {row["collection"] for row in outcome.json} == {"clef-2000-2003"}
+    run = home / "sample" / "sw-en" / "english" / "runs" / "clef-2000-2003" / "run.trec"
+    assert {line.split()[2][:2] for line in run.read_text().splitlines()} == {"LA", "GH"}
+
+
+def test_what_must_be_brought_is_told_before_and_by_every_stage(clir, home: Path) -> None:
+    own = ("--collection", "clef-2000-2003", "--home", home)
+    dry = clir("download", "--lang", "sw-en", *own, "--dry-run", "--json")
+    assert dry.code == 0
+    row = next(row for row in dry.json if row["source"] == "clef-2000-2003")
+    assert not row["there"]
+    assert "ELRA-E0008" in row["url"]
+    assert row["path"].endswith("downloads/brought/clef-2000-2003")
+    for command in (("download", "--lang", "sw-en", *own), ("index", *own)):
+        outcome = clir(*command)
+        assert outcome.code == 2
+        assert "yours to bring" in outcome.err
+        assert "downloads/brought/clef-2000-2003" in outcome.err
+    listed = next(row for row in clir("ls", "collections", "--json").json
+                  if row["name"] == "clef-2000-2003")  # fmt: skip
+    assert "ELRA-E0008" in json.dumps(listed)

@@ -1,0 +1,86 @@
+"""download: what is needed is told before it is fetched, and once when it cannot be."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clir_cli.corpus import catalogue
+from clir_cli.settings import bundled
+
+OPUS = 'bitext.sources=["ccaligned", "nllb", "sample"]'
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLIR_OFFLINE", "HF_HUB_OFFLINE", "CLIR_CACHE", "CLIR_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_dry_run_tells_size_licence_address_and_what_is_there(
+    clir: Callable, tmp_path: Path
+) -> None:
+    words = ("download", "--lang", "so-en,de-en", "--home", tmp_path, "--set", OPUS, "--dry-run")
+    told = {(row["source"], row["file"]): row for row in clir(*words, "--json").json}
+    somali = told["ccaligned", "en-so.txt.zip"]
+    assert somali["bytes"] == 21_826_951
+    assert somali["url"] == "https://object.pouta.csc.fi/OPUS-CCAligned/v1/moses/en-so.txt.zip"
+    assert not somali["there"]
+    assert told["ccaligned", "de-en.txt.zip"]["bytes"] == 1_032_042_337
+    assert told["nllb", "en-so.txt.zip"]["bytes"] == 0
+    assert told["nllb", "en-so.txt.zip"]["licence"] == "ODC-By 1.0"
+    assert told["sample", "sample.so.txt"]["url"] == "in the package"
+    assert told["sample", "so.tsv"]["there"], "dictionaries are needed too"
+    shown = clir(*words).out
+    assert "21.83 MB" in shown
+    assert "not told" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_network_one_line_tells_all_that_is_missing(
+    clir: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("download", "--lang", "sw-en", "--home", home, "--set", OPUS)
+    for name in ("CLIR_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+        outcome = clir(*words)
+        assert outcome.code == 2
+        assert outcome.err.count("\n") == 1
+        assert "2 files of ccaligned, nllb are missing, the first https://object." in outcome.err
+        monkeypatch.delenv(name)
+    assert not (home / "downloads").exists()
+
+
+def test_a_shared_cache_serves_a_machine_without_network(
+    clir: Callable, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = catalogue.source("bitext", "ccaligned").files_for("sw")
+    copy = file.local(tmp_path / "cache")
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"what a zip would be")
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    monkeypatch.setenv("CLIR_CACHE", str(tmp_path / "cache"))
+    chosen = 'bitext.sources=["ccaligned"]'
+    words = ("download", "--lang", "sw-en", "--home", home, "--set", chosen)
+    assert clir(*words).code == 0
+    assert file.local(home / "downloads").resolve() == copy.resolve()
+    assert clir(*words).err.strip().endswith("data files are there")
+
+
+def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, home: Path) -> None:
+    clef = [each.name for each in catalogue.sources("collections").values() if each.bring]
+    if not clef:
+        pytest.skip("no collection of the catalogue must be brought")
+    words = ("download", "--lang", "fi-en", "--home", home, "--set", f"collection={clef[0]}")
+    dry = clir(*words, "--dry-run", "--json").json
+    (row,) = [each for each in dry if each["source"] == clef[0]]
+    assert str(row["url"]).startswith("yours to bring: ")
+    assert not row["there"]
+    outcome = clir(*words)
+    assert outcome.code == 2
+    assert f"yours to bring: {clef[0]}: " in outcome.err
+    folder = Path(row["path"])
+    folder.mkdir(parents=True)
+    shutil.copy(bundled("data") / "sample" / "collection" / "corpus.jsonl", folder)
+    assert clir(*words).code == 0
