@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.optical.problem import Problem
-from clir_cli.optical.sinkhorn import Running, Scaling, Solved, geomloss_loop, scale, warm_start
+from clir_cli.optical.sinkhorn import NEGLIGIBLE, Running, Scaling, Solved, scale, times
 
 # geomloss alone: temperatures from this one down to eps, halved each time, and then updates
 # at eps, so many between two looks at the marginals.
@@ -21,6 +21,52 @@ def geomloss(problem: Problem, *, tolerance: float, max_iterations: int) -> Solv
     now = Running(Scaling(problem))
     now.begin_at(warm_start(now))
     return scale(now, tolerance=tolerance, max_iterations=max_iterations)
+
+
+def warm_start(now: Running) -> Tensor:
+    """Row potentials from geomloss's loop at the temperature eps: (B, n).
+
+    geomloss takes the soft minimum, minus log sum_j exp(h_j - C_ij), as an argument, and what it
+    calls the cost is passed on to it unread. So the loop is geomloss's own, and the soft minimum
+    is a product with K.
+    """
+    scaling, problem = now.scaling, now.scaling.problem
+    floor = torch.full((1, 1), NEGLIGIBLE, device=problem.a.device)
+
+    def softmin(_: float, cost: tuple[Tensor, Tensor, Tensor], h: Tensor) -> Tensor:
+        kernel, own, other = cost  # K of the reduced cost, and what was taken off either side
+        h = h - other
+        top = h.amax(1, keepdim=True)
+        return own - times(h.sub_(top).exp_(), kernel, floor).log_().add_(top)
+
+    _, _, _, f = geomloss_loop()(
+        softmin,
+        problem.a.log().clamp_min_(-1e5),
+        problem.b.log().clamp_min_(-1e5),
+        None,
+        None,
+        (now.transposed, scaling.f0, scaling.g0),
+        (now.kernel, scaling.g0, scaling.f0),
+        [1.0],  # annealing from higher temperatures costs more than it saves here
+        None if problem.rho is None else problem.rho / problem.eps,
+        debias=False,
+    )
+    return f - scaling.f0
+
+
+def geomloss_loop() -> Callable:
+    """The annealed loop of geomloss.
+
+    Raises:
+        UserError: geomloss is missing, or of another release.
+    """
+    try:
+        from geomloss._legacy.sinkhorn_divergence import sinkhorn_loop
+    except ImportError as error:
+        raise UserError(
+            "the geomloss solver needs geomloss 0.3.1; install it with: pip install geomloss==0.3.1"
+        ) from error
+    return sinkhorn_loop
 
 
 def geomloss_only(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
