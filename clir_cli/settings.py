@@ -42,6 +42,14 @@ class StudentSettings(_Section):
     neighbours: int = Field(5, ge=1, description="English tokens that a new row is the mean of")
 
 
+class ModelsSettings(_Section):
+    """How models are fetched and read."""
+
+    allow_pickle: str = Field(
+        "", description="a file with pickled weights to read where a model has no safetensors"
+    )
+
+
 class BitextSettings(_Section):
     """Which sentence pairs, and what to do with bad ones."""
 
@@ -112,6 +120,12 @@ class TrainingSettings(_Section):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations twice, rather than keep them: less memory"
+    )
+    lora_rank: int = Field(
+        0, ge=0, description="train so many directions of each linear layer; 0 trains all weights"
+    )
     checkpoint_steps: int = Field(200, ge=1)
 
 
@@ -157,6 +171,7 @@ class Settings(_Section):
     bitext: BitextSettings = BitextSettings()
     dictionary: DictionarySettings = DictionarySettings()
     nmt: NmtSettings = NmtSettings()
+    models: ModelsSettings = ModelsSettings()
     transport: TransportSettings = TransportSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     training: TrainingSettings = TrainingSettings()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.words import word_spans
@@ -32,7 +31,7 @@ class Entry:
 
 def induce_dictionary(
     student: Encoder,
-    teacher: PreTrainedTokenizerBase,
+    teacher: Encoder,
     bitext: Sequence[SentencePair],
     embeddings: Packed,
     settings: TransportSettings,
@@ -51,7 +50,7 @@ def induce_dictionary(
 
     Args:
         student: The query encoder, with an extended vocabulary or without.
-        teacher: The teacher's tokenizer, which cut the English sides.
+        teacher: The teacher, which cut the English sides.
         bitext: N sentence pairs.
         embeddings: The teacher's token embeddings of the N English sides.
         settings: Of the transport problem.
@@ -72,7 +71,7 @@ def induce_dictionary(
         rows = [bitext[index] for index in chosen]
         plans = _plans(student, rows, [embeddings[index] for index in chosen], settings, max_tokens)
         for row, plan in zip(rows, plans, strict=True):
-            left = token_words(student.tokenizer, row.query, max_tokens)
+            left = token_words(student, row.query, max_tokens)
             right = token_words(teacher, row.english, max_tokens)
             for (word, english), value in _by_word(plan, left, right):
                 mass[word, english] += value
@@ -117,14 +116,12 @@ def _plans(
     ]
 
 
-def token_words(tokenizer: PreTrainedTokenizerBase, text: str, max_tokens: int) -> list[str]:
-    """Return the word that each token of a text is a part of; empty for those of no word."""
-    limit = min(max_tokens, tokenizer.model_max_length)
-    encoded = tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
+def token_words(encoder: Encoder, text: str, max_tokens: int) -> list[str]:
+    """Return the word that each token of a sentence is a part of; empty for those of no word."""
     spans = list(word_spans(text))
     return [
         next((word for begin, end, word in spans if begin < high and low < end), "")
-        for low, high in encoded["offset_mapping"]
+        for low, high in encoder.spans(text, max_tokens)
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from clir_cli.optical.batches import epoch_batches, pad_vectors
 from clir_cli.optical.objectives import Loss, Objective, TokenBatch
@@ -75,8 +76,12 @@ class Training:
         self.total_steps = self.steps_per_epoch * self.loop.epochs
         self.step = 0
         self.best = math.inf
+        self.trained = student.trained
+        if self.loop.gradient_checkpointing:
+            compute_twice(student.model)
+        self.parameters = [each for each in self.trained.parameters() if each.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            student.model.parameters(),
+            self.parameters,
             lr=self.loop.learning_rate,
             weight_decay=self.loop.weight_decay,
             fused=student.device.type in ("cpu", "cuda"),
@@ -106,10 +111,10 @@ class Training:
         rate = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.student.model.train()
+        self.trained.train()
         loss = self._loss(self.train, batch)
         loss.value.backward()
-        torch.nn.utils.clip_grad_norm_(self.student.model.parameters(), self.loop.clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.loop.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -153,7 +158,7 @@ class Training:
 
         The translations of all held-out sentences are the documents; late interaction scores.
         """
-        self.student.model.eval()
+        self.trained.eval()
         size = self.loop.batch_size
         total, ranks = 0.0, 0.0
         for start in range(0, len(self.held_out), size):
@@ -170,11 +175,26 @@ class Training:
                 ranks += 1 / (1 + int((scores > scores[index]).sum()))
         return total / len(self.held_out), ranks / len(self.held_out)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return what training changes: the model and the projection, without frozen weights."""
+        frozen = {name for name, each in self.trained.named_parameters() if not each.requires_grad}
+        state = self.trained.state_dict()
+        return {name: value for name, value in state.items() if name not in frozen}
+
+    def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what ``weights`` returned.
+
+        Raises:
+            ValueError: It is of another student.
+        """
+        if tensors.keys() != self.weights().keys():
+            raise ValueError("these are the weights of another student")
+        self.trained.load_state_dict(dict(tensors), strict=False)
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return all that the rest of the run depends on: tensors by name, and plain words."""
         tensors = {
-            f"model.{name}": value.detach().cpu().contiguous()
-            for name, value in self.student.model.state_dict().items()
+            name: value.detach().cpu().contiguous() for name, value in self.weights().items()
         }
         for index, slots in self.optimizer.state_dict()["state"].items():
             for name, value in slots.items():
@@ -186,12 +206,8 @@ class Training:
 
     def restore(self, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
         """Continue from what ``state`` returned."""
-        model = {
-            name.removeprefix("model."): value
-            for name, value in tensors.items()
-            if name.startswith("model.")
-        }
-        self.student.model.load_state_dict(model)
+        others = ("optimizer.", "random.")
+        self.load_weights({n: value for n, value in tensors.items() if not n.startswith(others)})
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith("optimizer."):
@@ -205,3 +221,10 @@ class Training:
             if name.startswith("random.")
         }
         self.step, self.best = int(words["step"]), float(words["best"])
+
+
+def compute_twice(model: PreTrainedModel) -> None:
+    """Have a model keep only the input of each layer, and compute the rest again going back."""
+    # transformers renamed it within its fifth version; the old name warns where the new one is.
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})

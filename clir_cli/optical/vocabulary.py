@@ -100,6 +100,8 @@ def extend_vocabulary(
     """
     layout = json.loads(tokenizer.backend_tokenizer.to_str())
     vocabulary = layout["model"]["vocab"]
+    for token, place in tokenizer.get_added_vocab().items():  # markers of a teacher, say
+        vocabulary.setdefault(token, place)
     for word in lexicon.words:
         vocabulary.setdefault(word, len(vocabulary))
     extended = PreTrainedTokenizerFast(

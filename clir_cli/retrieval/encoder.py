@@ -1,17 +1,18 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from clir_cli.errors import UserError
+from clir_cli.retrieval import loading
+from clir_cli.retrieval.checkpoints import Kind, Recipe, read_checkpoint
+from clir_cli.retrieval.projection import Projection, load_projection
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,76 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Input:
+    """One text as the model reads it.
+
+    Attributes:
+        ids: Token ids.
+        attended: The first so many are seen by the others; the rest fills up a query.
+        kept: Places of the tokens that have an embedding; None for all.
+    """
+
+    ids: list[int]
+    attended: int
+    kept: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def embedded(self) -> int:
+        """Return how many embeddings the text has."""
+        return len(self.ids if self.kept is None else self.kept)
+
+
+@dataclass(frozen=True)
 class Encoder:
-    """A tokenizer and a transformer whose last hidden states are the token embeddings."""
+    """A tokenizer and a transformer whose last hidden states are the token embeddings.
+
+    Where the checkpoint has a projection, the embeddings are the projected states; its recipe says
+    what is put before a text, filled up and skipped (retrieval/checkpoints.py).
+    """
 
     tokenizer: PreTrainedTokenizerBase
     model: PreTrainedModel
     device: torch.device
     precision: torch.dtype
+    projection: Projection | None = None
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def dimensions(self) -> int:
         """Return the size of a token embedding."""
+        return self.projection.outputs if self.projection else self.hidden_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Return the size of the transformer's hidden states."""
         return int(self.model.config.hidden_size)
 
-    def tokenize(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-        """Return token ids with special tokens, cut to ``max_tokens`` and to the model's limit."""
-        limit = min(max_tokens, self.position_limit)
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=limit, padding=False)
+    @property
+    def trained(self) -> nn.ModuleDict:
+        """Return what training changes: the model, and the projection if there is one."""
+        parts: dict[str, nn.Module] = {"model": self.model}
+        if self.projection is not None:
+            parts["projection"] = self.projection
+        return nn.ModuleDict(parts)
+
+    def tokenize(
+        self, texts: Sequence[str], max_tokens: int, kind: Kind = "sentence"
+    ) -> list[list[int]]:
+        """Return token ids with prefix and special tokens, cut to ``max_tokens`` and the limits.
+
+        The limits are those of the model's positions and of the checkpoint's recipe.
+        """
+        prefixed = [self.recipe.prefix(kind) + text for text in texts]
+        limit = self._limit(max_tokens, kind)
+        encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
         return [list(ids) for ids in encoded["input_ids"]]
+
+    def _limit(self, max_tokens: int, kind: Kind) -> int:
+        bounds = [max_tokens, self.position_limit, self.recipe.length(kind)]
+        return min(bound for bound in bounds if bound)
 
     @property
     def position_limit(self) -> int:
@@ -57,6 +110,58 @@ class Encoder:
         limit = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
         return int(limit) - (2 if "roberta" in self.model.config.model_type else 0)
+
+    def inputs(self, texts: Sequence[str], max_tokens: int, kind: Kind) -> list[Input]:
+        """Return texts as the model reads them: with prefix, expansion, and skipped tokens told."""
+        found = []
+        for ids in self.tokenize(texts, max_tokens, kind):
+            real = len(ids)
+            if kind == "query" and self.recipe.expansion:
+                ids = ids + [self._filling] * (self.recipe.expansion.length - real)
+                real = len(ids) if self.recipe.expansion.attended else real
+            kept = None
+            if self._skipped and kind in self.recipe.skipped_in:
+                kept = [place for place, each in enumerate(ids) if each not in self._skipped]
+            found.append(Input(ids, real, kept))
+        return found
+
+    @cached_property
+    def _skipped(self) -> frozenset[int]:
+        """Ids of the skipped tokens; words that the vocabulary lacks must not stand for [UNK]."""
+        unknown = self.tokenizer.unk_token
+        ids = {word: self.tokenizer.convert_tokens_to_ids(word) for word in self.recipe.skipped}
+        absent = (None, self.tokenizer.unk_token_id)
+        return frozenset(
+            each for word, each in ids.items() if each not in absent or word == unknown
+        )
+
+    @cached_property
+    def _filling(self) -> int:
+        named = self.recipe.expansion.token if self.recipe.expansion else ""
+        if named:
+            return int(self.tokenizer.convert_tokens_to_ids(named))
+        mask = self.tokenizer.mask_token_id
+        return int(self.tokenizer.eos_token_id if mask is None else mask)
+
+    def spans(self, text: str, max_tokens: int, kind: Kind = "sentence") -> list[tuple[int, int]]:
+        """Return where in the text the token of each embedding stands, in characters.
+
+        Tokens that stand for none of it (special ones, the prefix, expansion) have the span (0, 0).
+        """
+        prefix = self.recipe.prefix(kind)
+        encoded = self.tokenizer(
+            prefix + text,
+            truncation=True,
+            max_length=self._limit(max_tokens, kind),
+            return_offsets_mapping=True,
+        )
+        read = self.inputs([text], max_tokens, kind)[0]
+        found = [
+            (max(0, low - len(prefix)), max(0, high - len(prefix)))
+            for low, high in encoded["offset_mapping"]
+        ]
+        found += [(0, 0)] * (len(read) - len(found))
+        return found if read.kept is None else [found[place] for place in read.kept]
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return unit token embeddings (B, n, d) in float32 for ids and mask (B, n).
@@ -66,6 +171,8 @@ class Encoder:
         half = self.precision != torch.float32
         with torch.autocast(self.device.type, dtype=self.precision, enabled=half):
             states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            if self.projection is not None:
+                states = self.projection(states)
         return functional.normalize(states.float(), dim=-1)
 
     @torch.inference_mode()
@@ -74,6 +181,7 @@ class Encoder:
         texts: Sequence[str],
         max_tokens: int,
         *,
+        kind: Kind = "sentence",
         batch_tokens: int = 8192,
         dtype: torch.dtype = torch.float32,
         advance: Callable[[int], None] = lambda _: None,
@@ -83,21 +191,28 @@ class Encoder:
         Args:
             texts: N texts.
             max_tokens: Longest text in tokens; the rest of it is cut.
+            kind: How a checkpoint with a recipe is to read them: a ``query`` with expansion, a
+                ``document`` without skipped tokens, a ``sentence`` as a query without expansion.
+                Plain models read all alike.
             batch_tokens: Bound on (texts x longest text) of a batch.
             dtype: Number format of the result, which lies on the CPU in the order of ``texts``.
             advance: Called with the number of texts that were encoded.
         """
         self.model.eval()
-        ids = self.tokenize(texts, max_tokens)
-        lengths = torch.tensor([len(each) for each in ids], dtype=torch.long)
+        inputs = self.inputs(texts, max_tokens, kind)
+        lengths = torch.tensor([each.embedded for each in inputs], dtype=torch.long)
         offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
         vectors = torch.empty(int(offsets[-1]), self.dimensions, dtype=dtype)
-        for batch in by_length([len(each) for each in ids], batch_tokens):
-            padded, mask = pad([ids[index] for index in batch], self.pad_id, self.device)
+        for batch in by_length([len(each) for each in inputs], batch_tokens):
+            chosen = [inputs[index] for index in batch]
+            padded, mask = pad([each.ids for each in chosen], self.pad_id, self.device)
+            for row, each in enumerate(chosen):
+                mask[row, each.attended :] = False
             found = self.embed(padded, mask).to(dtype).cpu()
-            for row, index in enumerate(batch):
-                start = int(offsets[index])
-                vectors[start : start + len(ids[index])] = found[row, : len(ids[index])]
+            for row, (index, each) in enumerate(zip(batch, chosen, strict=True)):
+                start, stop = int(offsets[index]), int(offsets[index + 1])
+                places = slice(len(each)) if each.kept is None else each.kept
+                vectors[start:stop] = found[row, places]
             advance(len(batch))
         return Packed(vectors, offsets)
 
@@ -133,38 +248,33 @@ def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tupl
 
 
 def load_encoder(
-    folder: Path, device: torch.device, precision: torch.dtype = torch.float32
+    folder: Path,
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    *,
+    pickled: str = "",
 ) -> Encoder:
-    """Load tokenizer and model from a folder; safetensors only, never remote code.
+    """Load tokenizer and model from a folder, with projection and recipe where it has them.
+
+    Args:
+        folder: A model's folder, in one of the formats of retrieval/checkpoints.py.
+        device: Where to compute.
+        precision: What to compute in; the weights are float32.
+        pickled: Name of a file with pickled weights that may be read where there are no
+            safetensors; only tensors are taken from it.
 
     Raises:
-        UserError: The folder lacks a tokenizer or weights, or they do not fit each other.
+        UserError: The folder lacks a tokenizer or weights, they do not fit each other, or the model
+            is code of its own.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            # The pooler is not used and some checkpoints lack it.
-            **_without_pooler(folder),
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{folder}: cannot be loaded as tokenizer and model: {reason}") from None
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows} embedding "
-            "rows; they belong to different models"
-        )
-    return Encoder(tokenizer, model.to(device).eval(), device, precision)
-
-
-def _without_pooler(folder: Path) -> dict[str, Any]:
-    config = (folder / "config.json").read_text(encoding="utf-8")
-    return {"add_pooling_layer": False} if '"model_type": "bert"' in config else {}
+    checkpoint = read_checkpoint(folder)
+    tokenizer, model = loading.load_transformer(checkpoint, pickled)
+    projection = load_projection(checkpoint)
+    loading.check_fit(folder, tokenizer, model, projection)
+    if projection is not None:
+        projection = projection.to(device).eval()
+    recipe = checkpoint.recipe
+    return Encoder(tokenizer, model.to(device).eval(), device, precision, projection, recipe)
 
 
 def concatenate(parts: Iterable[Packed]) -> Packed:

@@ -1,5 +1,6 @@
 """Models on this machine: where the files of a name lie, and how they are told apart."""
 
+import re
 import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -9,8 +10,10 @@ from clir_cli.corpus.catalogue import Model, Package, models
 from clir_cli.corpus.transfer import is_whole
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest, file_digest
+from clir_cli.retrieval.checkpoints import described_by
 
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 
 
 def is_folder(name: str) -> bool:
@@ -18,29 +21,59 @@ def is_folder(name: str) -> bool:
     return name not in models() and Path(name).is_dir()
 
 
-def model_folder(name: str, home: Path) -> Path:
+def model_entry(name: str) -> Model:
+    """Return the model of a name: the catalogue's, or any of the hub as ``org/name@revision``.
+
+    Without a revision it is the catalogue's, or what ``main`` is when the model is fetched.
+
+    Raises:
+        UserError: Neither a name of the catalogue nor one that the hub could have.
+    """
+    if name in models():
+        return models()[name]
+    if not HUB_NAME.fullmatch(name) or name.startswith("."):
+        hint = nearest(name, models())
+        raise UserError(
+            f"unknown model {name!r}: {hint}, or give a name of the hub (org/name, "
+            "org/name@revision) or a folder that holds a model"
+        )
+    repository, _, revision = name.partition("@")
+    known = next((each for each in models().values() if each.repository == repository), None)
+    return Model(
+        name=name,
+        title=known.title if known else "a model of the hub",
+        licence=known.licence if known else "see its page",
+        homepage=f"https://huggingface.co/{repository}",
+        citation=known.citation if known else "",
+        repository=repository,
+        revision=revision or "main",
+        files=(),
+    )
+
+
+def model_folder(name: str, home: Path, pickled: str = "") -> Path:
     """Return the folder that holds a model's files.
 
     Args:
-        name: A model of the catalogue, or a folder with config.json, tokenizer and safetensors.
-        home: The artifacts' folder; catalogued models lie in ``home/models``.
+        name: A model of the catalogue or of the hub, or a folder with config.json, tokenizer and
+            safetensors.
+        home: The artifacts' folder; models that were fetched lie in ``home/models``.
+        pickled: Name of a file with pickled weights that may stand for the safetensors.
 
     Raises:
         UserError: Unknown name, or a folder without what a model needs.
     """
-    if is_folder(name):
-        folder = Path(name)
-        if not (folder / "config.json").is_file():
-            raise UserError(
-                f"{folder}: no config.json; a model folder is what save_pretrained writes"
-            )
-        if not any(folder.glob("*.safetensors")):
-            raise UserError(f"{folder}: no *.safetensors file; pickled weights are not read")
+    if not is_folder(name):
+        return home / "models" / model_entry(name).name.replace("/", "--")
+    folder = Path(name)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; a model folder is what save_pretrained writes")
+    weights = (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors"))
+    if weights or (pickled and (folder / pickled).is_file()):
         return folder
-    if name not in models():
-        hint = nearest(name, models())
-        raise UserError(f"unknown model {name!r}: {hint}, or give a folder that holds a model")
-    return home / "models" / name
+    found = next(iter(sorted(folder.glob("*.bin"))), None)
+    remedy = f"; if you trust it: --set models.allow_pickle={found.name}" if found else ""
+    raise UserError(f"{folder}: no *.safetensors file; pickled weights are not read{remedy}")
 
 
 def model_digest(folder: Path) -> str:
@@ -49,7 +82,11 @@ def model_digest(folder: Path) -> str:
         files = read_manifest(folder)["files"]
         return digest({name: entry["sha256"] for name, entry in files.items()})
     found = {path for pattern in WEIGHT_FILES for path in folder.glob(pattern)}
-    return digest({path.name: file_digest(path) for path in sorted(found)})
+    if not any(path.suffix == ".safetensors" for path in found):
+        found |= set(folder.glob("*.bin"))
+    found |= set(described_by(folder))
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(found)}
+    return digest({name: file_digest(path) for name, path in names.items()})
 
 
 def packaged_zip(package: Package) -> Path | None:

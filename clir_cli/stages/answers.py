@@ -1,5 +1,6 @@
 """search --query: the best documents for one text, and the words of theirs that match."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,13 +8,14 @@ import torch
 from clir_cli.corpus.records import Document, Pair
 from clir_cli.corpus.words import word_spans
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import Encoder, load_encoder
+from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.maxsim import top_documents
+from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.queries import query_language
-from clir_cli.stages.search import open_encoder, scores_of
+from clir_cli.stages.search import open_encoder, reading, scores_of
 from clir_cli.stages.workspace import Cell, Workspace
 
 
@@ -40,12 +42,13 @@ def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list
     collection = read_collection(workspace, query_language(pair, cell))
     index = open_index(workspace, collection)
     encoder = open_encoder(workspace, pair, cell)
-    query = encoder.encode([text], workspace.settings.teacher.query_tokens)[0].to(encoder.device)
+    limit, kind = workspace.settings.teacher.query_tokens, reading(cell)
+    query = encoder.encode([text], limit, kind=kind)[0].to(encoder.device)
     found = top_documents(scores_of(query, index), index.ids, workspace.settings.search.top_k)
     by_id = {document.id: document for document in collection.documents}
     place = {identity: number for number, identity in enumerate(index.ids)}
-    teacher = load_encoder(teacher_folder(workspace), encoder.device)
-    words = query[_word_tokens(encoder, text)]
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
+    words = query[_word_tokens(text, encoder.spans(text, limit, kind))]
     hits = []
     for rank, (key, score) in enumerate(found, start=1):
         spans = _token_spans(workspace, teacher, by_id[key].full_text)
@@ -55,14 +58,12 @@ def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list
     return hits
 
 
-def _word_tokens(encoder: Encoder, text: str) -> list[int]:
-    """Return the places of the query's tokens that stand for words: none special, none a comma."""
-    tokens = encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], 1 << 20)[0])
-    special = set(encoder.tokenizer.all_special_tokens)
+def _word_tokens(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the places of the query's embeddings that stand for words: no comma, no marker."""
     return [
         place
-        for place, token in enumerate(tokens)
-        if token not in special and any(mark.isalnum() for mark in token)
+        for place, (low, high) in enumerate(spans)
+        if any(mark.isalnum() for mark in text[low:high])
     ]
 
 
@@ -75,11 +76,8 @@ def _vectors(index: Index, place: int) -> torch.Tensor:
 
 
 def _token_spans(workspace: Workspace, teacher: Encoder, text: str) -> list[tuple[int, int]]:
-    limit = min(workspace.settings.teacher.document_tokens, teacher.position_limit)
-    encoded = teacher.tokenizer(
-        text, truncation=True, max_length=limit, return_offsets_mapping=True
-    )
-    return [tuple(span) for span in encoded["offset_mapping"]]
+    """Return where each of a document's embeddings stands in it, in the order of the index."""
+    return teacher.spans(text, workspace.settings.teacher.document_tokens, "document")
 
 
 def _whole_words(text: str, spans: set[tuple[int, int]]) -> list[tuple[int, int]]:

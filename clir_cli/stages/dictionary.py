@@ -13,7 +13,7 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair
 from clir_cli.optical.alignment import Entry, induce_dictionary
 from clir_cli.retrieval import models
-from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import bitext_inputs, download_command, made_by, teacher_folder
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
@@ -78,8 +78,8 @@ def _induce(workspace: Workspace, pair: Pair, cell: Cell) -> list[Entry]:
     device = runtime.choose_device(workspace.device)
     bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
     embeddings, _ = teacher_embeddings(workspace, pair, bitext, device)
-    student = load_encoder(workspace.student(pair, cell), device)
-    teacher = load_encoder(teacher_folder(workspace), device).tokenizer
+    student = open_encoder_at(workspace, workspace.student(pair, cell), device)
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
     with workspace.talk.progress(unit="pairs") as progress:
         bar = progress.add_task(f"align {pair}", total=len(bitext.train), note="")
         return induce_dictionary(

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,10 +19,14 @@ from clir_cli.errors import UserError
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Parallel, Step, Training
 from clir_cli.optical.vocabulary import extend_vocabulary, induce_lexicon
-from clir_cli.retrieval import models
-from clir_cli.retrieval.encoder import Encoder, Packed, load_encoder
+from clir_cli.retrieval import adapters, memory, models
+from clir_cli.retrieval.checkpoints import write_recipe
+from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.retrieval.projection import save_projection
+from clir_cli.stages.fitting import longest, require_training
 from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
 from clir_cli.stages.methods import METHODS
+from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
 
@@ -56,7 +61,10 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
             for name in ("teacher", "student", "bitext", "transport", "objective", "training")
         },
     }
-    del config["training"]["checkpoint_steps"]  # how often one saves changes nothing that is saved
+    # How often one saves, and what one computes twice, changes nothing that is saved.
+    del config["training"]["checkpoint_steps"], config["training"]["gradient_checkpointing"]
+    if not config["training"]["lora_rank"]:  # a student without it is as those before there was any
+        del config["training"]["lora_rank"]
     config["student"]["model"] = Path(settings.student.model).name  # by content, not by place
     config["teacher"]["model"] = Path(settings.teacher.model).name
     return Plan(
@@ -91,12 +99,17 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         runtime.hush_libraries()
         bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
         _tell_bitext(workspace, pair, bitext)
+        _refuse_batch(workspace.settings.training.batch_size, len(bitext.train))
+        precision = runtime.choose_precision(workspace.settings.training.precision, device)
+        folder = initial_folder(workspace)
+        lengths = longest(folder, bitext.train, workspace.settings.teacher.query_tokens)
+        needed = require_training(workspace, folder, lengths, device, precision)
         teacher = teacher_embeddings(workspace, pair, bitext, device)
         runtime.seed_everything(cell.seed)
-        student, new_rows = _initial_student(workspace, bitext, device)
+        student, new_rows = _initial_student(workspace, bitext, device, precision, cell.seed)
         training = _training(workspace, student, bitext, teacher, cell)
         best = _run(workspace, training, draft, f"distill {pair} {cell.label}")
-        _save(draft, student)
+        _save(draft, student, adapted=bool(workspace.settings.training.lora_rank))
         notes = {
             "train_pairs": len(bitext.train),
             "held_out_pairs": len(bitext.held_out),
@@ -106,6 +119,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
             "new_rows": new_rows,
             "device": str(device),
             "precision": str(student.precision).removeprefix("torch."),
+            "memory_estimate": memory.size(needed.total),
             **best,
         }
         files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
@@ -126,31 +140,38 @@ def _tell_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
         workspace.talk.say(f"{pair}: bad lines left out: {faults}")
 
 
+def _refuse_batch(size: int, pairs: int) -> None:
+    if size > pairs:
+        raise UserError(
+            f"training.batch_size is {size} and the bitext has {pairs} pairs; choose a smaller "
+            "batch"
+        )
+
+
 def _initial_student(
-    workspace: Workspace, bitext: Bitext, device: torch.device
+    workspace: Workspace,
+    bitext: Bitext,
+    device: torch.device,
+    precision: torch.dtype,
+    seed: int,
 ) -> tuple[Encoder, int]:
     settings = workspace.settings
-    precision = runtime.choose_precision(settings.training.precision, device)
-    student = load_encoder(initial_folder(workspace), device, precision)
-    teacher_size = json.loads((teacher_folder(workspace) / "config.json").read_text())[
-        "hidden_size"
-    ]
-    if student.dimensions != teacher_size:
-        raise UserError(
-            f"student.model {settings.student.model} has {student.dimensions} dimensions and the "
-            f"teacher {teacher_size}; they must be the same"
+    student = initial_encoder(workspace, device, precision, seed)
+    words: list[str] = []
+    if settings.student.vocabulary == "extended":
+        lexicon = induce_lexicon(
+            bitext.train,
+            student.tokenizer,
+            min_count=settings.student.min_count,
+            neighbours=settings.student.neighbours,
         )
-    if settings.student.vocabulary == "initial":
-        return student, 0
-    lexicon = induce_lexicon(
-        bitext.train,
-        student.tokenizer,
-        min_count=settings.student.min_count,
-        neighbours=settings.student.neighbours,
-    )
-    tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
-    workspace.talk.say(f"vocabulary: {len(lexicon.words):,} words of the bitext get a row")
-    return Encoder(tokenizer, student.model, device, precision), len(lexicon.words)
+        tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
+        student, words = replace(student, tokenizer=tokenizer), lexicon.words
+        workspace.talk.say(f"vocabulary: {len(words):,} words of the bitext get a row")
+    if settings.training.lora_rank:
+        rows = student.tokenizer.convert_tokens_to_ids(words) if words else []
+        student = adapters.with_adapters(student, settings.training.lora_rank, rows)
+    return student, len(words)
 
 
 def _training(
@@ -161,11 +182,6 @@ def _training(
     cell: Cell,
 ) -> Training:
     settings = workspace.settings
-    if settings.training.batch_size > len(bitext.train):
-        raise UserError(
-            f"training.batch_size is {settings.training.batch_size} and the bitext has "
-            f"{len(bitext.train)} pairs; choose a smaller batch"
-        )
     parts = []
     for rows, embeddings in zip((bitext.train, bitext.held_out), teacher, strict=True):
         ids = student.tokenize([row.query for row in rows], settings.teacher.query_tokens)
@@ -201,12 +217,12 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
             note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}  plan entropy {entropy:.2f}"
             progress.update(bar, completed=step.number, note=note)
             if step.improved:
-                _save_tensors(training.student.model.state_dict(), path=draft / BEST)
+                _save_tensors(training.weights(), path=draft / BEST)
             if step.number % every == 0 or step.improved:
                 log.flush()
                 _save_tensors(*training.state(), path=draft / CHECKPOINT)
     with safe_open(draft / BEST, "pt") as file:
-        training.student.model.load_state_dict(
+        training.load_weights(
             {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         )
     return _best_epoch(draft / LOG)
@@ -272,8 +288,12 @@ def _save_tensors(
     temporary.replace(path)
 
 
-def _save(draft: Path, student: Encoder) -> None:
+def _save(draft: Path, student: Encoder, *, adapted: bool) -> None:
+    student = adapters.merged(student) if adapted else student
     student.model.save_pretrained(draft, safe_serialization=True)
     student.tokenizer.save_pretrained(draft)
+    write_recipe(draft, student.recipe)
+    if student.projection is not None:
+        save_projection(draft, student.projection)
     for name in (CHECKPOINT, BEST):  # only now: until here a full disk costs nothing
         (draft / name).unlink(missing_ok=True)

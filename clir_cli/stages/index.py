@@ -11,7 +11,8 @@ from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models, store
-from clir_cli.retrieval.encoder import Encoder, Packed, load_encoder
+from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import collection_words, read_collection, teacher_folder
 from clir_cli.stages.workspace import Workspace
 
@@ -62,7 +63,9 @@ def index(workspace: Workspace) -> Path:
         device = runtime.choose_device(workspace.device)
         settings = workspace.settings
         precision = runtime.choose_precision(settings.index.precision, device)
-        teacher = load_encoder(teacher_folder(workspace), device, precision)
+        tokens = settings.index.batch_tokens
+        folder = teacher_folder(workspace)
+        teacher = open_encoder_at(workspace, folder, device, precision, tokens=tokens)
         tokens = _write_shards(workspace, collection, teacher, draft)
         ids = "".join(f"{document.id}\n" for document in collection.documents)
         files.write_text(draft / IDS, ids)
@@ -95,6 +98,7 @@ def _write_shards(
             packed = teacher.encode(
                 [document.full_text for document in block],
                 settings.teacher.document_tokens,
+                kind="document",
                 batch_tokens=settings.index.batch_tokens,
                 dtype=getattr(torch, settings.index.dtype),
                 advance=lambda count: progress.advance(bar, count),

@@ -62,16 +62,27 @@ def _size(source: catalogue.Source) -> str:
 
 
 def _models() -> list[Row]:
-    return [
-        {
-            "name": each.name,
-            "what it is": each.title,
-            "size": f"{sum(file.bytes for file in each.files) / 1e6:.0f} MB",
-            "licence": each.licence,
-            "home": each.homepage,
-        }
-        for each in catalogue.models().values()
-    ]
+    from clir_cli.retrieval import memory
+
+    batch = memory.Load(32, 64)  # as the suites train, on sentences of some length
+    rows = []
+    for each in catalogue.models().values():
+        shape = memory.catalogued(each.shape)
+        rows.append(
+            {
+                "name": each.name,
+                "what it is": each.title,
+                "parameters": f"{shape.parameters / 1e6:,.0f} M",
+                "layers": shape.layers,
+                "dimensions": shape.hidden,
+                "vocabulary": shape.vocabulary,
+                "size": memory.size(each.bytes),
+                "to train": memory.size(memory.training(shape, batch).total),
+                "to encode": memory.size(memory.encoding(shape, memory.Load(1, 8192)).total),
+                "licence": each.licence,
+            }
+        )
+    return rows
 
 
 def _suites() -> list[Row]:

@@ -15,9 +15,11 @@ from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import Run, read_run, write_run
 from clir_cli.retrieval import models
-from clir_cli.retrieval.encoder import Encoder, load_encoder
+from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.lexical import bm25_scores
 from clir_cli.retrieval.maxsim import maxsim, top_documents
+from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index, plan_index
 from clir_cli.stages.inputs import (
     collection_words,
@@ -27,6 +29,7 @@ from clir_cli.stages.inputs import (
 )
 from clir_cli.stages.methods import METHODS, parse_methods
 from clir_cli.stages.queries import queries_of, query_language
+from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
 from clir_cli.stages.translations import TRANSLATORS, Asked
 from clir_cli.stages.workspace import Cell, Workspace
@@ -83,7 +86,8 @@ def _maxsim_inputs(job: Job) -> dict[str, str]:
 def _by_maxsim(job: Job) -> Iterator[Tensor]:
     index = open_index(job.workspace, job.collection)
     encoder = open_encoder(job.workspace, job.pair, job.cell)
-    packed = encoder.encode(job.read(), job.workspace.settings.teacher.query_tokens)
+    limit = job.workspace.settings.teacher.query_tokens
+    packed = encoder.encode(job.read(), limit, kind=reading(job.cell))
     for number in range(len(packed)):
         yield scores_of(packed[number].to(encoder.device), index)
 
@@ -92,7 +96,14 @@ def open_encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
     """Load the encoder that reads a method's queries."""
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
-    return load_encoder(encoder_folder(workspace, pair, cell), device)
+    if METHODS[cell.method].encoder == "initial":
+        return initial_encoder(workspace, device, torch.float32, cell.seed)
+    return open_encoder_at(workspace, encoder_folder(workspace, pair, cell), device)
+
+
+def reading(cell: Cell) -> Kind:
+    """Return how a method's encoder reads queries: the teacher in full, a student as it learned."""
+    return "query" if METHODS[cell.method].encoder == "teacher" else "sentence"
 
 
 def scores_of(query: Tensor, index: Index) -> Tensor:

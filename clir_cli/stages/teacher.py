@@ -9,7 +9,8 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.retrieval import models
-from clir_cli.retrieval.encoder import Packed, load_encoder
+from clir_cli.retrieval.encoder import Packed
+from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.workspace import Workspace
 
@@ -17,7 +18,13 @@ from clir_cli.stages.workspace import Workspace
 def teacher_embeddings(
     workspace: Workspace, pair: Pair, bitext: Bitext, device: torch.device
 ) -> tuple[Packed, Packed]:
-    """Return the teacher's embeddings of the English sides, train and held out; computed once."""
+    """Return the teacher's embeddings of the English sides, train and held out; computed once.
+
+    The student is a query encoder, and is to stand where the teacher's query encoder puts the
+    translation: a teacher that tells queries and documents apart reads the sentences as queries.
+    Tokens of query expansion are left out, since no word of the other language stands for them, and
+    so is the length of a query, since sentences are longer.
+    """
     settings = workspace.settings
     folder = teacher_folder(workspace)
     english = [row.english for row in (*bitext.train, *bitext.held_out)]
@@ -30,12 +37,13 @@ def teacher_embeddings(
     # A cache of what can be computed again: replaced without asking when its inputs changed.
     with artifacts.make(plan, force=plan.state() == "stale") as draft:
         if draft is not None:
-            teacher = load_encoder(folder, device)
+            teacher = open_encoder_at(workspace, folder, device)
             with workspace.talk.progress(unit="sentences") as progress:
                 bar = progress.add_task("teacher reads the bitext", total=len(english), note="")
                 packed = teacher.encode(
                     english,
                     settings.teacher.query_tokens,
+                    kind="sentence",
                     dtype=torch.float16,
                     advance=lambda count: progress.advance(bar, count),
                 )

@@ -79,7 +79,9 @@ def test_a_file_lies_under_its_url_without_the_scheme() -> None:
 
 def test_a_model_is_pinned_by_revision_and_checksum() -> None:
     for model in catalogue.models().values():
-        assert re.fullmatch("[0-9a-f]{40}", model.revision)
+        known_in_full = "no commit is known in full" not in model.looked_up
+        assert bool(re.fullmatch("[0-9a-f]{40}", model.revision)) == known_in_full
+        assert model.shape and model.bytes and model.licence and model.looked_up
         for file in model.files:
             assert file.url.startswith(f"https://huggingface.co/{model.repository}/resolve/")
             assert model.revision in file.url

@@ -32,7 +32,7 @@ def test_plans_over_a_bitext_say_which_words_translate_each_other(teacher, model
     extended = Encoder(tokenizer, student.model, CPU, torch.float32)
     embeddings = teacher.encode([pair.english for pair in BITEXT], 32)
     entries = induce_dictionary(
-        extended, teacher.tokenizer, BITEXT, embeddings, TransportSettings(), max_tokens=32
+        extended, teacher, BITEXT, embeddings, TransportSettings(), max_tokens=32
     )
     best = {entry.word: entry.english for entry in reversed(entries)}
     assert best["maji"] == "water"
@@ -46,7 +46,7 @@ def test_plans_over_a_bitext_say_which_words_translate_each_other(teacher, model
 
 def test_tokens_know_their_word_in_any_script(teacher):
     text = "Mombasa-Nairobi: watoto 12, मुलांना!"
-    found = token_words(teacher.tokenizer, text, 64)
+    found = token_words(teacher, text, 64)
     assert found[0] == found[-1] == ""  # [CLS] and [SEP]
     assert [word for word in dict.fromkeys(found) if word] == [
         "mombasa", "nairobi", "watoto", "12", "मुलांना",

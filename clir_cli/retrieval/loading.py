@@ -1,0 +1,129 @@
+"""Tokenizer and transformer from a folder: safetensors, never remote code, nothing half-filled."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AddedToken,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.checkpoints import Checkpoint, weight_files
+from clir_cli.retrieval.projection import Projection
+
+# The pooler is not used, and some checkpoints lack it.
+WITH_POOLER = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
+
+
+def load_transformer(
+    checkpoint: Checkpoint, pickled: str = ""
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Load tokenizer and transformer of a checkpoint, in float32 on the CPU.
+
+    Raises:
+        UserError: One of them is missing, damaged, or lacks weights.
+    """
+    folder = checkpoint.body
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
+        model, told = _filled(folder, config, pickled, pooled)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{folder}: cannot be loaded as tokenizer and model: {reason}") from None
+    lacking = sorted(name for name in told["missing_keys"] if "pooler" not in name)
+    if lacking:
+        raise UserError(
+            f"{folder}: the weights lack {lacking[0]} and {len(lacking) - 1} others of a "
+            f"{config.model_type}; they belong to another architecture"
+        )
+    if checkpoint.markers:
+        _keep_whole(tokenizer, checkpoint)
+    return tokenizer, model
+
+
+def _filled(
+    folder: Path, config: PretrainedConfig, pickled: str, pooled: dict[str, bool]
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Return the model with its weights, from safetensors or from the file that the user named."""
+    shared = {"config": config, "dtype": torch.float32, "output_loading_info": True, **pooled}
+    if any(weight_files(folder)) or not pickled:
+        return AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **shared
+        )
+    state = read_pickled(folder / pickled)
+    with torch.device("meta"):  # only to know the class; nothing is allocated
+        kind = type(AutoModel.from_config(config, trust_remote_code=False, **pooled))
+    return kind.from_pretrained(None, state_dict=state, **shared)
+
+
+def read_pickled(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a pickled state; nothing else in it is ever built.
+
+    Raises:
+        UserError: It is missing, damaged, or holds more than tensors.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: cannot be read as pickled weights: {reason}") from None
+    except Exception as error:  # UnpicklingError, and what a hostile file can bring about
+        raise UserError(
+            f"{path}: holds more than tensors ({type(error).__name__}), and is not read; take a "
+            "model with safetensors"
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(x, torch.Tensor) for x in found.values()):
+        raise UserError(f"{path}: holds more than tensors, and is not read")
+    return found
+
+
+def _keep_whole(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:
+    """Make the markers of old checkpoints special, so that the tokenizer does not cut them.
+
+    They were put in as token ids ([unused0]); as text the tokenizer would cut them to pieces.
+    A prefix that is no token of the vocabulary stays ordinary text.
+    """
+    recipe = checkpoint.recipe
+    known = tokenizer.get_vocab()
+    for prefix in (recipe.query_prefix, recipe.document_prefix):
+        for marker in (prefix, *prefix.split()[:1]):
+            if marker in known:
+                if tokenizer.tokenize(marker) != [marker]:
+                    tokenizer.add_tokens(AddedToken(marker, normalized=False, special=True), True)
+                break
+
+
+def check_fit(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    model: PreTrainedModel,
+    projection: Projection | None,
+) -> None:
+    """Refuse a tokenizer or a projection of another model.
+
+    Raises:
+        UserError: Their sizes differ.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows} embedding "
+            "rows; they belong to different models"
+        )
+    if projection is not None and projection.inputs != model.config.hidden_size:
+        raise UserError(
+            f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
+            f"{model.config.hidden_size}; they belong to different models"
+        )

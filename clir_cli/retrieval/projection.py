@@ -1,0 +1,134 @@
+"""Projections: linear layers from hidden states to token embeddings (ColBERT, section 3.1)."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.checkpoints import Checkpoint, Layer, weight_files
+
+PROJECTION = "projection.safetensors"
+STANFORD = "linear.weight"
+
+
+class Dense(nn.Module):
+    """One layer: x -> activation(W x + b), plus x itself where there is a residual.
+
+    Args:
+        layer: Its sizes and what comes after it.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.linear = nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
+        activation = getattr(nn, layer.activation, None)
+        if not (isinstance(activation, type) and issubclass(activation, nn.Module)):
+            raise UserError(f"activation {layer.activation!r} of a projection is not one of torch")
+        self.activation = activation()
+        if layer.residual and layer.inputs != layer.outputs:
+            self.residual = nn.Linear(layer.inputs, layer.outputs, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return (..., outputs) for states (..., inputs)."""
+        found = self.activation(self.linear(states))
+        if self.layer.residual:
+            found = found + (self.residual(states) if hasattr(self, "residual") else states)
+        return found
+
+
+class Projection(nn.Sequential):
+    """Layers from hidden states (..., inputs) to token embeddings (..., outputs).
+
+    Args:
+        layers: One or more, first to last.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__(*(Dense(layer) for layer in layers))
+        self.layers = layers
+
+    @property
+    def inputs(self) -> int:
+        """Return the size of a hidden state."""
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Return the size of a token embedding."""
+        return self.layers[-1].outputs
+
+
+def orthogonal(inputs: int, outputs: int, seed: int) -> Projection:
+    """Return a projection with orthonormal rows or columns: angles change as little as they can.
+
+    Args:
+        inputs: Size of a hidden state.
+        outputs: Size of a token embedding.
+        seed: Of the directions.
+    """
+    found = Projection(Layer(inputs, outputs))
+    chance = torch.Generator().manual_seed(seed)
+    nn.init.orthogonal_(found[0].linear.weight, generator=chance)
+    return found
+
+
+def save_projection(folder: Path, projection: Projection) -> None:
+    """Write a student's projection beside its model."""
+    told = json.dumps([asdict(layer) for layer in projection.layers])
+    tensors = {name: value.detach().cpu() for name, value in projection.state_dict().items()}
+    save_file(tensors, folder / PROJECTION, metadata={"layers": told})
+
+
+def load_projection(checkpoint: Checkpoint) -> Projection | None:
+    """Return the projection of a checkpoint, or None for a plain one.
+
+    Raises:
+        UserError: Its weights are missing, damaged, or of other sizes.
+    """
+    own = checkpoint.folder / PROJECTION
+    try:
+        if checkpoint.stanford:
+            return _stanford(checkpoint)
+        if checkpoint.layers:
+            return _modules(checkpoint)
+        return _saved(own) if own.is_file() else None
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{checkpoint.folder}: the projection cannot be read: {reason}") from None
+
+
+def _saved(path: Path) -> Projection:
+    with safe_open(path, "pt") as file:
+        layers = [Layer(**each) for each in json.loads(file.metadata()["layers"])]
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return _filled(Projection(*layers), tensors)
+
+
+def _modules(checkpoint: Checkpoint) -> Projection:
+    tensors = {}
+    for number, (_, folder) in enumerate(checkpoint.layers):
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                tensors[f"{number}.{name}"] = file.get_tensor(name)
+    return _filled(Projection(*(layer for layer, _ in checkpoint.layers)), tensors)
+
+
+def _stanford(checkpoint: Checkpoint) -> Projection:
+    for path in weight_files(checkpoint.body):
+        with safe_open(path, "pt") as file:
+            if STANFORD in file.keys():  # noqa: SIM118
+                weight = file.get_tensor(STANFORD)
+                outputs, inputs = weight.shape
+                return _filled(Projection(Layer(inputs, outputs)), {"0.linear.weight": weight})
+    raise KeyError(f"{STANFORD} is not among the weights")
+
+
+def _filled(projection: Projection, tensors: dict[str, Tensor]) -> Projection:
+    projection.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return projection

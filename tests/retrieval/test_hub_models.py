@@ -1,0 +1,211 @@
+"""Models by their name on the hub: fetched as all files are, from a tree laid out as the hub."""
+
+import json
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from clir_cli.errors import MissingInput, UserError
+from clir_cli.retrieval import hub
+from clir_cli.retrieval import models as named
+from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.settings import load_settings
+from clir_cli.stages.download import download_model
+from clir_cli.stages.workspace import Workspace
+
+CPU = torch.device("cpu")
+NAME = "someone/tiny"
+
+
+@pytest.fixture(scope="module")
+def tiny(models: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(5)
+    config = BertConfig(
+        vocab_size=30_522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def publish(tiny, tmp_path):
+    """Lay a model out as the hub does, under mirror/<host>/<repo>/resolve/<revision>/<file>."""
+
+    def lay(revision="main", weights="single", extra=()) -> Path:
+        mirror = tmp_path / "mirror"
+        folder = mirror / "huggingface.co" / NAME / "resolve" / revision
+        folder.mkdir(parents=True)
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((tiny / name).read_bytes())
+        if weights == "single":
+            (folder / hub.WEIGHTS).write_bytes((tiny / hub.WEIGHTS).read_bytes())
+        elif weights == "shards":
+            BertModel.from_pretrained(tiny, add_pooling_layer=False).save_pretrained(
+                folder, max_shard_size="1MB"
+            )
+        elif weights == "pickled":
+            torch.save(load_file(tiny / hub.WEIGHTS), folder / "pytorch_model.bin")
+        for name, text in extra:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return mirror
+
+    return lay
+
+
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-such-cache"))
+    for name in ("CLIR_CACHE", "CLIR_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def workspace(tmp_path: Path, *assignments: str) -> Workspace:
+    return Workspace(load_settings("sample", None, assignments), tmp_path / "home")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_model_of_the_hub_becomes_an_artifact_with_sha256_and_size(publish, tmp_path, tiny):
+    space = workspace(tmp_path)
+    folder = download_model(space, NAME, str(publish()))
+    assert folder == tmp_path / "home" / "models" / "someone--tiny"
+    assert names(folder) == [
+        "config.json", "manifest.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json",
+    ]  # fmt: skip
+    recorded = json.loads((folder / "manifest.json").read_text())["files"]
+    assert recorded["model.safetensors"]["bytes"] == (tiny / hub.WEIGHTS).stat().st_size
+    assert torch.equal(
+        load_encoder(folder, CPU).encode(["rain"], 9).vectors,
+        load_encoder(tiny, CPU).encode(["rain"], 9).vectors,
+    )
+    assert download_model(space, NAME, "/no/such/mirror") == folder  # it is there: nothing is asked
+
+
+def test_shards_come_by_their_index(publish, tmp_path, tiny):
+    mirror = publish(weights="shards")
+    folder = download_model(workspace(tmp_path), NAME, str(mirror))
+    shards = [name for name in names(folder) if name.endswith(".safetensors")]
+    assert len(shards) > 1
+    assert torch.equal(
+        load_encoder(folder, CPU).encode(["rain"], 9).vectors,
+        load_encoder(tiny, CPU).encode(["rain"], 9).vectors,
+    )
+    second = tmp_path / "again"
+    (mirror / "huggingface.co" / NAME / "resolve" / "main" / shards[1]).unlink()
+    with pytest.raises(UserError, match=rf"{shards[1]} is not there"):
+        download_model(workspace(second), NAME, str(mirror))
+    assert not (second / "home" / "models" / "someone--tiny").exists()
+
+
+def test_revisions_stand_side_by_side(publish, tmp_path):
+    mirror = publish("abc123")
+    folder = download_model(workspace(tmp_path), f"{NAME}@abc123", str(mirror))
+    assert folder.name == "someone--tiny@abc123"
+    with pytest.raises(UserError, match=r"config\.json is not there .*revision main"):
+        download_model(workspace(tmp_path), NAME, str(mirror))
+
+
+def test_what_was_fetched_first_decides_ever_after(publish, tmp_path):
+    mirror, space = publish(), workspace(tmp_path)
+    folder = download_model(space, NAME, str(mirror))
+    (folder / "tokenizer_config.json").write_text("{}")
+    download_model(space, NAME, str(mirror))  # damaged here: fetched again
+    assert (folder / "tokenizer_config.json").read_text() != "{}"
+    (folder / "config.json").write_text("{}")
+    changed = mirror / "huggingface.co" / NAME / "resolve" / "main" / "config.json"
+    changed.write_text(changed.read_text() + "\n")
+    with pytest.raises(UserError, match="the checksum does not match"):
+        download_model(space, NAME, str(mirror))
+
+
+def test_module_folders_come_too_and_stay_inside(publish, tmp_path):
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "a.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Dense", "type": "a.Dense"},
+    ]
+    extra = [
+        ("modules.json", json.dumps(modules)), ("config_sentence_transformers.json", "{}"),
+        ("1_Dense/config.json", "{}"), ("1_Dense/model.safetensors", "x"),
+        ("artifact.metadata", "{}"),
+    ]  # fmt: skip
+    mirror = publish(extra=extra)
+    folder = download_model(workspace(tmp_path), NAME, str(mirror))
+    assert {name for name, _ in extra} < set(names(folder))
+    modules[1]["path"] = "../../outside"
+    told = mirror / "huggingface.co" / NAME / "resolve" / "main" / "modules.json"
+    told.write_text(json.dumps(modules))
+    with pytest.raises(UserError, match="leads out of the model"):
+        download_model(workspace(tmp_path / "second"), NAME, str(mirror))
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_pickled_weights_are_refused_until_the_file_is_named(publish, tmp_path, tiny):
+    mirror = publish(weights="pickled")
+    with pytest.raises(UserError, match=r"--set models\.allow_pickle=pytorch_model\.bin"):
+        download_model(workspace(tmp_path), NAME, str(mirror))
+    allowed = workspace(tmp_path, "models.allow_pickle=pytorch_model.bin")
+    folder = download_model(allowed, NAME, str(mirror))
+    assert "pytorch_model.bin" not in names(folder)  # its tensors are kept, as safetensors
+    assert torch.equal(
+        load_encoder(folder, CPU).encode(["rain"], 9).vectors,
+        load_encoder(tiny, CPU).encode(["rain"], 9).vectors,
+    )
+
+
+def test_a_server_that_lacks_optional_files_is_no_error(publish, tmp_path):
+    mirror = publish()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(mirror))
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        folder = download_model(workspace(tmp_path), NAME, address)
+        server.shutdown()
+    assert "model.safetensors" in names(folder)
+
+
+def test_the_hub_s_own_cache_is_used_without_network(tiny, tmp_path, monkeypatch):
+    repository = tmp_path / "hf" / "hub" / "models--someone--tiny"
+    snapshot = repository / "snapshots" / ("c" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("c" * 40)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", hub.WEIGHTS):
+        (snapshot / name).symlink_to(tiny / name)
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = download_model(workspace(tmp_path), NAME)
+    assert load_encoder(folder, CPU).dimensions == 32
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    with pytest.raises(MissingInput, match="the network is switched off"):
+        download_model(workspace(tmp_path), "someone/other")
+
+
+def test_names_are_told_apart(tmp_path, monkeypatch, tiny):
+    assert named.model_folder("org/name@v1/x", tmp_path).name == "org--name@v1--x"
+    for wrong in ("/no/such/folder", "./here", "a/b/c", "../up", "plain"):
+        with pytest.raises(UserError, match=r"unknown model .* or a folder"):
+            named.model_folder(wrong, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org").mkdir()
+    (tmp_path / "org" / "name").symlink_to(tiny)
+    assert named.model_folder("org/name", tmp_path) == Path("org/name")  # a folder that is there

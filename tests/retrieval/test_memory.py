@@ -1,0 +1,137 @@
+"""The estimate of memory against what torch really keeps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, ModernBertConfig, XLMRobertaConfig
+
+from clir_cli.corpus import catalogue
+from clir_cli.errors import UserError
+from clir_cli.optical.training import compute_twice
+from clir_cli.retrieval import memory
+from clir_cli.retrieval.encoder import Encoder, load_encoder
+from clir_cli.retrieval.memory import Load
+from clir_cli.settings import load_settings
+from clir_cli.stages.fitting import require_encoding, require_training
+from clir_cli.stages.workspace import Workspace
+
+CPU = torch.device("cpu")
+
+
+def saved_bytes(encoder: Encoder, texts: int, tokens: int) -> int:
+    """Return the bytes of the storages that autograd keeps, without the weights'."""
+    encoder.model.train()
+    own = {each.untyped_storage().data_ptr() for each in encoder.model.parameters()}
+    kept: dict[int, tuple[int, torch.Tensor]] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes(), tensor
+        return tensor
+
+    ids = torch.randint(5, 900, (texts, tokens))
+    mask = torch.ones(texts, tokens, dtype=torch.bool)
+    mask[0, -3:] = False
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        encoder.embed(ids, mask).sum()
+    return sum(count for count, _ in kept.values())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("texts", "tokens"), [(16, 32), (8, 64), (4, 128)])
+def test_activations_of_minilm_are_foretold(texts, tokens, precision, checkpointing, models):
+    encoder = load_encoder(models / "all-MiniLM-L6-v2", CPU, precision)
+    shape = memory.shape_of(models / "all-MiniLM-L6-v2")
+    if checkpointing:
+        compute_twice(encoder.model)
+    measured = saved_bytes(encoder, texts, tokens)
+    load = Load(texts, tokens, precision == torch.bfloat16, checkpointing)
+    foretold = memory.training(shape, load).activations
+    if checkpointing:  # the layer that is computed again is kept only in the backward pass
+        layer = memory.training(shape, Load(texts, tokens, precision == torch.bfloat16))
+        again = (layer.activations - memory._casts(shape, load)) // shape.layers
+        foretold -= again + memory._casts(shape, load)
+    assert measured / 1.5 <= foretold <= measured * 1.5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        XLMRobertaConfig(
+            vocab_size=1000, hidden_size=256, num_hidden_layers=3, num_attention_heads=4,
+            intermediate_size=1024,
+        ),
+        ModernBertConfig(
+            vocab_size=1000, hidden_size=256, num_hidden_layers=3, num_attention_heads=4,
+            intermediate_size=512, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1,
+            sep_token_id=2,
+        ),
+    ],
+    ids=["xlm-roberta", "modernbert"],
+)  # fmt: skip
+def test_activations_of_other_architectures_are_foretold(config, tmp_path, models):
+    config.save_pretrained(tmp_path)
+    shape = memory.shape_of(tmp_path)
+    model = AutoModel.from_config(config)
+    tokenizer = load_encoder(models / "all-MiniLM-L6-v2", CPU).tokenizer
+    measured = saved_bytes(Encoder(tokenizer, model, CPU, torch.float32), 8, 64)
+    foretold = memory.training(shape, Load(8, 64)).activations
+    assert measured / 1.5 <= foretold <= measured * 1.5
+
+
+def test_weights_gradients_and_moments_are_exact(models):
+    folder = models / "all-MiniLM-L6-v2"
+    encoder = load_encoder(folder, CPU)
+    foretold = memory.training(memory.shape_of(folder), Load(2, 8))
+    optimizer = torch.optim.AdamW(encoder.model.parameters())
+    encoder.embed(
+        torch.randint(5, 900, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
+    ).sum().backward()
+    optimizer.step()
+    parameters = list(encoder.model.parameters())
+    assert foretold.weights == sum(each.nbytes for each in parameters)
+    assert foretold.gradients == sum(each.grad.nbytes for each in parameters)
+    states = [each for slots in optimizer.state.values() for each in slots.values()]
+    assert foretold.moments == sum(each.nbytes for each in states if each.ndim)
+    assert memory.encoding(memory.shape_of(folder), Load(1, 64)).weights == foretold.weights
+
+
+def test_the_catalogue_tells_the_sizes_of_the_configuration(models):
+    told = catalogue.models()["all-MiniLM-L6-v2"].shape
+    assert memory.catalogued(told) == memory.shape_of(models / "all-MiniLM-L6-v2")
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Path:
+    """The configuration of a model that fits no machine, and nothing but the configuration."""
+    config = XLMRobertaConfig(
+        hidden_size=32_768, num_hidden_layers=24, num_attention_heads=64, intermediate_size=131_072
+    )
+    config.save_pretrained(tmp_path / "huge")
+    return tmp_path / "huge"
+
+
+def test_what_cannot_fit_is_refused_before_any_weights_are_read(huge, tmp_path):
+    space = Workspace(load_settings("sample"), tmp_path)
+    with pytest.raises(UserError, match=r"needs about .* GB \(weights .* AdamW .* are free on cpu"):
+        require_training(space, huge, [64], CPU, torch.float32)
+    with pytest.raises(UserError, match=r"encoding with .* take a smaller model"):
+        require_encoding(huge, CPU, torch.float32, 8192)
+
+
+def test_the_remedy_is_a_setting_with_which_it_fits(models, tmp_path):
+    folder = models / "all-MiniLM-L6-v2"
+    free = memory.free_bytes(CPU)
+    texts = 8 * free // memory.training(memory.shape_of(folder), Load(1, 128)).activations
+    space = Workspace(load_settings("sample", None, [f"training.batch_size={texts}"]), tmp_path)
+    with pytest.raises(UserError) as caught:
+        require_training(space, folder, [128], CPU, torch.float32)
+    told = str(caught.value).split("; try ")[1]
+    changed = [word for word in told.split() if word != "--set"]
+    settings = load_settings("sample", None, [f"training.batch_size={texts}", *changed])
+    precision = torch.bfloat16 if settings.training.precision == "bfloat16" else torch.float32
+    again = Workspace(settings, tmp_path)
+    assert require_training(again, folder, [128], CPU, precision).total < 1.2 * free
