@@ -4,18 +4,25 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
 
 import contextlib
-import functools
-import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from clir_cli.errors import UserError
+from clir_cli.options import (
+    Common,
+    Lang,
+    Methods,
+    OneCollection,
+    OneMethod,
+    Seed,
+    Variant,
+    takes_common,
+)
 
 if TYPE_CHECKING:
     from clir_cli.artifacts import Plan
@@ -34,98 +41,9 @@ app = typer.Typer(
 # What typer raises for a wrong option or argument; it has no public name of its own.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
-EVERY_STAGE = {
-    "suite": (str, typer.Option(help="Data, models and budget: sample, open."), "sample"),
-    "config": (Path | None, typer.Option(help="TOML file laid over the suite's settings."), None),
-    "assign": (
-        list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="One setting, as transport.eps=0.1."),
-        (),
-    ),
-    "home": (Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME"), "artifacts"),
-    "device": (str, typer.Option(help="auto, cpu, cuda or mps."), "auto"),
-    "force": (bool, typer.Option("--force", help="Make it again, replacing what is there."), False),
-    "dry_run": (bool, typer.Option("--dry-run", help="Only tell what would be done."), False),
-    "as_json": (bool, typer.Option("--json", help="Tell the result as JSON."), False),
-    "quiet": (bool, typer.Option("--quiet", "-q", help="No progress and no talk."), False),
-}
 
-Lang = Annotated[
-    str, typer.Option(help="A pair such as sw-en, several with commas, or all.", metavar="PAIRS")
-]
-OneMethod = Annotated[str, typer.Option(help="How the student learns. See clir ls methods.")]
-Methods = Annotated[
-    str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
-]
-Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
-Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
-OneCollection = Annotated[
-    str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
-]
-
-
-@dataclass(frozen=True)
-class Common:
-    """What every stage is told on the command line."""
-
-    suite: str
-    config: Path | None
-    assign: Sequence[str]
-    home: Path
-    device: str
-    force: bool
-    dry_run: bool
-    as_json: bool
-    quiet: bool
-
-    def workspace(self, collection: str = "") -> "Workspace":
-        """Resolve the settings and return what the stages work with."""
-        from clir_cli.console import Talk
-        from clir_cli.runtime import check_device_name
-        from clir_cli.settings import load_settings
-        from clir_cli.stages.workspace import Workspace
-
-        check_device_name(self.device)
-        settings = load_settings(self.suite, self.config, self.assign)
-        if collection:
-            settings = settings.model_copy(update={"collection": collection})
-        return Workspace(
-            settings=settings,
-            home=self.home,
-            device=self.device,
-            force=self.force,
-            dry_run=self.dry_run,
-            talk=Talk(self.quiet),
-        )
-
-
-def stage(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command that takes its own options and those of every stage."""
-    own = [
-        each for each in inspect.signature(function).parameters.values() if each.name != "common"
-    ]
-    shared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, option],
-        )
-        for name, (kind, option, default) in EVERY_STAGE.items()
-    ]
-
-    @functools.wraps(function)
-    def command(**given: Any) -> None:
-        common = Common(**{name: given.pop(name) for name in EVERY_STAGE})
-        function(common=common, **given)
-
-    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    command.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in [*own, *shared]}
-    return app.command()(command)
-
-
-@stage
+@app.command()
+@takes_common
 def download(
     common: Common,
     lang: Lang,
@@ -155,7 +73,8 @@ def download(
         workspace.talk.say(f"all {len(rows)} data files are there")
 
 
-@stage
+@app.command()
+@takes_common
 def distill(
     common: Common,
     lang: Lang,
@@ -180,7 +99,8 @@ def distill(
     _tell_plans(common, plans)
 
 
-@stage
+@app.command()
+@takes_common
 def index(common: Common, collection: OneCollection = "") -> None:
     """Encode the documents with the teacher: one index for all pairs and methods.
 
@@ -196,7 +116,8 @@ def index(common: Common, collection: OneCollection = "") -> None:
     _tell_plans(common, [plan])
 
 
-@stage
+@app.command()
+@takes_common
 def search(
     common: Common,
     lang: Lang,
@@ -249,7 +170,8 @@ def search(
     _tell_plans(common, plans)
 
 
-@stage
+@app.command()
+@takes_common
 def dictionary(
     common: Common,
     lang: Lang,
@@ -273,7 +195,8 @@ def dictionary(
     _tell_plans(common, plans)
 
 
-@stage
+@app.command()
+@takes_common
 def evaluate(
     common: Common,
     metric: Annotated[
@@ -313,7 +236,8 @@ def evaluate(
     workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")
 
 
-@stage
+@app.command()
+@takes_common
 def align(
     common: Common,
     text: Annotated[str, typer.Argument(help="A sentence in the query language.")],

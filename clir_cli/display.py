@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,8 +11,10 @@ from rich.text import Text
 from clir_cli.artifacts import Plan
 from clir_cli.console import marked, show
 from clir_cli.corpus.records import Pair
-from clir_cli.stages.align import Alignment
-from clir_cli.stages.answers import Hit
+
+if TYPE_CHECKING:  # these bring torch with them
+    from clir_cli.stages.align import Alignment
+    from clir_cli.stages.answers import Hit
 
 Row = Mapping[str, Any]
 
@@ -65,7 +67,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
     print("models: " + ", ".join(models))
 
 
-def hit_rows(found: Mapping[Pair, Sequence[Hit]]) -> list[dict[str, Any]]:
+def hit_rows(found: "Mapping[Pair, Sequence[Hit]]") -> list[dict[str, Any]]:
     """Return the documents found for one text, with the words that match."""
     return [
         {
@@ -81,7 +83,7 @@ def hit_rows(found: Mapping[Pair, Sequence[Hit]]) -> list[dict[str, Any]]:
     ]
 
 
-def show_hits(label: str, found: Mapping[Pair, Sequence[Hit]]) -> None:
+def show_hits(label: str, found: "Mapping[Pair, Sequence[Hit]]") -> None:
     """Print the documents found for one text, the words that match marked."""
     for pair, hits in found.items():
         table = Table(title=f"{pair}, {label}", title_justify="left", show_lines=True)
@@ -93,13 +95,13 @@ def show_hits(label: str, found: Mapping[Pair, Sequence[Hit]]) -> None:
         show(table)
 
 
-def alignment_json(alignment: Alignment) -> dict[str, Any]:
+def alignment_json(alignment: "Alignment") -> dict[str, Any]:
     """Return an alignment with its shares as rows of numbers."""
     shares = [[round(value, 4) for value in row] for row in alignment.shares.tolist()]
     return {**vars(alignment), "shares": shares}
 
 
-def show_alignment(alignment: Alignment) -> None:
+def show_alignment(alignment: "Alignment") -> None:
     """Print a transport plan as a heat map: a row a token of the query language.
 
     The digit is the share of the token's mass in tenths; a dot is less than a twentieth.

@@ -378,6 +378,16 @@ def test_help_of_every_command_answers_without_the_heavy_libraries() -> None:
     assert {"download", "distill", "index", "search", "evaluate", "ls"} <= set(COMMANDS)
 
 
+def test_lists_answer_without_the_heavy_libraries() -> None:
+    script = (
+        "import sys\nfrom clir_cli.cli import run\n"
+        "codes = {run(['ls', what]) for what in sys.argv[1:]}\n"
+        "print(codes, 'torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    done = python(script, "methods", "suites", "languages", "bitext", "collections")
+    assert done.stdout.splitlines()[-1] == "{0} False False"
+
+
 def test_without_words_the_commands_are_told(clir) -> None:
     alone = clir()
     assert alone == clir("--help")

@@ -1,5 +1,6 @@
 """The transport plan: closed forms, references in float64, and what must hold for any batch."""
 
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -646,7 +647,7 @@ def test_the_greedy_plan_costs_at_most_what_transport_costs():
 def test_an_overrelaxed_update_never_lowers_the_dual(mass, omega):
     old = torch.ones(1, 1, dtype=torch.float64)
     factor = sinkhorn.overrelaxed(old, old / mass, omega).item()
-    change = torch.tensor(factor).double().log().item() - mass * (factor - 1)
+    change = math.log(factor) - mass * (factor - 1)
     assert change >= -1e-9 * max(1, mass)
 
 

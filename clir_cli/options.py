@@ -1,0 +1,103 @@
+"""The options of the command line: those of every stage, and those that several share."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from clir_cli.stages.workspace import Workspace
+
+EVERY_STAGE = {
+    "suite": (str, typer.Option(help="Data, models and budget: sample, open."), "sample"),
+    "config": (Path | None, typer.Option(help="TOML file laid over the suite's settings."), None),
+    "assign": (
+        list[str],
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting, as transport.eps=0.1."),
+        (),
+    ),
+    "home": (Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME"), "artifacts"),
+    "device": (str, typer.Option(help="auto, cpu, cuda or mps."), "auto"),
+    "force": (bool, typer.Option("--force", help="Make it again, replacing what is there."), False),
+    "dry_run": (bool, typer.Option("--dry-run", help="Only tell what would be done."), False),
+    "as_json": (bool, typer.Option("--json", help="Tell the result as JSON."), False),
+    "quiet": (bool, typer.Option("--quiet", "-q", help="No progress and no talk."), False),
+}
+
+Lang = Annotated[
+    str, typer.Option(help="A pair such as sw-en, several with commas, or all.", metavar="PAIRS")
+]
+OneMethod = Annotated[str, typer.Option(help="How the student learns. See clir ls methods.")]
+Methods = Annotated[
+    str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
+]
+Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
+Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
+OneCollection = Annotated[
+    str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
+]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every stage is told on the command line."""
+
+    suite: str
+    config: Path | None
+    assign: Sequence[str]
+    home: Path
+    device: str
+    force: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+
+    def workspace(self, collection: str = "") -> "Workspace":
+        """Resolve the settings and return what the stages work with."""
+        from clir_cli.console import Talk
+        from clir_cli.runtime import check_device_name
+        from clir_cli.settings import load_settings
+        from clir_cli.stages.workspace import Workspace
+
+        check_device_name(self.device)
+        settings = load_settings(self.suite, self.config, self.assign)
+        if collection:
+            settings = settings.model_copy(update={"collection": collection})
+        return Workspace(
+            settings=settings,
+            home=self.home,
+            device=self.device,
+            force=self.force,
+            dry_run=self.dry_run,
+            talk=Talk(self.quiet),
+        )
+
+
+def takes_common(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of every stage beside its own; it gets them as ``common``."""
+    own = [
+        each for each in inspect.signature(function).parameters.values() if each.name != "common"
+    ]
+    shared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, option],
+        )
+        for name, (kind, option, default) in EVERY_STAGE.items()
+    ]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        common = Common(**{name: given.pop(name) for name in EVERY_STAGE})
+        function(common=common, **given)
+
+    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    command.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in [*own, *shared]}
+    return command
