@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clir_cli.stages.workspace import Workspace
 
 EVERY_STAGE = {
-    "suite": (str, typer.Option(help="Data, models and budget: sample, open."), "sample"),
+    "suite": (str, typer.Option(help="Data, models and budget: sample, open, paper."), "sample"),
     "config": (Path | None, typer.Option(help="TOML file laid over the suite's settings."), None),
     "assign": (
         list[str],

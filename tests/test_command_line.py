@@ -64,7 +64,7 @@ DISTILL, EVALUATE = "distill --lang sw-en", "evaluate --lang sw-en"
         ("download", "Missing option '--lang'; see clir download --help"),
         ("download --lang", "Option '--lang' requires an argument"),
         ("download --lang sw-en --suite smaple", "unknown suite 'smaple': did you mean sample?"),
-        ("download --lang sw-en --suite zzz", "unknown suite 'zzz': known: open, sample"),
+        ("download --lang sw-en --suite zzz", "unknown suite 'zzz': known: open, paper, sample"),
         ("download --lang sw-en --suite open --mirror nowhere", "--mirror nowhere: no such dir"),
         ("download --lang sw-en --suite open --mirror .", ": not on the mirror; add it there"),
         (f"{DISTILL} --method otp", "unknown method 'otp': did you mean ot?"),

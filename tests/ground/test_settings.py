@@ -13,7 +13,7 @@ from clir_cli.settings import Settings, bundled, known_keys, load_settings, suit
 EPOCHS = st.integers(1, 1000)
 
 
-@pytest.mark.parametrize("name", ["sample", "open"])
+@pytest.mark.parametrize("name", ["sample", "open", "paper"])
 def test_a_suite_is_its_file_over_the_defaults(name: str) -> None:
     told = tomllib.loads((bundled("experiments") / "suites" / f"{name}.toml").read_text())
     loaded = load_settings(name)
