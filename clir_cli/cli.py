@@ -6,7 +6,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -91,11 +91,9 @@ def distill(
 
     workspace = common.workspace()
     cells = _cells(workspace, method, seed, variant)
-    wanted = [(pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
-    plans = [stages.plan_student(workspace, pair, cell) for pair, cell in wanted]
-    if not common.dry_run:
-        for pair, cell in wanted:
-            stages.distill(workspace, pair, cell)
+    wanted = [(workspace, pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
+    plans = [stages.plan_student(*each) for each in wanted]
+    _make_all(common, stages.distill, wanted)
     _tell_plans(common, plans)
 
 
@@ -187,11 +185,9 @@ def dictionary(
 
     workspace = common.workspace()
     cells = _cells(workspace, method, seed, variant)
-    wanted = [(pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
-    plans = [stages.plan_dictionary(workspace, pair, cell) for pair, cell in wanted]
-    if not common.dry_run:
-        for pair, cell in wanted:
-            stages.dictionary(workspace, pair, cell)
+    wanted = [(workspace, pair, cell) for pair in _pairs(workspace, lang) for cell in cells]
+    plans = [stages.plan_dictionary(*each) for each in wanted]
+    _make_all(common, stages.dictionary, wanted)
     _tell_plans(common, plans)
 
 
@@ -330,6 +326,14 @@ def _with_setting(common: Common, assignment: str) -> Common:
     from dataclasses import replace
 
     return replace(common, assign=[*common.assign, assignment])
+
+
+def _make_all(
+    common: Common, make: Callable[..., Path], wanted: "Sequence[tuple[Workspace, Pair, Cell]]"
+) -> None:
+    if not common.dry_run:
+        for each in wanted:
+            make(*each)
 
 
 def _tell_plans(common: Common, plans: "Sequence[Plan]") -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, weight_files
+from clir_cli.retrieval.tensors import read_tensors
 
 PROJECTION = "projection.safetensors"
 STANFORD = "linear.weight"
@@ -104,18 +105,16 @@ def load_projection(checkpoint: Checkpoint) -> Projection | None:
 
 
 def _saved(path: Path) -> Projection:
-    with safe_open(path, "pt") as file:
-        layers = [Layer(**each) for each in json.loads(file.metadata()["layers"])]
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, words = read_tensors(path)
+    layers = [Layer(**each) for each in json.loads(words["layers"])]
     return _filled(Projection(*layers), tensors)
 
 
 def _modules(checkpoint: Checkpoint) -> Projection:
     tensors = {}
     for number, (_, folder) in enumerate(checkpoint.layers):
-        with safe_open(folder / "model.safetensors", "pt") as file:
-            for name in file.keys():  # noqa: SIM118
-                tensors[f"{number}.{name}"] = file.get_tensor(name)
+        found, _ = read_tensors(folder / "model.safetensors")
+        tensors |= {f"{number}.{name}": value for name, value in found.items()}
     return _filled(Projection(*(layer for layer, _ in checkpoint.layers)), tensors)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from clir_cli import artifacts, files, runtime
@@ -23,6 +23,7 @@ from clir_cli.retrieval import adapters, memory, models
 from clir_cli.retrieval.checkpoints import write_recipe
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.projection import save_projection
+from clir_cli.retrieval.tensors import read_tensors
 from clir_cli.stages.fitting import longest, require_training
 from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
 from clir_cli.stages.methods import METHODS
@@ -221,10 +222,7 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
             if step.number % every == 0 or step.improved:
                 log.flush()
                 _save_tensors(*training.state(), path=draft / CHECKPOINT)
-    with safe_open(draft / BEST, "pt") as file:
-        training.load_weights(
-            {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        )
+    training.load_weights(read_tensors(draft / BEST)[0])
     return _best_epoch(draft / LOG)
 
 
@@ -232,9 +230,7 @@ def _restore(workspace: Workspace, training: Training, path: Path) -> None:
     if not path.exists():
         return
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            words = file.metadata()
+        tensors, words = read_tensors(path)
     except (SafetensorError, OSError) as error:
         workspace.talk.say(f"{path}: damaged ({error}); beginning again")
         path.unlink()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-from transformers import AutoTokenizer, BertConfig, BertModel
+from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
@@ -30,15 +30,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def tiny(models: Path, tmp_path_factory) -> Path:
     """A random BERT of 32 dimensions with the real English vocabulary."""
-    folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(5)
-    config = BertConfig(
-        vocab_size=30_522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
-    return folder
+    return tiny_bert(tmp_path_factory.mktemp("tiny"), models)
 
 
 def stanford(tiny: Path, folder: Path, **metadata) -> Path:

@@ -8,7 +8,8 @@ from threading import Thread
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, BertConfig, BertModel
+from tiny_encoders import tiny_bert
+from transformers import BertModel
 
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub
@@ -24,15 +25,7 @@ NAME = "someone/tiny"
 
 @pytest.fixture(scope="module")
 def tiny(models: Path, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    torch.manual_seed(5)
-    config = BertConfig(
-        vocab_size=30_522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
-    return folder
+    return tiny_bert(tmp_path_factory.mktemp("published"), models)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+from tiny_encoders import tiny_bert
+from transformers import AutoModel, AutoTokenizer, BertConfig
 
 from clir_cli.retrieval.encoder import load_encoder
 
@@ -14,17 +15,6 @@ SMALL = (
     "--set", "bitext.max_pairs=120", "--set", "training.epochs=2",
     "--set", "training.batch_size=16",
 )  # fmt: skip
-
-
-def tiny_bert(folder: Path, models: Path, hidden: int, seed: int) -> Path:
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=30_522, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64,
-    )  # fmt: skip
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

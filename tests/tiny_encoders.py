@@ -1,0 +1,18 @@
+"""A tiny encoder in the real format: random weights, the real English vocabulary."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+
+def tiny_bert(folder: Path, models: Path, hidden: int = 32, seed: int = 5) -> Path:
+    """Save a random BERT of two layers and ``hidden`` dimensions, and MiniLM's tokenizer."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=30_522, hidden_size=hidden, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
+    return folder
