@@ -118,6 +118,18 @@ def require(path: Path, command: str) -> dict[str, Any]:
     return verify(path)
 
 
+def require_current(plan: Plan) -> None:
+    """Check that an input artifact is there, whole, and made from what its plan says.
+
+    Raises:
+        MissingInput: It is missing; the command that makes it is told.
+        UserError: It is damaged, or was made from something that has changed since.
+    """
+    require(plan.path, plan.command)
+    if plan.state() != "current":
+        raise UserError(f"{stale(plan)}; make it again: {plan.command} --force")
+
+
 @contextmanager
 def make(plan: Plan, *, force: bool = False, resume: bool = False) -> Iterator[Path | None]:
     """Yield the directory in which to write the artifact, or None when it is already current.

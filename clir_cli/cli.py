@@ -108,9 +108,10 @@ def index(common: Common, collection: OneCollection = "") -> None:
     from clir_cli.stages.inputs import read_collection
 
     workspace = common.workspace(collection)
-    plan = stages.plan_index(workspace, read_collection(workspace, "en"))
+    read = read_collection(workspace, "en")
+    plan = stages.plan_index(workspace, read)
     if not common.dry_run:
-        stages.index(workspace)
+        stages.index(workspace, read)
     _tell_plans(common, [plan])
 
 
@@ -164,7 +165,7 @@ def search(
         if common.dry_run:
             plans += [stages.plan_run(workspace, read, pair, cell) for cell in cells]
         else:
-            plans += stages.search(workspace, pair, cells)
+            plans += stages.search(workspace, read, pair, cells)
     _tell_plans(common, plans)
 
 

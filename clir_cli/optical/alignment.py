@@ -13,8 +13,7 @@ import torch
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.words import word_spans
 from clir_cli.optical.batches import pad_vectors
-from clir_cli.optical.objectives import TokenBatch, cosine_cost
-from clir_cli.optical.transport import transport_plan
+from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.settings import TransportSettings
 
@@ -107,9 +106,7 @@ def _plans(
     padded, mask = pad(ids, student.pad_id, student.device)
     vectors, teacher_mask = pad_vectors(teacher, student.device)
     batch = TokenBatch(student.embed(padded, mask), mask, vectors, teacher_mask)
-    plans = transport_plan(
-        cosine_cost(batch), mask, teacher_mask, eps=settings.eps, tolerance=settings.tolerance
-    )
+    plans = aligned(batch, cosine_cost(batch), settings).plan
     return [
         plan[: len(each), : len(other)].cpu() * len(each)
         for plan, each, other in zip(plans, ids, teacher, strict=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clir_cli.optical.transport import transport_plan
-from clir_cli.settings import Settings
+from clir_cli.optical.transport import Transport, solve
+from clir_cli.settings import Settings, TransportSettings
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,22 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     through the iterations (Huang, Yu and Allan, WSDM 2023, section 3; arXiv 2301.12566).
     """
     cost = cosine_cost(batch)
-    plan = transport_plan(
-        cost.detach(),
+    found = aligned(batch, cost, settings.transport)
+    entropy = float(found.entropy().mean())
+    return Loss(found.value(cost).mean(), {"plan_entropy": entropy})
+
+
+def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
+    """Return the plans of a batch whose cost (B, n, m) is known, under the settings."""
+    return solve(
+        cost,
         batch.student_mask,
         batch.teacher_mask,
-        eps=settings.transport.eps,
-        tolerance=settings.transport.tolerance,
-        max_iterations=settings.transport.max_iterations,
-        solver=settings.transport.solver,
+        eps=settings.eps,
+        tolerance=settings.tolerance,
+        max_iterations=settings.max_iterations,
+        solver=settings.solver,
     )
-    value = (plan * cost).sum(dim=(1, 2)).mean()
-    return Loss(value, {"plan_entropy": plan_entropy(plan)})
-
-
-def plan_entropy(plan: Tensor) -> float:
-    """Return the mean entropy of the plans (B, n, m) in nats; lower is a sharper alignment."""
-    return float(torch.special.entr(plan).sum(dim=(1, 2)).mean())
 
 
 def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:

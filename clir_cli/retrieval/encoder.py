@@ -1,6 +1,6 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -275,13 +275,3 @@ def load_encoder(
         projection = projection.to(device).eval()
     recipe = checkpoint.recipe
     return Encoder(tokenizer, model.to(device).eval(), device, precision, projection, recipe)
-
-
-def concatenate(parts: Iterable[Packed]) -> Packed:
-    """Join packed embeddings end to end."""
-    vectors, offsets, rows = [], [torch.zeros(1, dtype=torch.long)], 0
-    for part in parts:
-        vectors.append(part.vectors)
-        offsets.append(part.offsets[1:] + rows)
-        rows += len(part.vectors)
-    return Packed(torch.cat(vectors), torch.cat(offsets))

@@ -10,8 +10,7 @@ from torch import Tensor
 from clir_cli import runtime
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.optical.objectives import TokenBatch, cosine_cost
-from clir_cli.optical.transport import solve
+from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.methods import METHODS
@@ -60,8 +59,9 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     rows = student.encode([text], limit)[0][None]
     columns = teacher.encode([english], limit)[0][None]
     masks = [torch.ones(each.shape[:2], dtype=torch.bool) for each in (rows, columns)]
-    cost = cosine_cost(TokenBatch(rows, masks[0], columns, masks[1]))
-    found = solve(cost, *masks, eps=settings.transport.eps, tolerance=settings.transport.tolerance)
+    batch = TokenBatch(rows, masks[0], columns, masks[1])
+    cost = cosine_cost(batch)
+    found = aligned(batch, cost, settings.transport)
     return Alignment(
         query_tokens=_tokens(student, text, limit),
         english_tokens=_tokens(teacher, english, limit),

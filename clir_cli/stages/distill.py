@@ -275,12 +275,7 @@ def _save_tensors(
     tensors: dict[str, torch.Tensor], words: dict[str, str] | None = None, *, path: Path
 ) -> None:
     temporary = path.with_suffix(".tmp")
-    try:
-        save_file(tensors, temporary, metadata=words)
-    except SafetensorError as error:
-        # The library wraps what the disk said; take it out again, so that people are told.
-        found = [code for code in (28, 122, 13, 30) if f"os error {code}" in str(error)]
-        raise (OSError(found[0], "", str(path)) if found else error) from None
+    save_file(tensors, temporary, metadata=words)
     temporary.replace(path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from clir_cli import artifacts
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Pair
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import MissingInput
 from clir_cli.evaluation import measures, scores
 from clir_cli.evaluation.runs import read_run
 from clir_cli.stages.inputs import read_collection
@@ -62,14 +62,12 @@ def evaluate(
         for cell in cells:
             try:
                 plan = plan_run(workspace, collection, pair, cell)
-                artifacts.require(plan.path, plan.command)
+                artifacts.require_current(plan)
             except MissingInput as error:
                 if all_needed:
                     raise
                 missing.append(str(error))
                 continue
-            if plan.state() != "current":
-                raise UserError(f"{artifacts.stale(plan)}; search again: {plan.command} --force")
             found = measures.score(
                 collection.qrels,
                 read_run(plan.path / RUN),

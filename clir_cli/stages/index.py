@@ -9,11 +9,10 @@ import torch
 from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection
-from clir_cli.errors import UserError
 from clir_cli.retrieval import models, store
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import collection_words, read_collection, teacher_folder
+from clir_cli.stages.inputs import collection_words, teacher_folder
 from clir_cli.stages.workspace import Workspace
 
 IDS = "documents.txt"
@@ -35,25 +34,18 @@ def plan_index(workspace: Workspace, collection: Collection) -> Plan:
             "documents": collection.digests["documents"],
             "teacher": models.model_digest(teacher_folder(workspace)),
         },
-        command=index_command(workspace),
+        command=workspace.command("index", *collection_words(workspace)),
     )
 
 
-def index_command(workspace: Workspace) -> str:
-    """Return what a person types to make the index."""
-    return workspace.command("index", *collection_words(workspace))
-
-
-def index(workspace: Workspace) -> Path:
-    """Encode the collection's documents and leave them as an artifact; return its folder.
+def index(workspace: Workspace, collection: Collection) -> Path:
+    """Encode a collection's documents and leave them as an artifact; return its folder.
 
     Shards are written as they are done; a run that was cut goes on behind the last one.
 
     Raises:
-        UserError: The collection or the teacher is missing, or the index was made from
-            something else.
+        UserError: The teacher is missing, or the index was made from something else.
     """
-    collection = read_collection(workspace, "en")
     plan = plan_index(workspace, collection)
     with artifacts.make(plan, force=workspace.force, resume=True) as draft:
         if draft is None:
@@ -114,7 +106,6 @@ class Index:
 
     ids: list[str]
     shards: list[Packed]
-    fingerprint: str
 
 
 def open_index(workspace: Workspace, collection: Collection) -> Index:
@@ -124,8 +115,6 @@ def open_index(workspace: Workspace, collection: Collection) -> Index:
         UserError: It is missing, damaged, or was made from other documents or another teacher.
     """
     plan = plan_index(workspace, collection)
-    artifacts.require(plan.path, plan.command)
-    if plan.state() != "current":
-        raise UserError(f"{artifacts.stale(plan)}: {plan.command} --force")
+    artifacts.require_current(plan)
     ids = (plan.path / IDS).read_text(encoding="utf-8").splitlines()
-    return Index(ids, list(store.read_shards(plan.path)), plan.fingerprint)
+    return Index(ids, list(store.read_shards(plan.path)))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -24,7 +25,6 @@ from clir_cli.stages.index import Index, open_index, plan_index
 from clir_cli.stages.inputs import (
     collection_words,
     initial_folder,
-    read_collection,
     teacher_folder,
 )
 from clir_cli.stages.methods import METHODS, parse_methods
@@ -58,6 +58,8 @@ def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
 class Job(Asked):
     """One run to make: the queries of a pair, read by a method, over a collection."""
 
+    index: Callable[[], Index]
+
     def read(self) -> list[str]:
         """Return the texts that the method reads, in the order of the queries."""
         translate = TRANSLATORS.get(METHODS[self.cell.method].queries)
@@ -68,9 +70,43 @@ class Job(Asked):
         """Return the ids of the documents, in order."""
         return [document.id for document in self.collection.documents]
 
+    @property
+    def fuses(self) -> bool:
+        """Tell whether the run is made of others."""
+        return METHODS[self.cell.method].scorer == "fusion"
+
     def plan(self) -> Plan:
-        """Return what the run will be made from."""
-        return plan_run(self.workspace, self.collection, self.pair, self.cell)
+        """Return what the run will be made from.
+
+        Raises:
+            UserError: The student, queries for the method, or a run to fuse are missing.
+        """
+        settings, method = self.workspace.settings, METHODS[self.cell.method]
+        language = query_language(self.pair, self.cell)
+        queries_of(self.collection, self.pair, self.cell)
+        words = [f"--lang {self.pair}", *self.cell.words, *collection_words(self.workspace)]
+        config = {
+            "pair": str(self.pair),
+            "method": self.cell.method,
+            "collection": self.collection.name,
+            "query_tokens": settings.teacher.query_tokens,
+            "top_k": settings.search.top_k,
+        }
+        inputs = {
+            "queries": self.collection.digests[f"queries.{language}"],
+            **INPUTS[method.scorer](self),
+        }
+        if self.fuses:
+            config["fusion"] = settings.fusion.model_dump(mode="json")
+        if method.queries in TRANSLATION_INPUTS:
+            inputs |= TRANSLATION_INPUTS[method.queries](self)
+        return Plan(
+            path=self.workspace.run(self.pair, self.cell, settings.collection),
+            kind="run",
+            config=config,
+            inputs=inputs,
+            command=self.workspace.command("search", *words),
+        )
 
 
 # ------------------------------------------------------------------ late interaction
@@ -84,7 +120,7 @@ def _maxsim_inputs(job: Job) -> dict[str, str]:
 
 
 def _by_maxsim(job: Job) -> Iterator[Tensor]:
-    index = open_index(job.workspace, job.collection)
+    index = job.index()
     encoder = open_encoder(job.workspace, job.pair, job.cell)
     limit = job.workspace.settings.teacher.query_tokens
     packed = encoder.encode(job.read(), limit, kind=reading(job.cell))
@@ -143,9 +179,7 @@ def _fusion_inputs(job: Job) -> dict[str, str]:
     found = {}
     for cell in _fused_cells(job):
         plan = plan_run(job.workspace, job.collection, job.pair, cell)
-        artifacts.require(plan.path, plan.command)
-        if plan.state() != "current":
-            raise UserError(f"{artifacts.stale(plan)}; search again: {plan.command} --force")
+        artifacts.require_current(plan)
         found[cell.label] = plan.fingerprint
     return found
 
@@ -173,55 +207,35 @@ SCORERS: dict[str, Callable[[Job], Iterator[Tensor]]] = {
 
 
 def plan_run(workspace: Workspace, collection: Collection, pair: Pair, cell: Cell) -> Plan:
-    """Return what a run will be made from.
-
-    Raises:
-        UserError: The student, queries for the method, or a run to fuse are missing.
-    """
-    settings = workspace.settings
-    job = Job(workspace, collection, pair, cell)
-    method = METHODS[cell.method]
-    language = query_language(pair, cell)
-    queries_of(collection, pair, cell)
-    words = [f"--lang {pair}", *cell.words, *collection_words(workspace)]
-    config = {
-        "pair": str(pair),
-        "method": cell.method,
-        "collection": collection.name,
-        "query_tokens": settings.teacher.query_tokens,
-        "top_k": settings.search.top_k,
-    }
-    inputs = {"queries": collection.digests[f"queries.{language}"], **INPUTS[method.scorer](job)}
-    if method.scorer == "fusion":
-        config["fusion"] = settings.fusion.model_dump(mode="json")
-    if method.queries in TRANSLATION_INPUTS:
-        inputs |= TRANSLATION_INPUTS[method.queries](job)
-    return Plan(
-        path=workspace.run(pair, cell, settings.collection),
-        kind="run",
-        config=config,
-        inputs=inputs,
-        command=workspace.command("search", *words),
-    )
+    """Return what a run will be made from; raises as ``Job.plan`` does."""
+    return _jobs(workspace, collection, pair, [cell])[0].plan()
 
 
-def search(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[Plan]:
-    """Rank the collection for every query with each method; return the runs that were made.
+def search(
+    workspace: Workspace, collection: Collection, pair: Pair, cells: Sequence[Cell]
+) -> list[Plan]:
+    """Rank a collection for every query with each method; return the runs that were made.
 
     Raises:
         UserError: A missing input, or a run that was made from something else.
     """
-    collection = read_collection(workspace, pair.query)
-    fusions = [cell for cell in cells if METHODS[cell.method].scorer == "fusion"]
-    jobs = [Job(workspace, collection, pair, cell) for cell in cells if cell not in fusions]
-    plans = [job.plan() for job in jobs]  # what is missing is told before any work is done
-    for job, plan in zip(jobs, plans, strict=True):
+    jobs = _jobs(workspace, collection, pair, cells)
+    others = [job for job in jobs if not job.fuses]
+    plans = [job.plan() for job in others]  # what is missing is told before any work is done
+    for job, plan in zip(others, plans, strict=True):
         _make_run(job, plan)
-    for cell in fusions:  # these read the runs of the others
-        job = Job(workspace, collection, pair, cell)
+    for job in (job for job in jobs if job.fuses):  # these read the runs of the others
         plans.append(job.plan())
         _make_run(job, plans[-1])
     return plans
+
+
+def _jobs(
+    workspace: Workspace, collection: Collection, pair: Pair, cells: Sequence[Cell]
+) -> list[Job]:
+    """Return the jobs of several methods, which share one index, opened when it is needed."""
+    opened = cache(partial(open_index, workspace, collection))
+    return [Job(workspace, collection, pair, cell, opened) for cell in cells]
 
 
 def _make_run(job: Job, plan: Plan) -> None:
@@ -238,9 +252,9 @@ def _make_run(job: Job, plan: Plan) -> None:
 
 
 def _rank(job: Job) -> Run:
-    scorer = METHODS[job.cell.method].scorer
-    if scorer == "fusion":
+    if job.fuses:
         return _by_fusion(job)
+    scorer = METHODS[job.cell.method].scorer
     top_k = job.workspace.settings.search.top_k
     documents, ranked = job.documents, {}
     with job.workspace.talk.progress(unit="queries") as progress:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from clir_cli import artifacts, files, runtime
@@ -37,6 +38,11 @@ class Asked:
         """Return the queries by id, as the collection has them."""
         return queries_of(self.collection, self.pair, self.cell)
 
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """Return the dictionary of the pair; read once."""
+        return read_dictionary(self.workspace, self.pair, self.cell)
+
 
 def read_dictionary(workspace: Workspace, pair: Pair, cell: Cell) -> Dictionary:
     """Return the dictionary of a pair: what is given, then what the plans of ``ot`` induced.
@@ -55,9 +61,7 @@ def read_dictionary(workspace: Workspace, pair: Pair, cell: Cell) -> Dictionary:
             raise UserError(f"no dictionary for {pair}; name one with dictionary.sources or .files")
         return given
     plan = plan_dictionary(workspace, pair, replace(cell, method="ot"))
-    artifacts.require(plan.path, plan.command)
-    if plan.state() != "current":
-        raise UserError(f"{artifacts.stale(plan)}; make it again: {plan.command} --force")
+    artifacts.require_current(plan)
     return merged(given, read_induced(plan.path, settings.least_score))
 
 
@@ -67,19 +71,17 @@ def _by_dictionary(asked: Asked) -> dict[str, str]:
     BM25 minds neither order nor grammar.
     """
     workspace, settings = asked.workspace, asked.workspace.settings.dictionary
-    dictionary = read_dictionary(workspace, asked.pair, asked.cell)
     choices = settings.translations if METHODS[asked.cell.method].scorer == "bm25" else 1
-    share = coverage(list(asked.queries.values()), dictionary)
+    share = coverage(list(asked.queries.values()), asked.dictionary)
     workspace.talk.say(
         f"{asked.pair} {asked.cell.label}: the dictionary knows {share:.0%} of the query words"
     )
-    return {key: translate(text, dictionary, choices) for key, text in asked.queries.items()}
+    return {key: translate(text, asked.dictionary, choices) for key, text in asked.queries.items()}
 
 
 def _dictionary_inputs(asked: Asked) -> dict[str, str]:
-    dictionary = read_dictionary(asked.workspace, asked.pair, asked.cell)
     choices = asked.workspace.settings.dictionary.translations
-    return {"dictionary": digest([sorted(dictionary.items()), choices])}
+    return {"dictionary": digest([sorted(asked.dictionary.items()), choices])}
 
 
 def _nmt_folder(workspace: Workspace) -> Path:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import by_length, concatenate, load_encoder
+from clir_cli.retrieval.encoder import by_length, load_encoder
 
 TEXTS = [
     "rain",
@@ -49,14 +49,6 @@ def test_every_text_is_in_one_batch_within_the_budget(lengths, budget):
     for batch in batches:
         longest = max(lengths[index] for index in batch)
         assert len(batch) == 1 or len(batch) * longest <= budget
-
-
-def test_concatenation_keeps_every_text(teacher):
-    parts = [teacher.encode([text], 64) for text in TEXTS]
-    joined = concatenate(parts)
-    assert len(joined) == len(TEXTS)
-    for number, part in enumerate(parts):
-        assert torch.equal(joined[number], part[0])
 
 
 def test_a_folder_without_weights_is_told_in_one_line(tmp_path, models):

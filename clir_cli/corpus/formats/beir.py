@@ -15,7 +15,7 @@ from clir_cli.errors import UserError
 Numbered = Iterator[tuple[int, Row]]
 
 
-def read_beir(files: Sequence[Located], asked: Asked | None = None) -> Parts:  # noqa: ARG001
+def read_beir(files: Sequence[Located], _: Asked | None = None) -> Parts:
     """Read the BEIR layout: corpus.jsonl, queries*.jsonl, qrels/test.tsv.
 
     Each file of queries is in the language of its entry. ``.jsonl.gz`` and ``.parquet`` hold the

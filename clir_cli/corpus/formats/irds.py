@@ -93,7 +93,7 @@ def fetch(part: str, note: Path) -> int:
     return count
 
 
-def read_irds(files: Sequence[Located], asked: Asked) -> Parts:  # noqa: ARG001
+def read_irds(_: Sequence[Located], asked: Asked) -> Parts:
     """Read a collection of ir_datasets.
 
     Documents are read one by one into their records and stay in the order of ir_datasets; judged

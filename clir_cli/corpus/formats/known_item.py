@@ -14,7 +14,7 @@ from clir_cli.errors import UserError
 RUN = 5  # sentences: one asks, up to four answer
 
 
-def read_ntrex(files: Sequence[Located], asked: Asked | None = None) -> Parts:  # noqa: ARG001
+def read_ntrex(files: Sequence[Located], _: Asked | None = None) -> Parts:
     """Cut NTREX-128 into known-item search: runs of five sentences of a document.
 
     The first sentence of a run, in the query language, is the query; the others, in English,

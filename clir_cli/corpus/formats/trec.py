@@ -52,7 +52,7 @@ def is_trec(folder: Path) -> bool:
     return (folder / SETTINGS).is_file() or any(folder.glob("documents*"))
 
 
-def read_trec(files: Sequence[Located], asked: Asked) -> Parts:  # noqa: ARG001
+def read_trec(_: Sequence[Located], asked: Asked) -> Parts:
     """Read the documents, topics and qrels of a directory.
 
     Topics in the query language are needed, English ones are read where they are; for ``en``
