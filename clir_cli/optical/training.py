@@ -4,32 +4,40 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from clir_cli.optical.batches import epoch_batches, pad_vectors
-from clir_cli.optical.objectives import Loss, Objective, TokenBatch
-from clir_cli.retrieval.encoder import Encoder, Packed, pad
-from clir_cli.retrieval.maxsim import maxsim
-from clir_cli.settings import Settings
+from clir_cli.optical.objectives import Loss
+from clir_cli.retrieval.encoder import Encoder
+from clir_cli.settings import TrainingSettings
 
 
-@dataclass(frozen=True)
-class Parallel:
-    """Sentence pairs ready to train on: student token ids, and the teacher's embeddings."""
+class Task(Protocol):
+    """What an encoder is trained on: the batches of an epoch, their loss, and how it is judged.
 
-    ids: Sequence[Sequence[int]]
-    teacher: Packed
+    The loop knows nothing else of it. A batch is whatever the task makes of it, with a length:
+    the number of examples in it.
+    """
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of batches of each epoch."""
+        ...
 
-    def lengths(self) -> list[int]:
-        """Return the tokens of both sides of each pair."""
-        sizes = (self.teacher.offsets[1:] - self.teacher.offsets[:-1]).tolist()
-        return [len(ids) + size for ids, size in zip(self.ids, sizes, strict=True)]
+    def batches(self, epoch: int) -> Sequence[Any]:
+        """Return the batches of an epoch: a function of the task and the epoch alone."""
+        ...
+
+    def loss(self, encoder: Encoder, batch: Any) -> Loss:
+        """Return the loss of a batch, differentiable."""
+        ...
+
+    def validate(self, encoder: Encoder) -> tuple[float, float]:
+        """Return the loss and the MRR on what was held out; no gradients are kept."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,41 +57,29 @@ class Step:
 
 
 class Training:
-    """A student in training. ``run`` yields a ``Step`` after each step, for ever resumable.
+    """An encoder in training. ``run`` yields a ``Step`` after each step, for ever resumable.
 
     Args:
         student: The encoder to train, in place.
-        train: Pairs to train on.
-        held_out: Pairs for model selection.
-        objective: What to minimise.
-        settings: Epochs, batch size, learning rate and so on; passed on to the objective.
-        seed: Decides the batches and dropout.
+        task: What to train it on.
+        loop: Epochs, learning rate and so on.
+        seed: Decides dropout; the batches are the task's.
     """
 
-    def __init__(
-        self,
-        student: Encoder,
-        train: Parallel,
-        held_out: Parallel,
-        objective: Objective,
-        settings: Settings,
-        seed: int,
-    ) -> None:
-        self.student, self.train, self.held_out = student, train, held_out
-        self.objective, self.settings, self.loop = objective, settings, settings.training
-        self.seed = seed
-        self.steps_per_epoch = math.ceil(len(train) / self.loop.batch_size)
-        self.total_steps = self.steps_per_epoch * self.loop.epochs
+    def __init__(self, student: Encoder, task: Task, loop: TrainingSettings, seed: int) -> None:
+        self.student, self.task, self.loop, self.seed = student, task, loop, seed
+        self.steps_per_epoch = task.steps_per_epoch
+        self.total_steps = self.steps_per_epoch * loop.epochs
         self.step = 0
         self.best = math.inf
         self.trained = student.trained
-        if self.loop.gradient_checkpointing:
+        if loop.gradient_checkpointing:
             compute_twice(student.model)
         self.parameters = [each for each in self.trained.parameters() if each.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=self.loop.learning_rate,
-            weight_decay=self.loop.weight_decay,
+            lr=loop.learning_rate,
+            weight_decay=loop.weight_decay,
             fused=student.device.type in ("cpu", "cuda"),
         )
         self._random: dict[str, Tensor] = {}
@@ -91,11 +87,9 @@ class Training:
     def run(self) -> Iterator[Step]:
         """Train to the end of the last epoch, from wherever the state stands."""
         self._set_random()
-        lengths = self.train.lengths()
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
-            batches = epoch_batches(lengths, self.loop.batch_size, seed=self.seed, epoch=epoch)
-            for batch in batches[done:]:
+            for batch in self.task.batches(epoch)[done:]:
                 yield self._advance(batch, epoch)
 
     def _set_random(self) -> None:
@@ -106,13 +100,13 @@ class Training:
         if "cuda" in self._random and self.student.device.type == "cuda":
             torch.cuda.set_rng_state(self._random["cuda"], self.student.device)
 
-    def _advance(self, batch: list[int], epoch: int) -> Step:
+    def _advance(self, batch: Any, epoch: int) -> Step:
         started = time.perf_counter()
         rate = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.trained.train()
-        loss = self._loss(self.train, batch)
+        loss = self.task.loss(self.student, batch)
         loss.value.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.loop.clip)
         self.optimizer.step()
@@ -145,35 +139,11 @@ class Training:
         passed = (step - warm) / max(1, self.total_steps - warm)
         return self.loop.learning_rate * 0.5 * (1 + math.cos(math.pi * passed))
 
-    def _loss(self, data: Parallel, batch: Sequence[int]) -> Loss:
-        device = self.student.device
-        ids, mask = pad([data.ids[index] for index in batch], self.student.pad_id, device)
-        teacher, teacher_mask = pad_vectors([data.teacher[index] for index in batch], device)
-        embedded = self.student.embed(ids, mask)
-        return self.objective(TokenBatch(embedded, mask, teacher, teacher_mask), self.settings)
-
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
-        """Return the held-out loss, and the MRR of finding each sentence's translation.
-
-        The translations of all held-out sentences are the documents; late interaction scores.
-        """
+        """Return the loss and the MRR on what was held out, dropout off."""
         self.trained.eval()
-        size = self.loop.batch_size
-        total, ranks = 0.0, 0.0
-        for start in range(0, len(self.held_out), size):
-            batch = list(range(start, min(start + size, len(self.held_out))))
-            total += self._loss(self.held_out, batch).value.item() * len(batch)
-            ids, mask = pad(
-                [self.held_out.ids[index] for index in batch],
-                self.student.pad_id,
-                self.student.device,
-            )
-            embedded = self.student.embed(ids, mask)
-            for row, index in enumerate(batch):
-                scores = maxsim(embedded[row][mask[row]], self.held_out.teacher)
-                ranks += 1 / (1 + int((scores > scores[index]).sum()))
-        return total / len(self.held_out), ranks / len(self.held_out)
+        return self.task.validate(self.student)
 
     def weights(self) -> dict[str, Tensor]:
         """Return what training changes: the model and the projection, without frozen weights."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Parallel, Training
+from clir_cli.optical.training import Training
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.adapters import merged, with_adapters
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, Recipe
@@ -51,7 +52,8 @@ def student(plain: Encoder, rank: int = 0, rows: tuple[int, ...] = ()) -> Encode
 
 def training(encoder: Encoder, data: Parallel, *changes: str) -> Training:
     chosen = load_settings("sample", None, ["training.epochs=2", "training.batch_size=3", *changes])
-    return Training(encoder, data, data, OBJECTIVES["ot"], chosen, seed=3)
+    task = Distillation(data, data, OBJECTIVES["ot"], chosen, seed=3)
+    return Training(encoder, task, chosen.training, seed=3)
 
 
 def weights(run: Training) -> torch.Tensor:

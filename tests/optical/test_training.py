@@ -6,8 +6,9 @@ import torch
 
 from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
+from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Parallel, Training
+from clir_cli.optical.training import Training
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.settings import BitextSettings, load_settings
 
@@ -34,7 +35,8 @@ def training(models: Path, data):
         student = load_encoder(models / "all-MiniLM-L6-v2", CPU)
         changed = {"epochs": 2, "batch_size": 16} | changes
         chosen = load_settings("sample", None, [f"training.{k}={v}" for k, v in changed.items()])
-        return Training(student, *data, OBJECTIVES["ot"], chosen, seed=3)
+        task = Distillation(*data, OBJECTIVES["ot"], chosen, seed=3)
+        return Training(student, task, chosen.training, seed=3)
 
     return build
 

@@ -1,0 +1,88 @@
+"""What to look at: dictionaries and plans of a student, and what there is to choose from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clir_cli.commands.words import cells_of, make_all, pairs_of, tell_plans
+from clir_cli.options import Common, Lang, OneMethod, Seed, Variant, takes_common
+
+
+@takes_common
+def dictionary(
+    common: Common,
+    lang: Lang,
+    method: OneMethod = "ot",
+    seed: Seed = 0,
+    variant: Variant = "",
+) -> None:
+    """Induce a bilingual dictionary from a student's transport plans over the bitext.
+
+    Example: clir dictionary --lang sw-en
+    """
+    from clir_cli.stages import dictionary as stages
+
+    workspace = common.workspace()
+    cells = cells_of(workspace, method, seed, variant)
+    wanted = [(workspace, pair, cell) for pair in pairs_of(workspace, lang) for cell in cells]
+    plans = [stages.plan_dictionary(*each) for each in wanted]
+    make_all(common, stages.dictionary, wanted)
+    tell_plans(common, plans)
+
+
+@takes_common
+def align(
+    common: Common,
+    text: Annotated[str, typer.Argument(help="A sentence in the query language.")],
+    english: Annotated[str, typer.Argument(help="Its English translation.")],
+    lang: Lang,
+    method: OneMethod = "ot",
+    seed: Seed = 0,
+    variant: Variant = "",
+    draw: Annotated[
+        Path | None, typer.Option(help="Draw it to this file too: .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Show the transport plan of a sentence pair: which token stands for which.
+
+    Example: clir align --lang sw-en "watoto wanakunywa maji" "children drink water"
+    """
+    from clir_cli import display
+    from clir_cli.stages import align as stages
+
+    workspace = common.workspace()
+    (cell,) = cells_of(workspace, method, seed, variant)[:1]
+    (pair,) = pairs_of(workspace, lang)[:1]
+    found = stages.align(workspace, pair, cell, text, english)
+    if draw is not None:
+        complete = stages.draw(found, draw, f"{pair} {cell.label}")
+        hint = "" if complete else " (some letters have no font here; an .svg shows them)"
+        workspace.talk.say(f"drawn: {draw}{hint}")
+    if common.as_json:
+        display.print_json(display.alignment_json(found))
+    else:
+        display.show_alignment(found)
+
+
+def list_things(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="methods, languages, bitext, dictionaries, collections, models or suites."
+        ),
+    ] = "methods",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List what there is to choose from.
+
+    Example: clir ls methods
+    """
+    from clir_cli import display
+    from clir_cli.stages import listing
+
+    rows = listing.rows(what)
+    if as_json:
+        display.print_json(rows)
+    else:
+        display.show_rows(what, rows)
