@@ -2,7 +2,9 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,7 +76,16 @@ class Common:
             force=self.force,
             dry_run=self.dry_run,
             talk=Talk(self.quiet),
+            typed=tuple(self._typed()),
         )
+
+    def _typed(self) -> Iterator[str]:
+        if str(self.home) not in (EVERY_STAGE["home"][2], os.environ.get("CLIR_HOME")):
+            yield f"--home {shlex.quote(str(self.home))}"
+        if self.config is not None:
+            yield f"--config {shlex.quote(str(self.config))}"
+        for each in self.assign:
+            yield f"--set {shlex.quote(each)}"
 
 
 def takes_common(function: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -129,6 +130,17 @@ def test_without_models_and_data_the_command_that_brings_them_is_told(
 ) -> None:
     assert said in refused(clir(*words.split()))
     assert tree(empty) == []
+
+
+def test_the_command_that_mends_it_repeats_what_was_typed(clir, home, tmp_path) -> None:
+    config = tmp_path / "my own.toml"
+    config.write_text("[training]\nepochs = 1\n", encoding="utf-8")
+    words = ["--home", str(home), "--config", str(config), "--set", "teacher.document_tokens=64"]
+    said = refused(clir("search", "--lang", "sw-en", "--method", "zero-shot", *words))
+    remedy = shlex.split(said.partition("make it with: clir ")[2])
+    assert remedy == ["index", "--suite", "sample", *words]
+    assert clir(*remedy).code == 0
+    assert clir("search", "--lang", "sw-en", "--method", "zero-shot", *words).code == 0
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,9 @@ def _is_there(each: Needed) -> bool:
 
 def model_names(workspace: Workspace) -> list[str]:
     """Return the models to be fetched that a suite needs, each once; the user's folders are not."""
-    wanted = [workspace.settings.teacher.model, workspace.settings.student.model]
-    names = dict.fromkeys(name for name in wanted if name != "teacher")
+    settings = workspace.settings
+    wanted = [settings.teacher.model, settings.student.model, settings.nmt.model]
+    names = dict.fromkeys(name for name in wanted if name not in ("", "teacher"))
     return [name for name in names if not models.is_folder(name)]
 
 

@@ -24,16 +24,17 @@ def made_by(command: str) -> Iterator[None]:
 
 def teacher_folder(workspace: Workspace) -> Path:
     """Return the teacher's folder, or say which command fetches it."""
-    return _model(workspace, workspace.settings.teacher.model)
+    return fetched_model(workspace, workspace.settings.teacher.model)
 
 
 def initial_folder(workspace: Workspace) -> Path:
     """Return the initial student's folder, or say which command fetches it."""
     name = workspace.settings.student.model
-    return teacher_folder(workspace) if name == "teacher" else _model(workspace, name)
+    return teacher_folder(workspace) if name == "teacher" else fetched_model(workspace, name)
 
 
-def _model(workspace: Workspace, name: str) -> Path:
+def fetched_model(workspace: Workspace, name: str) -> Path:
+    """Return the folder of a model, or say which command fetches it."""
     folder = models.model_folder(name, workspace.home, workspace.settings.models.allow_pickle)
     with made_by(download_command(workspace)):
         if not (folder / "config.json").is_file():

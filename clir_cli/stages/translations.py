@@ -16,7 +16,7 @@ from clir_cli.files import digest
 from clir_cli.retrieval import models
 from clir_cli.retrieval.translation import coverage, translate
 from clir_cli.stages.dictionary import merged, plan_dictionary, read_induced
-from clir_cli.stages.inputs import download_command, made_by
+from clir_cli.stages.inputs import download_command, fetched_model, made_by
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.queries import queries_of
 from clir_cli.stages.workspace import Cell, Workspace
@@ -88,11 +88,10 @@ def _nmt_folder(workspace: Workspace) -> Path:
     name = workspace.settings.nmt.model
     if not name:
         raise UserError(
-            "method nmt needs a translation model; name its folder with --set nmt.model=FOLDER "
-            "(NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
+            "method nmt needs a translation model; name it with --set nmt.model=FOLDER, or by its "
+            "name on the hub (NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
         )
-    with made_by(download_command(workspace)):
-        return models.model_folder(name, workspace.home)
+    return fetched_model(workspace, name)
 
 
 def _plan_nmt(asked: Asked) -> Plan:

@@ -11,7 +11,10 @@ from clir_cli.settings import Settings
 
 @dataclass(frozen=True)
 class Workspace:
-    """The settings of a run, the folder for artifacts, and how the stage is to behave."""
+    """The settings of a run, the folder for artifacts, and how the stage is to behave.
+
+    ``typed`` are the options that another command must repeat to see the same settings and folder.
+    """
 
     settings: Settings
     home: Path
@@ -19,6 +22,7 @@ class Workspace:
     force: bool = False
     dry_run: bool = False
     talk: Talk = field(default_factory=Talk)
+    typed: tuple[str, ...] = ()
 
     @property
     def suite(self) -> str:
@@ -57,7 +61,7 @@ class Workspace:
 
     def command(self, verb: str, *words: str) -> str:
         """Return what a person types for a stage of this suite."""
-        return " ".join(["clir", verb, *words, f"--suite {self.suite}"])
+        return " ".join(["clir", verb, *words, f"--suite {self.suite}", *self.typed])
 
 
 @dataclass(frozen=True)
