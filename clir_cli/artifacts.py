@@ -34,7 +34,8 @@ class Plan:
     """What an artifact will be: where it lies and everything that decides its content.
 
     ``config`` is the resolved configuration, ``inputs`` maps the name of each input to its
-    fingerprint or sha256. ``command`` is what a person types to make it.
+    fingerprint or sha256. ``command`` is what a person types to make it, ``mend`` what mends a
+    damage, where that is less than to make it again.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Plan:
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
     command: str = ""
+    mend: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +79,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_readable(path: Path) -> bool:
+    """Tell whether a folder has a manifest that is not damaged."""
+    return bool(_fingerprint(path))
+
+
 def _fingerprint(path: Path) -> str:
     """Return the fingerprint of an artifact, empty when its manifest is missing or damaged."""
     try:
@@ -85,14 +92,19 @@ def _fingerprint(path: Path) -> str:
         return ""
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
     """Check every file of an artifact against its manifest and return the manifest.
+
+    Args:
+        path: The artifact.
+        deep: Whether to read the files for their sha256, or to look at their sizes alone.
 
     Raises:
         UserError: A file is missing, cut or changed; the file is named.
     """
     manifest = read_manifest(path)
-    remedy = f"make it again: {manifest.get('command') or 'the same command'} --force"
+    again = f"make it again: {manifest.get('command') or 'the same command'} --force"
+    remedy = f"mend it: {manifest['mend']}" if manifest.get("mend") else again
     for name, entry in manifest["files"].items():
         file = path / name
         if not file.exists():
@@ -101,13 +113,16 @@ def verify(path: Path) -> dict[str, Any]:
             raise UserError(
                 f"{file}: {file.stat().st_size} bytes, {entry['bytes']} expected; {remedy}"
             )
-        if file_digest(file) != entry["sha256"]:
+        if deep and file_digest(file) != entry["sha256"]:
             raise UserError(f"{file}: sha256 differs from the manifest's; {remedy}")
     return manifest
 
 
-def require(path: Path, command: str) -> dict[str, Any]:
-    """Return the manifest of an input artifact, or say which command makes it."""
+def require(path: Path, command: str, *, deep: bool = True) -> dict[str, Any]:
+    """Return the manifest of an input artifact, or say which command makes it.
+
+    Who only wants to know what the artifact is, and will not read it, need not look ``deep``.
+    """
     if not (path / MANIFEST).exists() and any(
         (aside / MANIFEST).exists() for aside in (_draft(path), _old(path))
     ):
@@ -115,7 +130,7 @@ def require(path: Path, command: str) -> dict[str, Any]:
             _recover(path)
     if not (path / MANIFEST).exists():
         raise MissingInput(f"{path} is missing; make it with: {command}")
-    return verify(path)
+    return verify(path, deep=deep)
 
 
 def require_current(plan: Plan) -> None:
@@ -131,24 +146,28 @@ def require_current(plan: Plan) -> None:
 
 
 @contextmanager
-def make(plan: Plan, *, force: bool = False, resume: bool = False) -> Iterator[Path | None]:
+def make(
+    plan: Plan, *, force: bool = False, resume: bool = False, wait: bool = False
+) -> Iterator[Path | None]:
     """Yield the directory in which to write the artifact, or None when it is already current.
 
     On leaving without an exception the manifest is written and the directory takes its final
     name; whatever stood there before (``force``) goes only then. After an exception the draft
     is kept when ``resume`` is set and it holds anything, and dropped otherwise. A draft begun for
-    another fingerprint is never continued.
+    another fingerprint is never continued. Where another process is making it, ``wait`` waits for
+    that to end, as caches want it that several stages share.
 
     Raises:
         UserError: The artifact was made from other settings or inputs, or something else lies in
-            its place, and ``force`` is not set; or another process is making it.
+            its place, and ``force`` is not set.
+        Busy: Another process is making it, and ``wait`` is not set.
     """
     if not force:
         if plan.state() == "current" and not _old(plan.path).exists():
             yield None
             return
         _refuse_other(plan)
-    with alone(plan.path):
+    with alone(plan.path, wait=wait):
         if _fingerprint(plan.draft) == plan.fingerprint and _is_whole(plan.draft):
             _install(plan.path)  # a run that was cut before its last rename
             yield None
@@ -236,6 +255,8 @@ def _seal(plan: Plan, started: float) -> None:
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    if plan.mend:
+        manifest["mend"] = plan.mend
     notes = plan.draft / "notes.json"
     if notes.exists():  # what a stage wants to tell beside the files: counts, best epoch, device
         manifest["notes"] = json.loads(notes.read_text(encoding="utf-8"))

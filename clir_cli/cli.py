@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from clir_cli.commands import looking, pipeline
+from clir_cli import team
+from clir_cli.commands import looking, pipeline, study, training
 from clir_cli.errors import UserError
 
 app = typer.Typer(
@@ -33,6 +34,9 @@ COMMANDS = {
     "index": pipeline.index,
     "search": pipeline.search,
     "evaluate": pipeline.evaluate,
+    "train": training.train,
+    "reproduce": study.reproduce,
+    "report": study.report,
     "dictionary": looking.dictionary,
     "align": looking.align,
     "ls": looking.list_things,
@@ -43,6 +47,8 @@ for name, command in COMMANDS.items():
 
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
+    if team.launched():
+        sys.exit(team.run_as_one(sys.argv[1:], run))
     sys.exit(run(sys.argv[1:]))
 
 

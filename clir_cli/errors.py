@@ -12,6 +12,10 @@ class MissingInput(UserError):
     """Something that another command makes, or another file holds, is not there yet."""
 
 
+class Busy(UserError):
+    """Another process is making the same thing just now."""
+
+
 class NotThere(UserError):
     """A server or mirror says that it has no such file; it is optional, or the name is wrong."""
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from clir_cli.errors import UserError
+from clir_cli.errors import Busy
 
 
 def digest(value: Any) -> str:
@@ -35,7 +35,7 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
         wait: Whether to wait for another process, rather than to refuse.
 
     Raises:
-        UserError: Another process holds it, and ``wait`` is not set.
+        Busy: Another process holds it, and ``wait`` is not set.
     """
     file = path.with_name(f".{path.name}.lock")
     made = [folder for folder in file.parents if not folder.exists()]
@@ -62,7 +62,7 @@ def _locked(file: Path, path: Path, wait: bool) -> IO[str]:
                     fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 except BlockingIOError:
                     message = f"another process is making {path}; wait for it to end"
-                    raise UserError(message) from None
+                    raise Busy(message) from None
                 if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
                     stack.pop_all()
                     return stream

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from clir_cli.cluster.engine import Engine as Cluster
     from clir_cli.stages.workspace import Workspace
 
 EVERY_STAGE = {
@@ -38,9 +39,26 @@ Methods = Annotated[
     str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
 ]
 Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
+Joint = Annotated[
+    bool, typer.Option("--joint", help="One student for all pairs of --lang, not one for each.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
 OneCollection = Annotated[
     str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
+]
+
+Engine = Annotated[
+    str, typer.Option(help="Who does the work: local, or ray with workers of their own.")
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="A Ray cluster, or auto; this machine's processors when left out.",
+    ),
+]
+Jobs = Annotated[
+    int, typer.Option(help="Workers of ray; as many as there is room for when left out.", min=0)
 ]
 
 
@@ -58,12 +76,14 @@ class Common:
     as_json: bool
     quiet: bool
 
-    def workspace(self, collection: str = "") -> "Workspace":
+    def workspace(self, collection: str = "", engine: "Cluster | None" = None) -> "Workspace":
         """Resolve the settings and return what the stages work with."""
+        from clir_cli.cluster.engine import Engine as Cluster
         from clir_cli.console import Talk
         from clir_cli.runtime import check_device_name
         from clir_cli.settings import load_settings
         from clir_cli.stages.workspace import Workspace
+        from clir_cli.team import current
 
         check_device_name(self.device)
         settings = load_settings(self.suite, self.config, self.assign)
@@ -75,8 +95,9 @@ class Common:
             device=self.device,
             force=self.force,
             dry_run=self.dry_run,
-            talk=Talk(self.quiet),
+            talk=Talk(self.quiet or not current().main),
             typed=tuple(self._typed()),
+            engine=engine or Cluster(),
         )
 
     def _typed(self) -> Iterator[str]:

@@ -176,7 +176,9 @@ def test_the_makefile_lists_its_targets_and_runs_commands_that_exist() -> None:
         assert re.search(rf"^{target}:.*## \S", MAKEFILE, flags=re.MULTILINE), target
     commands = typer.main.get_command(app).commands
     verbs = re.findall(r"^\t\$\(CLIR\) (\w+)", MAKEFILE, flags=re.MULTILINE)
-    assert len(verbs) >= 10
+    assert {"download", "distill", "index", "search", "evaluate", "reproduce", "report"} <= set(
+        verbs
+    )
     assert set(verbs) <= commands.keys()
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.words import cells_of, make_all, pairs_of, tell_plans
-from clir_cli.options import Common, Lang, OneMethod, Seed, Variant, takes_common
+from clir_cli.commands.words import cells_of, group_of, make_all, pairs_of, tell_plans
+from clir_cli.options import Common, Joint, Lang, OneMethod, Seed, Variant, takes_common
 
 
 @takes_common
@@ -16,6 +16,7 @@ def dictionary(
     method: OneMethod = "ot",
     seed: Seed = 0,
     variant: Variant = "",
+    joint: Joint = False,
 ) -> None:
     """Induce a bilingual dictionary from a student's transport plans over the bitext.
 
@@ -24,8 +25,9 @@ def dictionary(
     from clir_cli.stages import dictionary as stages
 
     workspace = common.workspace()
-    cells = cells_of(workspace, method, seed, variant)
-    wanted = [(workspace, pair, cell) for pair in pairs_of(workspace, lang) for cell in cells]
+    pairs = pairs_of(workspace, lang)
+    cells = cells_of(workspace, method, seed, variant, group_of(pairs, joint))
+    wanted = [(workspace, pair, cell) for pair in pairs for cell in cells]
     plans = [stages.plan_dictionary(*each) for each in wanted]
     make_all(common, stages.dictionary, wanted)
     tell_plans(common, plans)
@@ -40,6 +42,7 @@ def align(
     method: OneMethod = "ot",
     seed: Seed = 0,
     variant: Variant = "",
+    joint: Joint = False,
     draw: Annotated[
         Path | None, typer.Option(help="Draw it to this file too: .png, .svg or .pdf.")
     ] = None,
@@ -52,8 +55,9 @@ def align(
     from clir_cli.stages import align as stages
 
     workspace = common.workspace()
-    (cell,) = cells_of(workspace, method, seed, variant)[:1]
-    (pair,) = pairs_of(workspace, lang)[:1]
+    pairs = pairs_of(workspace, lang)
+    (cell,) = cells_of(workspace, method, seed, variant, group_of(pairs, joint))[:1]
+    pair = pairs[0]
     found = stages.align(workspace, pair, cell, text, english)
     if draw is not None:
         complete = stages.draw(found, draw, f"{pair} {cell.label}")
@@ -69,19 +73,23 @@ def list_things(
     what: Annotated[
         str,
         typer.Argument(
-            help="methods, languages, bitext, dictionaries, collections, models or suites."
+            help="methods, recipes, languages, bitext, dictionaries, collections, models, suites "
+            "or indexes."
         ),
     ] = "methods",
+    home: Annotated[
+        Path, typer.Option(help="Folder for artifacts, for indexes.", envvar="CLIR_HOME")
+    ] = Path("artifacts"),
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List what there is to choose from.
+    """List what there is to choose from, or what each index takes and keeps.
 
     Example: clir ls methods
     """
     from clir_cli import display
     from clir_cli.stages import listing
 
-    rows = listing.rows(what)
+    rows = listing.rows(what, home)
     if as_json:
         display.print_json(rows)
     else:

@@ -5,9 +5,22 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.words import cells_of, make_all, pairs_of, tell_plans, with_setting
+from clir_cli.commands.words import (
+    baseline_of,
+    cells_of,
+    engine_of,
+    group_of,
+    make_all,
+    pairs_of,
+    tell_plans,
+    with_setting,
+)
 from clir_cli.options import (
+    Address,
     Common,
+    Engine,
+    Jobs,
+    Joint,
     Lang,
     Methods,
     OneCollection,
@@ -55,36 +68,56 @@ def distill(
     method: OneMethod = "ot",
     seed: Seed = 0,
     variant: Variant = "",
+    joint: Joint = False,
 ) -> None:
     """Train the student query encoder of a pair on bitext, under an English teacher.
 
     Example: clir distill --lang sw-en
     Example: clir distill --lang sw-en --variant plain --set student.vocabulary=initial
+    Example: clir distill --lang sw-en,so-en,tl-en --joint
     """
     from clir_cli.stages import distill as stages
 
     workspace = common.workspace()
-    cells = cells_of(workspace, method, seed, variant)
-    wanted = [(workspace, pair, cell) for pair in pairs_of(workspace, lang) for cell in cells]
+    pairs = pairs_of(workspace, lang)
+    group = group_of(pairs, joint)
+    cells = cells_of(workspace, method, seed, variant, group)
+    wanted = [(workspace, pair, cell) for pair in group[:1] or pairs for cell in cells]
     plans = [stages.plan_student(*each) for each in wanted]
     make_all(common, stages.distill, wanted)
     tell_plans(common, plans)
 
 
 @takes_common
-def index(common: Common, collection: OneCollection = "") -> None:
+def index(
+    common: Common,
+    collection: OneCollection = "",
+    update: Annotated[
+        bool, typer.Option("--update", help="Encode only what is new or changed.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make again only what is damaged.")
+    ] = False,
+    engine: Engine = "local",
+    address: Address = "",
+    jobs: Jobs = 0,
+) -> None:
     """Encode the documents with the teacher: one index for all pairs and methods.
 
     Example: clir index --suite open
+    Example: clir index --collection ./mine --update
     """
+    from clir_cli.errors import UserError
     from clir_cli.stages import index as stages
     from clir_cli.stages.inputs import read_collection
 
-    workspace = common.workspace(collection)
+    if update + repair + common.force > 1:
+        raise UserError("--update, --repair and --force exclude one another; give one of them")
+    workspace = common.workspace(collection, engine_of(engine, address, jobs))
     read = read_collection(workspace, "en")
     plan = stages.plan_index(workspace, read)
     if not common.dry_run:
-        stages.index(workspace, read)
+        stages.index(workspace, read, "update" if update else "repair" if repair else "make")
     tell_plans(common, [plan])
 
 
@@ -95,6 +128,7 @@ def search(
     method: Methods = "",
     seed: Seed = 0,
     variant: Variant = "",
+    joint: Joint = False,
     collection: OneCollection = "",
     top_k: Annotated[
         int | None, typer.Option(help="Documents a query (default 100).", min=1)
@@ -102,6 +136,9 @@ def search(
     query: Annotated[
         str | None, typer.Option(help="Show the best documents for this text instead.")
     ] = None,
+    engine: Engine = "local",
+    address: Address = "",
+    jobs: Jobs = 0,
 ) -> None:
     """Rank the documents for every query and write a TREC run; or answer one query.
 
@@ -118,11 +155,13 @@ def search(
         top_k = 5
     if top_k is not None:
         common = with_setting(common, f"search.top_k={top_k}")
-    workspace = common.workspace(collection)
+    workspace = common.workspace(collection, engine_of(engine, address, jobs))
     pairs = pairs_of(workspace, lang)
+    group = group_of(pairs, joint)
     if query is not None:
-        cell = cells_of(workspace, method or "ot", seed, variant)[0]
-        found = {pair: search_text(workspace, pair, cell, query) for pair in pairs}
+        cell = cells_of(workspace, method or "ot", seed, variant, group)[0]
+        asked = group[:1] or pairs  # a joint student reads a text the same for every pair
+        found = {pair: search_text(workspace, pair, cell, query) for pair in asked}
         if common.as_json:
             display.print_json(display.hit_rows(found))
         else:
@@ -131,7 +170,7 @@ def search(
     plans = []
     for pair in pairs:
         read = read_collection(workspace, pair.query)
-        cells = cells_of(workspace, method, seed, variant)
+        cells = cells_of(workspace, method, seed, variant, group)
         if not method:
             cells = answerable(workspace, read, pair, cells)
         if common.dry_run:
@@ -145,13 +184,25 @@ def search(
 def evaluate(
     common: Common,
     metric: Annotated[
-        str, typer.Option(help="map, mrr, ndcg@10, recall@100, p@10; several with commas.")
+        str,
+        typer.Option(
+            help="map, mrr, ndcg@10, recall@100, p@10, or across pairs gap-map, rank-distance; "
+            "several with commas."
+        ),
     ],
     lang: Lang = "all",
     method: Methods = "",
     seed: Seed = 0,
     variant: Variant = "",
+    joint: Joint = False,
     collection: OneCollection = "",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="Test the others against it; ot.plain.seed1 names variant and seed too.",
+        ),
+    ] = "",
     results: Annotated[
         Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
     ] = Path("results"),
@@ -159,19 +210,25 @@ def evaluate(
     """Score the runs, with a bootstrap interval over queries; writes CSV tables.
 
     Example: clir evaluate --lang sw-en --metric map,mrr,ndcg@10
+    Example: clir evaluate --metric map,gap-map,rank-distance --method zero-shot,ot --baseline ot
     """
     from clir_cli import display
-    from clir_cli.evaluation.measures import parse_measures
+    from clir_cli.evaluation.gaps import parse_metrics
     from clir_cli.stages import evaluate as stages
 
-    names = parse_measures(metric)
+    names = parse_metrics(metric)
     workspace = common.workspace(collection)
     pairs = pairs_of(workspace, lang)
-    cells = cells_of(workspace, method, seed, variant)
+    group = group_of(pairs, joint)
+    cells = cells_of(workspace, method, seed, variant, group)
+    base = baseline_of(workspace, baseline, seed, variant, group) if baseline else None
     if common.dry_run:
-        tell_plans(common, stages.plans(workspace, pairs, cells))
+        wanted = [*cells, *([base] if base else [])]
+        tell_plans(common, stages.plans(workspace, pairs, list(dict.fromkeys(wanted))))
         return
-    scored = stages.evaluate(workspace, pairs, cells, names, results, all_needed=bool(method))
+    scored = stages.evaluate(
+        workspace, pairs, cells, names, results, all_needed=bool(method), baseline=base
+    )
     for line in scored.missing:
         workspace.talk.say(f"left out: {line}")
     if common.as_json:

@@ -1,5 +1,6 @@
 """From the words of the command line to pairs, cells and plans."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -9,6 +10,7 @@ from clir_cli.options import Common
 
 if TYPE_CHECKING:
     from clir_cli.artifacts import Plan
+    from clir_cli.cluster.engine import Engine
     from clir_cli.corpus.records import Pair
     from clir_cli.stages.workspace import Cell, Workspace
 
@@ -28,19 +30,88 @@ def _no_pair() -> NoReturn:
     raise UserError("--lang is empty; give a pair such as sw-en, or all")
 
 
-def cells_of(workspace: "Workspace", methods: str, seed: int, variant: str) -> "list[Cell]":
-    """Return the cells that ``--method``, ``--seed`` and ``--variant`` name."""
+def group_of(pairs: "Sequence[Pair]", joint: bool) -> "tuple[Pair, ...]":
+    """Return the pairs that ``--joint`` gives one student; without it none.
+
+    Raises:
+        UserError: There is only one pair.
+    """
+    if joint and len(pairs) < 2:
+        raise UserError(f"--joint makes one student of several pairs; --lang has {pairs[0]} alone")
+    return tuple(pairs) if joint else ()
+
+
+def variant_of(text: str) -> str:
+    """Return the name that ``--variant`` gives, which is a part of a folder's name."""
+    if text and not re.fullmatch(r"[\w-]+(\.[\w-]+)*", text):
+        raise UserError(f"--variant {text!r}: use letters, digits, -, _ and . between them")
+    return text
+
+
+def cells_of(
+    workspace: "Workspace",
+    methods: str,
+    seed: int,
+    variant: str,
+    joint: "tuple[Pair, ...]" = (),
+) -> "list[Cell]":
+    """Return the cells that ``--method``, ``--seed``, ``--variant`` and ``--joint`` name."""
     from clir_cli.stages.methods import parse_methods
     from clir_cli.stages.workspace import Cell
 
-    if variant and not variant.replace("-", "").replace("_", "").isalnum():
-        raise UserError(f"--variant {variant!r}: use letters, digits, - and _")
+    variant = variant_of(variant)
     chosen = parse_methods(methods, workspace.settings.methods)
-    # Seed and variant belong to training; there is one zero-shot and one ceiling.
+    # Seed and variant belong to students; there is one ceiling.
     return [
-        Cell(method.name, variant, seed) if method.has_seeds else Cell(method.name)
+        Cell(
+            method.name,
+            variant if method.has_variants else "",
+            seed if method.has_seeds else 0,
+            joint if method.has_seeds else (),
+        )
         for method in chosen
     ]
+
+
+def baseline_of(
+    workspace: "Workspace", text: str, seed: int, variant: str, joint: "tuple[Pair, ...]" = ()
+) -> "Cell":
+    """Return the cell that ``--baseline`` names.
+
+    A method alone has the seed, variant and group of the call; a column's name has its own:
+    ``ot.plain.seed1``, ``ot.seed0`` (a student of each pair), ``ot.joint-so+sw-en``.
+
+    Raises:
+        UserError: The method is unknown, or there are several.
+    """
+    from clir_cli.stages.workspace import group_name
+
+    method, dot, rest = text.strip().partition(".")
+    group, _, behind = rest.partition(".")
+    if joint and group == f"joint-{group_name(sorted(joint))}":
+        rest, dot = behind, behind
+    elif dot:
+        joint = ()
+    if dot:
+        variant, _, last = f".{rest}".rpartition(".")
+        own = re.fullmatch(r"seed(\d+)", last)
+        seed = int(own[1]) if own else 0
+        variant = variant.removeprefix(".") if own else rest
+    if not method or "," in method:
+        raise UserError(f"--baseline {text!r}: name one method, or a column as ot.plain.seed1")
+    (cell,) = cells_of(workspace, method, seed, variant, joint)
+    return cell
+
+
+def engine_of(name: str, address: str, jobs: int) -> "Engine":
+    """Return the engine that ``--engine``, ``--address`` and ``--jobs`` name."""
+    from clir_cli.cluster.engine import Engine
+
+    engine = Engine(name, address, jobs)
+    engine.check()
+    if jobs and name == "local":
+        raise UserError(f"--jobs {jobs} counts workers; add --engine ray")
+    return engine
 
 
 def with_setting(common: Common, assignment: str) -> Common:

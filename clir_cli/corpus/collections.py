@@ -6,7 +6,8 @@ A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``)
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,10 @@ from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import checked_digest
 from clir_cli.corpus.catalogue import Source, SourceFile
 from clir_cli.corpus.formats import irds, trec
-from clir_cli.corpus.formats.parts import Asked, Parts
+from clir_cli.corpus.formats.parts import Asked, CollectionReader, Parts
+from clir_cli.corpus.pins import known_digest
 from clir_cli.corpus.records import Collection, Document
+from clir_cli.corpus.remembered import Documents, Read, files_under, memory
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
 
@@ -93,31 +96,68 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
         MissingInput: A file of the catalogue has not been fetched.
         UserError: Unknown name, a missing file, or a file that is not as its format demands.
     """
-    if is_directory(name):
-        parts = _own(Path(name), language)
-    else:
-        chosen = _chosen(name)
-        if not chosen.has(language):
-            raise UserError(f"collection {name} has no queries in {language!r}")
-        asked = _asked(chosen, language, downloads)
-        if chosen.bring and not is_brought(asked.folder):
-            raise UserError(f"collection {name} is yours to bring: {told(chosen, asked.folder)}")
-        files = [] if chosen.bring else _located(chosen, language, downloads)
-        for file in files:
-            checked_digest(file)
-        parts = formats.COLLECTION_READERS[chosen.format](files, asked)
-    return Collection(
-        name=collection_label(name),
-        documents=parts.documents,
-        queries=parts.queries,
-        qrels=parts.qrels,
+    readable = _readable(name, language, downloads)
+    remembered = memory(downloads, name, language, readable.files, readable.facts)
+    found, documents = remembered.recall(), None
+    if found is None:
+        parts = readable.read()
+        documents = parts.documents
         # By content, not by file: the same documents are the same input, however they came.
-        digests={
-            "documents": _documents_digest(parts.documents),
+        digests = {
+            "documents": _documents_digest(documents),
             "qrels": digest(parts.qrels),
             **{f"queries.{spoken}": digest(asked) for spoken, asked in parts.queries.items()},
-        },
+        }
+        found = Read(len(documents), parts.queries, parts.qrels, digests)
+        remembered.keep(found)
+    return Collection(
+        name=collection_label(name),
+        documents=Documents(found.documents, partial(_again, name, readable, found.digests))
+        if documents is None
+        else documents,
+        queries=found.queries,
+        qrels=found.qrels,
+        digests=found.digests,
     )
+
+
+class _Readable(NamedTuple):
+    """How a collection is read, and what that depends on: files, and facts about them."""
+
+    read: Callable[[], Parts]
+    files: Sequence[Path]
+    facts: Sequence[str] = ()
+
+
+def _readable(name: str, language: str, downloads: Path) -> _Readable:
+    if is_directory(name):
+        return _own(Path(name), language)
+    chosen = _chosen(name)
+    if not chosen.has(language):
+        raise UserError(f"collection {name} has no queries in {language!r}")
+    asked = _asked(chosen, language, downloads)
+    if chosen.bring and not is_brought(asked.folder):
+        raise UserError(f"collection {name} is yours to bring: {told(chosen, asked.folder)}")
+    located = [] if chosen.bring else _located(chosen, language, downloads)
+    files = files_under(asked.folder) if chosen.bring else [each.path for each in located]
+    facts = [known_digest(each.path, each.entry) or "" for each in located]
+    facts += [json.dumps([chosen.format, chosen.options, chosen.codes], default=str)]
+    reader = formats.COLLECTION_READERS[chosen.format]
+    return _Readable(partial(_checked, reader, located, asked), files, facts)
+
+
+def _checked(reader: CollectionReader, located: Sequence[formats.Located], asked: Asked) -> Parts:
+    for file in located:
+        checked_digest(file)
+    return reader(located, asked)
+
+
+def _again(name: str, readable: _Readable, digests: Mapping[str, str]) -> list[Document]:
+    """Read the documents of a collection of which the rest is known already."""
+    documents = readable.read().documents
+    if _documents_digest(documents) != digests["documents"]:
+        raise UserError(f"collection {name} was changed while it was read; run the command again")
+    return documents
 
 
 def is_brought(folder: Path) -> bool:
@@ -165,10 +205,12 @@ def _documents_digest(documents: Iterable[Document]) -> str:
 # ------------------------------------------------------------------ the user's own
 
 
-def _own(folder: Path, language: str) -> Parts:
+def _own(folder: Path, language: str) -> _Readable:
     if folder.is_dir() and trec.is_trec(folder):
-        return trec.read_trec([], Asked(language, folder=folder))
-    return formats.read_beir(_own_files(folder, language))
+        asked = Asked(language, folder=folder)
+        return _Readable(partial(trec.read_trec, [], asked), files_under(folder))
+    files = _own_files(folder, language)
+    return _Readable(partial(formats.read_beir, files), [each.path for each in files])
 
 
 def _own_files(folder: Path, language: str) -> list[formats.Located]:

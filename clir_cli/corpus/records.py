@@ -1,6 +1,6 @@
 """The record types: all data of the program is one of these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Collection:
     """
 
     name: str
-    documents: list[Document]
+    documents: Sequence[Document]
     queries: Mapping[str, Mapping[str, str]]
     qrels: Mapping[str, Mapping[str, int]]
     digests: Mapping[str, str]

@@ -84,7 +84,7 @@ def score(
     scored = {query: _without_ties(found) for query, found in run.items() if query in judged}
     values: dict[str, dict[str, float]] = {name: dict.fromkeys(judged, 0.0) for name in parsed}
     by_measure = {measure: name for name, measure in parsed.items()}
-    if scored:
+    if scored and by_measure:
         for result in ir_measures.iter_calc(list(by_measure), judged, scored):
             values[by_measure[result.measure]][result.query_id] = float(result.value)
     return [_summary(name, found, resamples, confidence, seed) for name, found in values.items()]

@@ -68,7 +68,9 @@ def induce_dictionary(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         rows = [bitext[index] for index in chosen]
-        plans = _plans(student, rows, [embeddings[index] for index in chosen], settings, max_tokens)
+        plans = plans_of(
+            student, rows, [embeddings[index] for index in chosen], settings, max_tokens
+        )
         for row, plan in zip(rows, plans, strict=True):
             left = token_words(student, row.query, max_tokens)
             right = token_words(teacher, row.english, max_tokens)
@@ -94,7 +96,7 @@ def induce_dictionary(
 
 
 @torch.inference_mode()
-def _plans(
+def plans_of(
     student: Encoder,
     rows: Sequence[SentencePair],
     teacher: Sequence[torch.Tensor],

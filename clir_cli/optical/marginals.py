@@ -5,8 +5,25 @@ keeping; weights by inverse document frequency follow what tells documents apart
 to masses by the solver.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Masses:
+    """Masses for both sides of sentence pairs, where not every token holds the same.
+
+    Attributes:
+        student: From token ids (B, n), mask (B, n) and states (B, n, d), which have not been
+            normalised, to weights (B, n).
+        teacher: The weights (m,) of the tokens of each translation.
+    """
+
+    student: Callable[[Tensor, Tensor, Tensor], Tensor]
+    teacher: Sequence[Tensor]
 
 
 def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -37,6 +54,20 @@ def idf_weights(tokens: Tensor, mask: Tensor, frequencies: Tensor, documents: in
     """
     idf = torch.log((documents + 1) / (frequencies.float() + 1)) + 1
     return idf.to(tokens.device)[tokens].masked_fill(~mask, 0.0)
+
+
+def by_norm(_: Tensor, mask: Tensor, states: Tensor) -> Tensor:
+    """`norm_weights` as `Masses.student`."""
+    return norm_weights(states, mask)
+
+
+def by_idf(frequencies: Tensor, documents: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """`idf_weights` as `Masses.student`, with frequencies (V,) counted over `documents`."""
+
+    def weights(tokens: Tensor, mask: Tensor, _: Tensor) -> Tensor:
+        return idf_weights(tokens, mask, frequencies, documents)
+
+    return weights
 
 
 def document_frequencies(tokens: Tensor, mask: Tensor, vocabulary: int) -> Tensor:

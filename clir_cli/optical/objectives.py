@@ -20,13 +20,16 @@ class TokenBatch:
     """Token embeddings of B sentences and of their translations, all unit vectors.
 
     ``student`` (B, n, d) with ``student_mask`` (B, n), and ``teacher`` (B, m, d) with
-    ``teacher_mask`` (B, m); masks are True on real tokens.
+    ``teacher_mask`` (B, m); masks are True on real tokens. The weights, (B, n) and (B, m), are the
+    mass of each token in transport (optical/marginals.py); without them all have the same.
     """
 
     student: Tensor
     student_mask: Tensor
     teacher: Tensor
     teacher_mask: Tensor
+    student_weights: Tensor | None = None
+    teacher_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Tra
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         solver=settings.solver,
+        row_weights=batch.student_weights,
+        column_weights=batch.teacher_weights,
     )
 
 

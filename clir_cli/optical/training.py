@@ -1,25 +1,35 @@
-"""The training loop: one for every method, resumable to the bit, and silent about files."""
+"""The training loop: one for every method, resumable to the bit, and silent about files.
 
+It runs in one process or in several that share each batch (optical/together.py).
+"""
+
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from clir_cli.optical import together
 from clir_cli.optical.objectives import Loss
+from clir_cli.optical.sharding import like, shard, whole
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import TrainingSettings
+from clir_cli.team import ALONE, Team
 
 
 class Task(Protocol):
     """What an encoder is trained on: the batches of an epoch, their loss, and how it is judged.
 
     The loop knows nothing else of it. A batch is whatever the task makes of it, with a length:
-    the number of examples in it.
+    the number of examples in it. A task whose loss is a weighted mean over examples may have
+    ``share(batch, rank, size)`` too: the part of a batch that one of several processes computes
+    and its weight, or None where this is not so after all. Without it all compute the whole loss,
+    from embeddings that they share.
     """
 
     @property
@@ -64,17 +74,29 @@ class Training:
         task: What to train it on.
         loop: Epochs, learning rate and so on.
         seed: Decides dropout; the batches are the task's.
+        team: The processes that train it together; each has its own ``Training``.
     """
 
-    def __init__(self, student: Encoder, task: Task, loop: TrainingSettings, seed: int) -> None:
+    def __init__(
+        self,
+        student: Encoder,
+        task: Task,
+        loop: TrainingSettings,
+        seed: int,
+        team: Team = ALONE,
+    ) -> None:
         self.student, self.task, self.loop, self.seed = student, task, loop, seed
+        self.team, self.sharded = team, loop.shard and team.several
         self.steps_per_epoch = task.steps_per_epoch
         self.total_steps = self.steps_per_epoch * loop.epochs
         self.step = 0
         self.best = math.inf
-        self.trained = student.trained
+        self._unshared = _copied(student) if self.sharded and team.main else student
         if loop.gradient_checkpointing:
             compute_twice(student.model)
+        if self.sharded:
+            shard(student, team)
+        self.trained = student.trained
         self.parameters = [each for each in self.trained.parameters() if each.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -83,6 +105,11 @@ class Training:
             fused=student.device.type in ("cpu", "cuda"),
         )
         self._random: dict[str, Tensor] = {}
+        self._reader = together.SharedReader(student, team) if team.several else student
+        self._value = self._part
+        if team.several and not self.sharded:  # fully sharded weights average by themselves
+            self._value = together.averaged(self.trained, self._part)
+        self._part_told: Mapping[str, float] = {}
 
     def run(self) -> Iterator[Step]:
         """Train to the end of the last epoch, from wherever the state stands."""
@@ -93,7 +120,10 @@ class Training:
                 yield self._advance(batch, epoch)
 
     def _set_random(self) -> None:
-        """Take up the dropout masks where the state left them, or at the seed."""
+        """Take up the dropout masks where the state left them, or at the seed.
+
+        One of several processes takes them up anew in each step.
+        """
         torch.manual_seed(self.seed)
         if "cpu" in self._random:
             torch.set_rng_state(self._random["cpu"])
@@ -106,8 +136,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.trained.train()
-        loss = self.task.loss(self.student, batch)
-        loss.value.backward()
+        loss = self._backward(batch)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.loop.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -121,7 +150,7 @@ class Training:
         return Step(
             number=self.step,
             epoch=epoch,
-            loss=loss.value.item(),
+            loss=float(loss.value),
             learning_rate=rate,
             pairs=len(batch),
             seconds=time.perf_counter() - started,
@@ -130,6 +159,38 @@ class Training:
             held_out_mrr=held_out_mrr,
             improved=improved,
         )
+
+    def _backward(self, batch: Any) -> Loss:
+        """Leave the gradients of a batch; return its loss, the same in every process."""
+        team = self.team
+        if team.several:
+            torch.manual_seed(together.step_seed(self.seed, self.step, team.rank))
+        value = self._value(batch)
+        value.backward()
+        told = self._part_told
+        if not team.several:
+            return Loss(value.detach(), told)
+        parts = [value.item(), *told.values()]
+        mean, *rest = (
+            each / team.size for each in together.sum_over(team, parts, self.student.device)
+        )
+        return Loss(torch.tensor(mean), dict(zip(told, rest, strict=True)))
+
+    def _part(self, batch: Any) -> Tensor:
+        """Return this process's part of a loss: the average over processes is the batch's."""
+        if not self.team.several:
+            loss = self.task.loss(self.student, batch)
+        elif (share := self._share(batch)) is None:
+            loss = self.task.loss(self._reader, batch)
+        else:
+            own, weight = share
+            loss = together.weighted(self.task.loss(self.student, own), weight * self.team.size)
+        self._part_told = loss.told
+        return loss.value
+
+    def _share(self, batch: Any) -> tuple[Any, float] | None:
+        share = getattr(self.task, "share", None)
+        return share(batch, self.team.rank, self.team.size) if share else None
 
     def learning_rate(self, step: int) -> float:
         """Return the rate of a step: linear warm-up, then a half cosine down to zero."""
@@ -143,7 +204,21 @@ class Training:
     def validate(self) -> tuple[float, float]:
         """Return the loss and the MRR on what was held out, dropout off."""
         self.trained.eval()
-        return self.task.validate(self.student)
+        found = self.task.validate(self._reader)
+        if self.team.several:
+            found = tuple(together.from_main(self.team, found, self.student.device))
+        return found
+
+    def finished(self) -> Encoder:
+        """Return the encoder as it stands, with whole weights in the main process.
+
+        Where weights are sharded every process must take part.
+        """
+        if self.sharded:
+            found = whole(self.weights())
+            if self.team.main:
+                self._unshared.trained.load_state_dict(found, strict=False)
+        return self._unshared
 
     def weights(self) -> dict[str, Tensor]:
         """Return what training changes: the model and the projection, without frozen weights."""
@@ -159,16 +234,19 @@ class Training:
         """
         if tensors.keys() != self.weights().keys():
             raise ValueError("these are the weights of another student")
-        self.trained.load_state_dict(dict(tensors), strict=False)
+        state = self.trained.state_dict()
+        own = {name: like(value, state[name]) for name, value in tensors.items()}
+        self.trained.load_state_dict(own, strict=False)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Return all that the rest of the run depends on: tensors by name, and plain words."""
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in self.weights().items()
-        }
+        """Return all that the rest of the run depends on: tensors by name, and plain words.
+
+        It is the same for any number of processes, which may be another when the run goes on.
+        Where weights are sharded every process must take part.
+        """
+        tensors = whole(self.weights())
         for index, slots in self.optimizer.state_dict()["state"].items():
-            for name, value in slots.items():
-                tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous()
+            tensors |= whole({f"optimizer.{index}.{name}": each for name, each in slots.items()})
         tensors["random.cpu"] = torch.get_rng_state()
         if self.student.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.student.device)
@@ -182,7 +260,7 @@ class Training:
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 _, index, slot = name.split(".")
-                slots.setdefault(int(index), {})[slot] = value
+                slots.setdefault(int(index), {})[slot] = like(value, self.parameters[int(index)])
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self._random = {
@@ -198,3 +276,10 @@ def compute_twice(model: PreTrainedModel) -> None:
     # transformers renamed it within its fifth version; the old name warns where the new one is.
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+
+
+def _copied(encoder: Encoder) -> Encoder:
+    """Return a copy of an encoder on the CPU, to take up whole weights in the end."""
+    model, head = copy.deepcopy(encoder.model).cpu(), copy.deepcopy(encoder.projection)
+    cpu = torch.device("cpu")
+    return replace(encoder, model=model, projection=head and head.cpu(), device=cpu)

@@ -1,104 +1,316 @@
 """Word rows from the bitext: a bilingual lexicon put into the student's embedding table.
 
 A student that starts from the English teacher cuts a foreign word into pieces that mean nothing.
-Each word that the bitext shows often enough gets a row of its own; the row starts as the weighted
-mean of the teacher's input embeddings of the English tokens it occurs with most (Dice coefficient;
-Dice, 1945). Distillation then does the rest in context. Words that stand unchanged in the English
-side are names and keep the teacher's pieces, so they still match.
+Each word that the bitext shows often enough gets a row of its own, and so do the subword pieces
+that words are made of; the row starts as the weighted mean of the teacher's input embeddings of the
+English tokens that it goes with. Distillation then does the rest in context. Words that stand
+unchanged in the English side are names and keep the teacher's pieces, so they still match.
 """
 
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
-from tokenizers import Tokenizer
+from scipy import sparse
+from tokenizers import Regex, Tokenizer, normalizers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from clir_cli.corpus.lexicon import best_columns, dice_matrix, incidence
+from clir_cli.corpus.lexicon import best_columns, incidence
+from clir_cli.corpus.model1 import expected_links
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
+from clir_cli.optical.subwords import learn_pieces
+
+# Marks that may go: not the vowel signs of scripts from Devanagari to Khmer, which are letters.
+ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Query-language words with the English tokens they go with.
+    """Query-language words and pieces with the English tokens they go with.
 
-    ``tokens`` (W, k) are ids of the teacher's vocabulary, best first; ``dice`` (W, k) their Dice
-    coefficients, 0 where a word has fewer than k companions.
+    ``tokens`` (W, k) are ids of the teacher's vocabulary, best first; ``dice`` (W, k) how strongly
+    they go together, 0 to 1, and 0 where a word has fewer than k companions.
     """
 
     words: list[str]
     tokens: Tensor
     dice: Tensor
 
+    def joined(self, other: "Lexicon") -> "Lexicon":
+        """Return both; where they share a word, the row of this one."""
+        known = set(self.words)
+        new = [place for place, word in enumerate(other.words) if word not in known]
+        return Lexicon(
+            self.words + [other.words[place] for place in new],
+            torch.cat([self.tokens, other.tokens[new]]),
+            torch.cat([self.dice, other.dice[new]]),
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a bitext says of words (W) and English tokens (T).
+
+    ``links`` (W, T) tells how often they go together, ``of_words`` and ``of_tokens`` how often each
+    is seen at all, in the same measure.
+    """
+
+    links: sparse.csr_matrix
+    of_words: np.ndarray
+    of_tokens: np.ndarray
+
+    def strongest(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return tokens and Dice coefficients 2 links / (of_words + of_tokens), both (W, count)."""
+        table = self.links.tocsr()
+        row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+        strength = 2 * table.data / (self.of_words[row] + self.of_tokens[table.indices])
+        return best_columns(
+            sparse.csr_matrix((strength, table.indices, table.indptr), shape=table.shape), count
+        )
+
+
+Numbered = Sequence[Sequence[int]]
+Placed = Sequence[tuple[int, str]]
+Count = Callable[[Numbered, Numbered, tuple[int, int], Numbered], Evidence]
+"""From the words or pieces of each sentence and its English tokens, as numbers, how many of both
+there are, and which word of its sentence each of the first is a part of."""
+
+
+def joint_occurrences(
+    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered
+) -> Evidence:
+    """Count the sentence pairs in which both occur (Dice, 1945)."""
+    has_word = incidence(map(set, words), sizes[0])
+    has_token = incidence(map(set, tokens), sizes[1])
+    seen = (np.asarray(each.sum(axis=0)).ravel() for each in (has_word, has_token))
+    return Evidence((has_word.T @ has_token).tocsr(), *seen)
+
+
+def model1_links(
+    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered
+) -> Evidence:
+    """Count how often Model 1 expects them to be linked (corpus/model1.py)."""
+    seen = (
+        np.bincount(np.fromiter((each for row in side for each in row), np.int64), minlength=size)
+        for side, size in zip((words, tokens), sizes, strict=True)
+    )
+    return Evidence(expected_links(words, tokens, sizes), *seen)
+
+
+COUNTS: dict[str, Count] = {"dice": joint_occurrences, "ibm1": model1_links}
+"""How ``student.rows`` finds out which English tokens a word goes with."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The words, or the pieces, that are to have a row; the evidence has a row for each (W)."""
+
+    units: list[str]
+    evidence: Evidence
+
+    def lexicon(self, neighbours: int) -> Lexicon:
+        """Return the units that go with any English token, and with which."""
+        columns, dice = self.evidence.strongest(neighbours)
+        kept = [place for place in range(len(self.units)) if dice[place].any()]
+        return Lexicon(
+            [self.units[place] for place in kept],
+            torch.from_numpy(columns[kept]),
+            torch.from_numpy(dice[kept]),
+        )
+
 
 def induce_lexicon(
     bitext: Sequence[SentencePair],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    min_count: int = 2,
     neighbours: int = 5,
+    **chosen: Any,
 ) -> Lexicon:
-    """Count which English tokens each query-language word occurs with.
+    """Return which English tokens each query-language word, or piece of words, goes with.
 
-    Dice(w, t) = 2 c(w, t) / (c(w) + c(t)), where c counts sentence pairs. Words are those of the
-    tokenizer's own normalisation and splitting. A word seen in fewer than ``min_count`` pairs is
-    left out, and so is one that stands unchanged in the English side of more than half its pairs.
+    Args:
+        bitext: Sentence pairs.
+        tokenizer: The teacher's.
+        neighbours: English tokens that a row is the mean of, k.
+        chosen: What ``count_units`` takes by name.
     """
-    words_of = _word_splitter(tokenizer)
+    first, *rest = (each.lexicon(neighbours) for each in count_units(bitext, tokenizer, **chosen))
+    return first.joined(rest[0]) if rest else first
+
+
+def count_units(
+    bitext: Sequence[SentencePair],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    min_count: int = 2,
+    units: str = "words",
+    subwords: int = 4000,
+    count: Count = joint_occurrences,
+) -> list[Counted]:
+    """Count words, then pieces, of the query language together with English tokens.
+
+    Words are those of the tokenizer's own normalisation and splitting. A word seen in fewer than
+    ``min_count`` pairs is left out, and so is one that stands unchanged in the English side of more
+    than half its pairs. Pieces are learned from all words but these names; those that the tokenizer
+    has already keep their row.
+
+    Args:
+        bitext: Sentence pairs.
+        tokenizer: The teacher's.
+        min_count: A word gets a row when so many pairs have it; a piece, when two have.
+        units: ``words``, ``subwords`` or ``both``, as ``student.vocabulary``.
+        subwords: Pieces to learn.
+        count: How to find out which English tokens a word goes with.
+    """
+    words_of = word_splitter(tokenizer)
     foreign = [words_of(pair.query) for pair in bitext]
-    english = [words_of(pair.english) for pair in bitext]
-    seen = Counter(word for words in foreign for word in words)
-    shared = Counter(
-        word for ours, theirs in zip(foreign, english, strict=True) for word in ours & theirs
-    )
-    words = sorted(
-        word for word, count in seen.items() if count >= min_count and 2 * shared[word] <= count
-    )
-    number = {word: index for index, word in enumerate(words)}
+    english = [set(words_of(pair.english)) for pair in bitext]
     special = set(tokenizer.all_special_ids)
     encoded = tokenizer([pair.english for pair in bitext], add_special_tokens=False)["input_ids"]
-    has_word = incidence(
-        ([number[word] for word in each if word in number] for each in foreign), len(words)
+    tokens = [[each for each in ids if each not in special] for ids in encoded]
+    seen = Counter(word for words in foreign for word in set(words))
+    names = _names(foreign, english, seen)
+
+    def counted(sentences: Sequence[Placed], wanted: Callable[[str], bool]) -> Counted:
+        vocabulary = sorted({unit for each in sentences for _, unit in each})
+        number = {unit: place for place, unit in enumerate(vocabulary)}
+        numbered = [[number[unit] for _, unit in each] for each in sentences]
+        owners = [[place for place, _ in each] for each in sentences]
+        evidence = count(numbered, tokens, (len(vocabulary), len(tokenizer)), owners)
+        kept = [place for unit, place in number.items() if wanted(unit)]
+        rows = Evidence(evidence.links[kept], evidence.of_words[kept], evidence.of_tokens)
+        return Counted([vocabulary[place] for place in kept], rows)
+
+    found = []
+    if units != "subwords":
+        # Names take part, so that nothing else is held for the English that they stand for.
+        placed = [list(enumerate(words)) for words in foreign]
+        found.append(counted(placed, lambda word: seen[word] >= min_count and word not in names))
+    if units != "words":
+        common = [
+            [(place, word) for place, word in enumerate(words) if word not in names]
+            for words in foreign
+        ]
+        cut = learn_pieces(([word for _, word in each] for each in common), subwords)
+        pieces = [
+            [(place, piece) for place, word in each for piece in cut(word)] for each in common
+        ]
+        often = Counter(piece for each in pieces for piece in {unit for _, unit in each})
+        known = tokenizer.get_vocab()  # the teacher's own pieces are what unseen names are cut into
+        found.append(counted(pieces, lambda piece: often[piece] > 1 and piece not in known))
+    return found
+
+
+def _names(
+    foreign: Sequence[Sequence[str]], english: Sequence[set[str]], seen: Counter[str]
+) -> set[str]:
+    """Return the words that stand unchanged in the English side of most of their pairs."""
+    shared = Counter(
+        word for ours, theirs in zip(foreign, english, strict=True) for word in set(ours) & theirs
     )
-    has_token = incidence((set(each) - special for each in encoded), len(tokenizer))
-    tokens, dice = best_columns(dice_matrix(has_word, has_token), neighbours)
-    return Lexicon(words, torch.from_numpy(tokens), torch.from_numpy(dice))
+    return {word for word, count in shared.items() if 2 * count > seen[word]}
 
 
-def _word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], set[str]]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None or json.loads(backend.to_str())["model"]["type"] != "WordPiece":
-        raise UserError(
-            "student.vocabulary=extended needs a WordPiece tokenizer, as BERT and MiniLM have; "
-            "use --set student.vocabulary=initial"
-        )
+def word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
+    """Return a function from a text to its words, as the student's tokenizer will split it.
 
-    def words_of(text: str) -> set[str]:
+    Raises:
+        UserError: It is no WordPiece tokenizer.
+    """
+    splits_of = _splitter(tokenizer)
+    return lambda text: [word for word in splits_of(text) if _is_word(word)]
+
+
+def _is_word(split: str) -> bool:
+    return any(mark.isalpha() for mark in split)
+
+
+def _splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
+    backend = Tokenizer.from_str(json.dumps(_layout(tokenizer)))
+
+    def splits_of(text: str) -> list[str]:
         normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
-        split = backend.pre_tokenizer.pre_tokenize_str(normal)
-        return {word for word, _ in split if any(mark.isalpha() for mark in word)}
+        return [split for split, _ in backend.pre_tokenizer.pre_tokenize_str(normal)]
 
-    return words_of
+    return splits_of
+
+
+def word_places(
+    tokenizer: PreTrainedTokenizerBase, prefix: str = ""
+) -> Callable[[str], tuple[int, list[int | None]]]:
+    """Return a function from a text to the number of its words and the word of each of its tokens.
+
+    Words are those of ``word_splitter``, by place; None stands for tokens that are of no word, such
+    as those of the prefix that is put before each text. No text is cut.
+    """
+    splits_of = _splitter(tokenizer)
+    before = len(splits_of(prefix))
+
+    def places_of(text: str) -> tuple[int, list[int | None]]:
+        splits = splits_of(prefix + text)
+        words = [each for each, split in enumerate(splits) if each >= before and _is_word(split)]
+        place = {each: number for number, each in enumerate(words)}
+        return len(words), [place.get(each) for each in tokenizer(prefix + text).word_ids()]
+
+    return places_of
+
+
+def _layout(tokenizer: PreTrainedTokenizerBase) -> dict:
+    """Return the tokenizer's layout, with a normaliser that keeps vowel signs.
+
+    BERT's strips every mark that takes no room of its own, and with the accents of Latin letters
+    goes half the spelling of Devanagari: the signs of u, e and the nasal, and the virama.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    layout = json.loads(backend.to_str()) if backend is not None else {"model": {"type": ""}}
+    if layout["model"]["type"] != "WordPiece":
+        raise UserError(
+            "student.vocabulary=words, subwords and both need a WordPiece tokenizer, as BERT and "
+            "MiniLM have; use --set student.vocabulary=initial"
+        )
+    options = layout.get("normalizer") or {}
+    strips = options.get("strip_accents")
+    if options.get("type") == "BertNormalizer" and (
+        options["lowercase"] if strips is None else strips
+    ):
+        gentle = normalizers.Sequence(
+            [
+                normalizers.BertNormalizer(
+                    clean_text=options["clean_text"],
+                    handle_chinese_chars=options["handle_chinese_chars"],
+                    strip_accents=False,
+                    lowercase=options["lowercase"],
+                ),
+                normalizers.NFD(),
+                normalizers.Replace(Regex(ACCENTS), ""),
+            ]
+        )
+        changed = Tokenizer.from_str(json.dumps(layout))
+        changed.normalizer = gentle
+        layout = json.loads(changed.to_str())
+    return layout
 
 
 def extend_vocabulary(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, lexicon: Lexicon
 ) -> PreTrainedTokenizerFast:
-    """Give each word of the lexicon a row of the model's embedding table, in place.
+    """Give each word and piece of the lexicon a row of the model's embedding table, in place.
 
     row(w) = sum_t Dice(w, t)^2 E(t) / sum_t Dice(w, t)^2 over the word's English tokens t, with E
-    the initial input embeddings. The words become whole pieces of the WordPiece vocabulary: longest
-    match first, so an unseen inflection of a word starts with that word. A word that the initial
-    vocabulary has already keeps its place and gets the new row.
+    the initial input embeddings. They become pieces of the WordPiece vocabulary: longest match
+    first, so an unseen inflection of a word starts with that word. One that the initial vocabulary
+    has already keeps its place and gets the new row.
 
     Returns:
         The tokenizer with the new words; it saves and loads as any other.
     """
-    layout = json.loads(tokenizer.backend_tokenizer.to_str())
+    layout = _layout(tokenizer)
     vocabulary = layout["model"]["vocab"]
     for token, place in tokenizer.get_added_vocab().items():  # markers of a teacher, say
         vocabulary.setdefault(token, place)

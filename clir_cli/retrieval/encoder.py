@@ -95,6 +95,8 @@ class Encoder:
 
         The limits are those of the model's positions and of the checkpoint's recipe.
         """
+        if not texts:  # which the tokenizer does not take
+            return []
         prefixed = [self.recipe.prefix(kind) + text for text in texts]
         limit = self._limit(max_tokens, kind)
         encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
@@ -168,21 +170,28 @@ class Encoder:
 
         Differentiable; padding rows are meaningless and must be masked by the caller.
         """
+        return functional.normalize(self.states(ids, mask), dim=-1)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which it computes; the weights are cast once in an outer one."""
         half = self.precision != torch.float32
-        with torch.autocast(self.device.type, dtype=self.precision, enabled=half):
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=half)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return what ``embed`` brings to unit length: (B, n, d) in float32."""
+        with self.autocast():
             states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
             if self.projection is not None:
                 states = self.projection(states)
-        return functional.normalize(states.float(), dim=-1)
+        return states.float()
 
-    @torch.inference_mode()
     def encode(
         self,
         texts: Sequence[str],
         max_tokens: int,
         *,
         kind: Kind = "sentence",
-        batch_tokens: int = 8192,
+        batch_tokens: int = 0,
         dtype: torch.dtype = torch.float32,
         advance: Callable[[int], None] = lambda _: None,
     ) -> Packed:
@@ -194,32 +203,76 @@ class Encoder:
             kind: How a checkpoint with a recipe is to read them: a ``query`` with expansion, a
                 ``document`` without skipped tokens, a ``sentence`` as a query without expansion.
                 Plain models read all alike.
-            batch_tokens: Bound on (texts x longest text) of a batch.
+            batch_tokens: Bound on (texts x longest text) of a batch; 0 for ``usual_batch``.
             dtype: Number format of the result, which lies on the CPU in the order of ``texts``.
             advance: Called with the number of texts that were encoded.
         """
-        self.model.eval()
         inputs = self.inputs(texts, max_tokens, kind)
-        lengths = torch.tensor([each.embedded for each in inputs], dtype=torch.long)
-        offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-        vectors = torch.empty(int(offsets[-1]), self.dimensions, dtype=dtype)
-        for batch in by_length([len(each) for each in inputs], batch_tokens):
-            chosen = [inputs[index] for index in batch]
-            padded, mask = pad([each.ids for each in chosen], self.pad_id, self.device)
-            for row, each in enumerate(chosen):
-                mask[row, each.attended :] = False
-            found = self.embed(padded, mask).to(dtype).cpu()
-            for row, (index, each) in enumerate(zip(batch, chosen, strict=True)):
-                start, stop = int(offsets[index]), int(offsets[index + 1])
-                places = slice(len(each)) if each.kept is None else each.kept
-                vectors[start:stop] = found[row, places]
-            advance(len(batch))
-        return Packed(vectors, offsets)
+        return encode_inputs(self, inputs, batch_tokens=batch_tokens, dtype=dtype, advance=advance)
 
     @property
     def pad_id(self) -> int:
         """Return the id that fills up short texts."""
         return self.tokenizer.pad_token_id or 0
+
+
+@torch.inference_mode()
+def encode_inputs(
+    encoder: Encoder,
+    inputs: Sequence[Input],
+    *,
+    batch_tokens: int = 0,
+    dtype: torch.dtype = torch.float32,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Packed:
+    """Encode what ``Encoder.inputs`` returned, as ``Encoder.encode`` does; in their order."""
+    encoder.model.eval()
+    lengths = torch.tensor([each.embedded for each in inputs], dtype=torch.long)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    vectors = torch.empty(int(offsets[-1]), encoder.dimensions, dtype=dtype)
+    budget = batch_tokens or usual_batch(encoder.device)
+    with encoder.autocast():
+        for batch in by_length([len(each) for each in inputs], budget):
+            chosen = [inputs[index] for index in batch]
+            ids, present = pad([each.ids for each in chosen], encoder.pad_id, torch.device("cpu"))
+            attended = present & _places_below([each.attended for each in chosen], ids.shape[1])
+            states = encoder.embed(ids.to(encoder.device), attended.to(encoder.device))
+            kept = _kept(chosen, present)
+            found = states[kept.to(encoder.device)].to(dtype).cpu()
+            vectors[_rows(offsets[batch], lengths[batch])] = found
+            advance(len(batch))
+    return Packed(vectors, offsets)
+
+
+def usual_batch(device: torch.device) -> int:
+    """Return how many tokens are best encoded at once.
+
+    On a CPU as many as the caches hold (benchmarks/encoding.py), on a GPU as many as fill it.
+    """
+    return max(1024, 512 * torch.get_num_threads()) if device.type == "cpu" else 16_384
+
+
+def _places_below(bounds: Sequence[int], longest: int) -> Tensor:
+    """Return (B, longest): True before each row's bound."""
+    return torch.arange(longest) < torch.tensor(bounds)[:, None]
+
+
+def _kept(chosen: Sequence[Input], present: Tensor) -> Tensor:
+    """Return (B, longest): True on the tokens that have an embedding."""
+    if all(each.kept is None for each in chosen):
+        return present
+    kept = present.clone()
+    for row, each in enumerate(chosen):
+        if each.kept is not None:
+            kept[row] = False
+            kept[row, each.kept] = True
+    return kept
+
+
+def _rows(starts: Tensor, lengths: Tensor) -> Tensor:
+    """Return the rows ``start, start + 1, ...`` of each text, end to end."""
+    before = lengths.cumsum(0) - lengths
+    return torch.arange(int(lengths.sum())) + (starts - before).repeat_interleave(lengths)
 
 
 def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -238,12 +291,10 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ids and mask, both (B, longest): mask is True on real tokens."""
-    longest = max(len(each) for each in ids)
-    padded = torch.full((len(ids), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros(len(ids), longest, dtype=torch.bool)
-    for row, each in enumerate(ids):
-        padded[row, : len(each)] = torch.tensor(each, dtype=torch.long)
-        mask[row, : len(each)] = True
+    lengths = [len(each) for each in ids]
+    mask = _places_below(lengths, max(lengths))
+    padded = torch.full(mask.shape, pad_id, dtype=torch.long)
+    padded[mask] = torch.tensor([token for each in ids for token in each], dtype=torch.long)
     return padded.to(device), mask.to(device)
 
 

@@ -46,7 +46,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     Raises:
         UserError: An empty sentence, a method without a student, or a missing student.
     """
-    if METHODS[cell.method].encoder not in ("initial", "distilled"):
+    if METHODS[cell.method].encoder not in ("initial", "distilled", "trained"):
         raise UserError(f"method {cell.method} has no student to align with; take ot or zero-shot")
     for name, each in (("the sentence", text), ("its translation", english)):
         if not each.strip():

@@ -10,12 +10,13 @@ from clir_cli.corpus.words import word_spans
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.maxsim import top_documents
+from clir_cli.retrieval.quality import packed
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.queries import query_language
-from clir_cli.stages.search import open_encoder, reading, scores_of
+from clir_cli.stages.search import open_encoder, ranker_of, reading
 from clir_cli.stages.workspace import Cell, Workspace
 
 
@@ -44,7 +45,8 @@ def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list
     encoder = open_encoder(workspace, pair, cell)
     limit, kind = workspace.settings.teacher.query_tokens, reading(cell)
     query = encoder.encode([text], limit, kind=kind)[0].to(encoder.device)
-    found = top_documents(scores_of(query, index), index.ids, workspace.settings.search.top_k)
+    (scores,) = ranker_of(workspace, index).rank(packed([query]))
+    found = top_documents(scores, index.ids, workspace.settings.search.top_k)
     by_id = {document.id: document for document in collection.documents}
     place = {identity: number for number, identity in enumerate(index.ids)}
     teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)

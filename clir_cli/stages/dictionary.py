@@ -15,6 +15,7 @@ from clir_cli.optical.alignment import Entry, induce_dictionary
 from clir_cli.retrieval import models
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import bitext_inputs, download_command, made_by, teacher_folder
+from clir_cli.stages.recipes import student_command
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
 
@@ -29,8 +30,8 @@ def plan_dictionary(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
     """
     settings = workspace.settings
     student = workspace.student(pair, cell)
-    words = [f"--lang {pair}", *cell.words]
-    artifacts.require(student, workspace.command("distill", *words))
+    words = cell.words_for(pair)
+    artifacts.require(student, student_command(workspace, pair, cell), deep=False)
     return Plan(
         path=workspace.dictionary(pair, cell),
         kind="dictionary",
@@ -78,6 +79,7 @@ def _induce(workspace: Workspace, pair: Pair, cell: Cell) -> list[Entry]:
     device = runtime.choose_device(workspace.device)
     bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
     embeddings, _ = teacher_embeddings(workspace, pair, bitext, device)
+    artifacts.verify(workspace.student(pair, cell))
     student = open_encoder_at(workspace, workspace.student(pair, cell), device)
     teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
     with workspace.talk.progress(unit="pairs") as progress:

@@ -1,47 +1,56 @@
 """distill: bitext and teacher to a student query encoder."""
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from clir_cli import artifacts, files, runtime
+from clir_cli import runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, Parallel
+from clir_cli.optical.joint import JointDistillation
+from clir_cli.optical.joint_words import induce_joint_lexicon
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Training
-from clir_cli.optical.vocabulary import extend_vocabulary, induce_lexicon
+from clir_cli.optical.vocabulary import Lexicon, extend_vocabulary, induce_lexicon
 from clir_cli.retrieval import adapters, memory, models
 from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.stages.first_pass import first_pass_inputs, row_count
 from clir_cli.stages.fitting import longest, require_training
 from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
+from clir_cli.stages.masses import masses
 from clir_cli.stages.methods import METHODS
+from clir_cli.stages.recipes import cell_of, student_command
 from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.teacher import teacher_embeddings
-from clir_cli.stages.trained import run_training, save_encoder
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.trained import first_device, leave, made_together, run_training
+from clir_cli.stages.workspace import Cell, Workspace, group_name
 
 
 def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
-    """Return what the student of a pair will be made from.
+    """Return what the student of a pair will be made from; of several pairs, if the cell is joint.
 
     Raises:
         UserError: An input has not been downloaded, or the method trains no student.
     """
     if not METHODS[cell.method].is_trained:
+        if METHODS[cell.method].has_student:
+            made_by = student_command(workspace, pair, cell)
+            raise UserError(f"method {cell.method} is not distilled; make it with: {made_by}")
         trained = [name for name, each in METHODS.items() if each.is_trained]
         raise UserError(
             f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
         )
     settings = workspace.settings
-    words = [f"--lang {pair}", *cell.words]
     config = {
-        "pair": str(pair),
+        "pair": group_name(pairs_of(pair, cell)),
         "method": cell.method,
         "seed": cell.seed,
         **{
@@ -49,8 +58,11 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
             for name in ("teacher", "student", "bitext", "transport", "objective", "training")
         },
     }
-    # How often one saves, and what one computes twice, changes nothing that is saved.
+    if cell.joint:
+        config["joint"] = settings.joint.model_dump(mode="json")
+    # How often one saves, what one computes twice, and where, changes nothing that is saved.
     del config["training"]["checkpoint_steps"], config["training"]["gradient_checkpointing"]
+    config["training"].pop("shard", None)
     if not config["training"]["lora_rank"]:  # a student without it is as those before there was any
         del config["training"]["lora_rank"]
     config["student"]["model"] = Path(settings.student.model).name  # by content, not by place
@@ -60,12 +72,32 @@ def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:
         kind="student",
         config=config,
         inputs={
-            **bitext_inputs(workspace, pair),
+            **_bitext_inputs(workspace, pair, cell),
             "teacher": models.model_digest(teacher_folder(workspace)),
-            "initial student": models.model_digest(initial_folder(workspace)),
+            "initial student": models.model_digest(initial_folder(workspace, cell.only(pair))),
+            **first_pass_inputs(workspace, pair, cell),
         },
-        command=workspace.command("distill", *words),
+        command=workspace.command("distill", *cell.words_for(pair)),
     )
+
+
+def pairs_of(pair: Pair, cell: Cell) -> tuple[Pair, ...]:
+    """Return the pairs that a student is trained on."""
+    return cell.joint or (pair,)
+
+
+def _bitext_inputs(workspace: Workspace, pair: Pair, cell: Cell) -> dict[str, str]:
+    if not cell.joint:
+        return bitext_inputs(workspace, pair)
+    if workspace.settings.bitext.files:
+        raise UserError(
+            "bitext.files are of one pair; a joint student reads bitext.sources, which have several"
+        )
+    return {
+        f"{each} {name}": digest
+        for each in cell.joint
+        for name, digest in bitext_inputs(workspace, each).items()
+    }
 
 
 def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
@@ -78,39 +110,49 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         UserError: A missing input, a fault in the bitext, or a student that was made from
             something else.
     """
-    plan = plan_student(workspace, pair, cell)
-    with artifacts.make(plan, force=workspace.force, resume=True) as draft:
+    plan, team = plan_student(workspace, pair, cell), workspace.team
+    with made_together(workspace, plan) as draft:
         if draft is None:
             workspace.talk.say(f"{plan.path} is current")
             return plan.path
-        device = runtime.choose_device(workspace.device)
+        device = team.device(workspace.device)
         runtime.hush_libraries()
-        bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
-        _tell_bitext(workspace, pair, bitext)
-        _refuse_batch(workspace.settings.training.batch_size, len(bitext.train))
+        bitexts = {
+            each: corpus.load_bitext(workspace.settings.bitext, each, workspace.downloads)
+            for each in pairs_of(pair, cell)
+        }
+        for each, bitext in bitexts.items():
+            _tell_bitext(workspace, each, bitext)
+        rows = [row for bitext in bitexts.values() for row in bitext.train]
+        _refuse_batch(workspace.settings.training.batch_size, len(rows))
         precision = runtime.choose_precision(workspace.settings.training.precision, device)
-        folder = initial_folder(workspace)
-        lengths = longest(folder, bitext.train, workspace.settings.teacher.query_tokens)
+        folder = initial_folder(workspace, cell.only(pair))
+        lengths = longest(folder, rows, workspace.settings.teacher.query_tokens)
         needed = require_training(workspace, folder, lengths, device, precision)
-        teacher = teacher_embeddings(workspace, pair, bitext, device)
+        teachers = {
+            each: team.after_main(partial(teacher_embeddings, workspace, each, bitext, device))
+            for each, bitext in bitexts.items()
+        }
         runtime.seed_everything(cell.seed)
-        student, new_rows = _initial_student(workspace, bitext, device, precision, cell.seed)
-        training = _training(workspace, student, bitext, teacher, cell)
-        best = run_training(workspace, training, draft, f"distill {pair} {cell.label}")
-        save_encoder(draft, student, adapted=bool(workspace.settings.training.lora_rank))
+        place = first_device(workspace, device)
+        student, new_rows = initial_student(
+            workspace, list(bitexts.values()), place, precision, cell.seed, cell.only(pair)
+        )
+        student = replace(student, device=device)
+        task = _task(workspace, student, bitexts, teachers, cell)
+        training = Training(student, task, workspace.settings.training, cell.seed, team)
+        title = f"distill {group_name(pairs_of(pair, cell))} {cell.own_label}"
+        best = run_training(workspace, training, draft, title)
         notes = {
-            "train_pairs": len(bitext.train),
-            "held_out_pairs": len(bitext.held_out),
-            "sources": bitext.counts,
-            "skipped_lines": bitext.skipped,
-            "realigned_pairs": bitext.moved,
+            **_told_pairs(task, student, bitexts),
             "new_rows": new_rows,
             "device": str(device),
             "precision": str(student.precision).removeprefix("torch."),
             "memory_estimate": memory.size(needed.total),
             **best,
         }
-        files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+        adapted = bool(workspace.settings.training.lora_rank)
+        leave(training, draft, notes, adapted=adapted)
     workspace.talk.say(
         f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
     )
@@ -136,43 +178,97 @@ def _refuse_batch(size: int, pairs: int) -> None:
         )
 
 
-def _initial_student(
+def initial_student(
     workspace: Workspace,
-    bitext: Bitext,
+    bitexts: Sequence[Bitext],
     device: torch.device,
     precision: torch.dtype,
     seed: int,
+    pair: Pair | None,
 ) -> tuple[Encoder, int]:
+    """Return what training starts from, and how many word rows it was given.
+
+    One that has read on in its language (recipe augment) keeps the rows that it has.
+    """
     settings = workspace.settings
-    student = initial_encoder(workspace, device, precision, seed)
+    student = initial_encoder(workspace, device, precision, seed, pair)
     words: list[str] = []
-    if settings.student.vocabulary == "extended":
-        lexicon = induce_lexicon(
-            bitext.train,
-            student.tokenizer,
-            min_count=settings.student.min_count,
-            neighbours=settings.student.neighbours,
-        )
+    if settings.student.vocabulary != "initial" and not cell_of(settings.student.model):
+        lexicon = _lexicon(workspace, bitexts, student, pair, seed)
         tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
         student, words = replace(student, tokenizer=tokenizer), lexicon.words
-        workspace.talk.say(f"vocabulary: {len(words):,} words of the bitext get a row")
+        workspace.talk.say(f"vocabulary: {len(words):,} words and pieces of the bitext get a row")
     if settings.training.lora_rank:
         rows = student.tokenizer.convert_tokens_to_ids(words) if words else []
         student = adapters.with_adapters(student, settings.training.lora_rank, rows)
     return student, len(words)
 
 
-def _training(
+def _lexicon(
+    workspace: Workspace,
+    bitexts: Sequence[Bitext],
+    student: Encoder,
+    pair: Pair | None,
+    seed: int,
+) -> Lexicon:
+    chosen = workspace.settings.student
+    how = {
+        "min_count": chosen.min_count,
+        "neighbours": chosen.neighbours,
+        "units": chosen.vocabulary,
+        "subwords": chosen.subwords,
+        "count": row_count(workspace, pair, bitexts[0], student, seed),
+    }
+    if len(bitexts) == 1:
+        return induce_lexicon(bitexts[0].train, student.tokenizer, **how)
+    return induce_joint_lexicon([each.train for each in bitexts], student.tokenizer, **how)
+
+
+def _task(
     workspace: Workspace,
     student: Encoder,
-    bitext: Bitext,
-    teacher: tuple[Packed, Packed],
+    bitexts: Mapping[Pair, Bitext],
+    teachers: Mapping[Pair, tuple[Packed, Packed]],
     cell: Cell,
-) -> Training:
+) -> Distillation | JointDistillation:
     settings = workspace.settings
-    parts = []
-    for rows, embeddings in zip((bitext.train, bitext.held_out), teacher, strict=True):
-        ids = student.tokenize([row.query for row in rows], settings.teacher.query_tokens)
-        parts.append(Parallel(ids, embeddings))
-    task = Distillation(*parts, OBJECTIVES[cell.method], settings, cell.seed)
-    return Training(student, task, settings.training, cell.seed)
+    limit = settings.teacher.query_tokens
+    found = {}
+    for pair, bitext in bitexts.items():
+        ids = [
+            student.tokenize([row.query for row in rows], limit)
+            for rows in (bitext.train, bitext.held_out)
+        ]
+        weights = masses(workspace, bitext, ids[0], len(student.tokenizer), student.device)
+        sides = list(map(Parallel, ids, teachers[pair], weights))
+        found[str(pair)] = Distillation(*sides, OBJECTIVES[cell.method], settings, cell.seed)
+    if not cell.joint:
+        return next(iter(found.values()))
+    return JointDistillation(found, settings.joint.temperature, cell.seed)
+
+
+def _told_pairs(
+    task: Distillation | JointDistillation, student: Encoder, bitexts: Mapping[Pair, Bitext]
+) -> dict[str, Any]:
+    """Return what the manifest tells of the bitexts; of each, where the student is of several."""
+    each = {str(pair): _counts(bitext) for pair, bitext in bitexts.items()}
+    if not isinstance(task, JointDistillation):
+        return next(iter(each.values()))
+    for name, (loss, mrr) in task.held_out(student).items():
+        quota = {"pairs_an_epoch": task.quotas[name]}
+        each[name] |= {**quota, "held_out_loss": round(loss, 6), "held_out_mrr": round(mrr, 6)}
+    total = {
+        name: sum(counts[name] for counts in each.values())
+        for name in ("train_pairs", "held_out_pairs")
+    }
+    return {**total, "pairs": each}
+
+
+def _counts(bitext: Bitext) -> dict[str, Any]:
+    return {
+        "train_pairs": len(bitext.train),
+        "held_out_pairs": len(bitext.held_out),
+        "sources": bitext.counts,
+        "skipped_lines": bitext.skipped,
+        "realigned_pairs": bitext.moved,
+    }

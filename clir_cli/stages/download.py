@@ -17,6 +17,7 @@ from clir_cli.corpus.transfer import cached, fetch, is_offline
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.hub import Fetching
+from clir_cli.stages.recipes import cell_of
 from clir_cli.stages.workspace import Workspace
 
 PARALLEL = 4
@@ -79,8 +80,13 @@ def needs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
                 if path not in found:
                     there = is_whole(path, entry)
                     found[path] = Need(name, source.licence, entry, path, there)
-    for pair in pairs:
-        for each in needed(settings.collection, pair.query, workspace.downloads):
+    collections = [(settings.collection, pair.query) for pair in pairs]
+    trains = settings.contrastive.collection
+    if trains and not trains.startswith(IRDS):  # gigabytes, which distillation does not need
+        languages = dict.fromkeys(("en", *(pair.query for pair in pairs)))
+        collections += [(trains, language) for language in languages]
+    for name, language in collections:
+        for each in needed(name, language, workspace.downloads):
             if each.path not in found:
                 found[each.path] = Need(
                     each.source, each.licence, each.entry, each.path, _is_there(each), each.bring
@@ -99,7 +105,8 @@ def model_names(workspace: Workspace) -> list[str]:
     settings = workspace.settings
     wanted = [settings.teacher.model, settings.student.model, settings.nmt.model]
     names = dict.fromkeys(name for name in wanted if name not in ("", "teacher"))
-    return [name for name in names if not models.is_folder(name)]
+    # What clir trains itself is not fetched.
+    return [name for name in names if not (models.is_folder(name) or cell_of(name))]
 
 
 def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> list[Need]:

@@ -82,7 +82,9 @@ def require_training(
     )
     shape = memory.shape_of(folder)
     needed, free = memory.training(shape, load), memory.free_bytes(device)
-    if needed.total > free:
+    # Sharded weights lie in the GPUs of all processes together.
+    shares = workspace.team.size if loop.shard and device.type == "cuda" else 1
+    if needed.total > free * shares:
         remedy = _remedy(shape, load, free)
         raise UserError(_told(f"training {folder}", needed, free, device, remedy))
     return needed

@@ -10,6 +10,7 @@ from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput
 from clir_cli.retrieval import models
 from clir_cli.settings import load_settings
+from clir_cli.stages.recipes import trained_model
 from clir_cli.stages.workspace import Workspace
 
 
@@ -23,14 +24,20 @@ def made_by(command: str) -> Iterator[None]:
 
 
 def teacher_folder(workspace: Workspace) -> Path:
-    """Return the teacher's folder, or say which command fetches it."""
-    return fetched_model(workspace, workspace.settings.teacher.model)
+    """Return the teacher's folder, or say which command fetches or trains it."""
+    name = workspace.settings.teacher.model
+    return trained_model(workspace, name, None, "teacher") or fetched_model(workspace, name)
 
 
-def initial_folder(workspace: Workspace) -> Path:
-    """Return the initial student's folder, or say which command fetches it."""
+def initial_folder(workspace: Workspace, pair: Pair | None = None) -> Path:
+    """Return the initial student's folder, or say which command fetches or trains it.
+
+    A trained one is of one ``pair``; others are the same for all.
+    """
     name = workspace.settings.student.model
-    return teacher_folder(workspace) if name == "teacher" else fetched_model(workspace, name)
+    if name == "teacher":
+        return teacher_folder(workspace)
+    return trained_model(workspace, name, pair, "initial") or fetched_model(workspace, name)
 
 
 def fetched_model(workspace: Workspace, name: str) -> Path:

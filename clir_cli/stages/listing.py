@@ -1,11 +1,14 @@
 """ls: what there is to choose from, as rows for people and programs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+from clir_cli import artifacts
 from clir_cli.corpus import catalogue
-from clir_cli.errors import UserError, nearest
+from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.settings import load_settings, suites
 from clir_cli.stages.methods import METHODS
+from clir_cli.stages.recipes import RECIPES
 
 Row = dict[str, object]
 
@@ -94,6 +97,37 @@ def _suites() -> list[Row]:
     ]  # fmt: skip
 
 
+def _recipes() -> list[Row]:
+    return [
+        {"recipe": each.name, "leaves": each.leaves, "what it is": each.summary}
+        for each in RECIPES.values()
+    ]
+
+
+def _indexes(home: Path) -> list[Row]:
+    """Return what each index takes, and what it was measured to keep of the ranking."""
+    found = sorted(home.glob(f"*/index/*/{artifacts.MANIFEST}"))
+    if not found:
+        raise MissingInput(f"no index lies under {home}; make one with: clir index")
+    rows: list[Row] = []
+    for file in found:
+        manifest = artifacts.read_manifest(file.parent)
+        notes, config = manifest.get("notes", {}), manifest["config"]
+        by_count = notes.get("candidate_recall", {}).items()
+        rows.append(
+            {
+                "index": file.parent.relative_to(home).as_posix(),
+                "format": notes.get("format") or config["dtype"],
+                "documents": notes.get("documents", ""),
+                "tokens": notes.get("tokens", ""),
+                "bytes a token": notes.get("bytes_a_token", ""),
+                "ranking kept": notes.get("format_recall", ""),
+                "recall@100 by search.candidates": ", ".join(f"{n}: {r}" for n, r in by_count),
+            }
+        )
+    return rows
+
+
 LISTS: dict[str, Callable[[], list[Row]]] = {
     "methods": _methods,
     "languages": _languages,
@@ -101,16 +135,23 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "dictionaries": lambda: _sources("dictionaries"),
     "collections": lambda: _sources("collections"),
     "models": _models,
+    "recipes": _recipes,
     "suites": _suites,
 }
 
 
-def rows(what: str) -> list[Row]:
+def rows(what: str, home: Path = Path("artifacts")) -> list[Row]:
     """Return the rows of a list.
 
+    Args:
+        what: A key of LISTS, or ``indexes``.
+        home: Folder for artifacts, whose indexes are listed.
+
     Raises:
-        UserError: There is no such list.
+        UserError: There is no such list, or no index.
     """
+    if what == "indexes":
+        return _indexes(home)
     if what not in LISTS:
-        raise UserError(f"nothing to list under {what!r}: {nearest(what, LISTS)}")
+        raise UserError(f"nothing to list under {what!r}: {nearest(what, [*LISTS, 'indexes'])}")
     return LISTS[what]()

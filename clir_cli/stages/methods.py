@@ -11,16 +11,18 @@ from clir_cli.errors import UserError, nearest
 class Method:
     """A method: how documents are scored, what reads the queries, and in which language.
 
-    ``encoder`` is the ``teacher``, the ``initial`` student, or the ``distilled`` one, for which
-    an objective of the same name says what it minimises (optical/objectives.py); it is empty
-    where no encoder is at work.
+    ``encoder`` is the ``teacher``, the ``initial`` student, the ``distilled`` one, for which an
+    objective of the same name says what it minimises (optical/objectives.py), or one ``trained``
+    by the recipe of the same name (stages/recipes.py), or the ``borrowed`` student of the method
+    ``whose``; it is empty where no encoder is at work.
     """
 
     name: str
     summary: str
-    encoder: Literal["", "teacher", "initial", "distilled"]
+    encoder: Literal["", "teacher", "initial", "distilled", "trained", "borrowed"]
     queries: Literal["pair", "english", "dictionary", "nmt"] = "pair"
     scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
+    whose: str = ""
 
     @property
     def is_trained(self) -> bool:
@@ -28,9 +30,20 @@ class Method:
         return self.encoder == "distilled"
 
     @property
+    def has_student(self) -> bool:
+        """Tell whether a student of the method's own reads the queries."""
+        return self.encoder in ("distilled", "trained")
+
+    @property
     def has_seeds(self) -> bool:
-        """Tell whether seed and variant matter: to a trained student, and to what it goes into."""
-        return self.is_trained or self.scorer == "fusion" or self.queries == "dictionary"
+        """Tell whether the seed matters: to a trained student, and to what it goes into."""
+        student = self.has_student or bool(self.whose)
+        return student or self.scorer == "fusion" or self.queries == "dictionary"
+
+    @property
+    def has_variants(self) -> bool:
+        """Tell whether the variant matters: where the seed does, and to the initial student."""
+        return self.has_seeds or self.encoder == "initial"
 
 
 METHODS = {
@@ -66,6 +79,26 @@ METHODS = {
             "kd-score",
             "the teacher's score distribution over the batch's English sides: KL divergence",
             "distilled",
+        ),
+        Method(
+            "code-switch",
+            "clir train: English queries with words through a dictionary, contrastive",
+            "trained",
+        ),
+        Method(
+            "hybrid",
+            "clir train: batches in English or across languages, contrastive",
+            "trained",
+        ),
+        *(
+            Method(
+                f"{whose}-english",
+                f"English queries, read by the student of {whose}: what it does in English",
+                "borrowed",
+                queries="english",
+                whose=whose,
+            )
+            for whose in ("ot", "code-switch", "hybrid")
         ),
         Method(
             "bm25", "BM25 on the untranslated query: a floor of shared names", "", scorer="bm25"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import Run, read_run, write_run
 from clir_cli.retrieval import models
 from clir_cli.retrieval.checkpoints import Kind
-from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.lexical import bm25_scores
-from clir_cli.retrieval.maxsim import maxsim, top_documents
+from clir_cli.retrieval.maxsim import top_documents
+from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index, plan_index
 from clir_cli.stages.inputs import (
@@ -29,6 +30,8 @@ from clir_cli.stages.inputs import (
 )
 from clir_cli.stages.methods import METHODS, parse_methods
 from clir_cli.stages.queries import queries_of, query_language
+from clir_cli.stages.ranking_on_ray import spread_ranker
+from clir_cli.stages.recipes import refuse_seen, student_command
 from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
 from clir_cli.stages.translations import TRANSLATORS, Asked
@@ -37,20 +40,23 @@ from clir_cli.stages.workspace import Cell, Workspace
 RUN = "run.trec"
 
 
-def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
+def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell, *, deep: bool = True) -> Path:
     """Return the folder of the encoder that reads a method's queries.
 
+    Its files are checked ``deep`` where they will be read.
+
     Raises:
-        MissingInput: The student has not been distilled; the command is told.
+        MissingInput: The student has not been trained; the command is told.
     """
     kind = METHODS[cell.method].encoder
     if kind == "teacher":
         return teacher_folder(workspace)
     if kind == "initial":
-        return initial_folder(workspace)
+        return initial_folder(workspace, pair)
+    if METHODS[cell.method].whose:
+        cell = replace(cell, method=METHODS[cell.method].whose)
     folder = workspace.student(pair, cell)
-    words = [f"--lang {pair}", *cell.words]
-    artifacts.require(folder, workspace.command("distill", *words))
+    artifacts.require(folder, student_command(workspace, pair, cell), deep=deep)
     return folder
 
 
@@ -67,7 +73,9 @@ class Job(Asked):
 
     @property
     def documents(self) -> list[str]:
-        """Return the ids of the documents, in order."""
+        """Return the ids of the documents, in the order in which they are scored."""
+        if METHODS[self.cell.method].scorer == "maxsim":
+            return self.index().ids
         return [document.id for document in self.collection.documents]
 
     @property
@@ -84,7 +92,7 @@ class Job(Asked):
         settings, method = self.workspace.settings, METHODS[self.cell.method]
         language = query_language(self.pair, self.cell)
         queries_of(self.collection, self.pair, self.cell)
-        words = [f"--lang {self.pair}", *self.cell.words, *collection_words(self.workspace)]
+        words = [*self.cell.words_for(self.pair), *collection_words(self.workspace)]
         config = {
             "pair": str(self.pair),
             "method": self.cell.method,
@@ -96,6 +104,10 @@ class Job(Asked):
             "queries": self.collection.digests[f"queries.{language}"],
             **INPUTS[method.scorer](self),
         }
+        if method.encoder == "initial" and settings.student.layers:
+            config["layers"] = settings.student.layers
+        if method.scorer == "maxsim" and settings.search.candidates:
+            config["candidates"] = settings.search.candidates
         if self.fuses:
             config["fusion"] = settings.fusion.model_dump(mode="json")
         if method.queries in TRANSLATION_INPUTS:
@@ -113,8 +125,11 @@ class Job(Asked):
 
 
 def _maxsim_inputs(job: Job) -> dict[str, str]:
+    folder = encoder_folder(job.workspace, job.pair, job.cell, deep=False)
+    for each in (folder, teacher_folder(job.workspace)):
+        refuse_seen(each, job.collection.name)
     return {
-        "encoder": models.model_digest(encoder_folder(job.workspace, job.pair, job.cell)),
+        "encoder": models.model_digest(folder),
         "index": plan_index(job.workspace, job.collection).fingerprint,
     }
 
@@ -124,8 +139,8 @@ def _by_maxsim(job: Job) -> Iterator[Tensor]:
     encoder = open_encoder(job.workspace, job.pair, job.cell)
     limit = job.workspace.settings.teacher.query_tokens
     packed = encoder.encode(job.read(), limit, kind=reading(job.cell))
-    for number in range(len(packed)):
-        yield scores_of(packed[number].to(encoder.device), index)
+    queries = Packed(packed.vectors.to(encoder.device), packed.offsets)
+    yield from ranker_of(job.workspace, index).rank(queries)
 
 
 def open_encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
@@ -133,7 +148,7 @@ def open_encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
     if METHODS[cell.method].encoder == "initial":
-        return initial_encoder(workspace, device, torch.float32, cell.seed)
+        return initial_encoder(workspace, device, torch.float32, cell.seed, pair)
     return open_encoder_at(workspace, encoder_folder(workspace, pair, cell), device)
 
 
@@ -142,9 +157,17 @@ def reading(cell: Cell) -> Kind:
     return "query" if METHODS[cell.method].encoder == "teacher" else "sentence"
 
 
-def scores_of(query: Tensor, index: Index) -> Tensor:
-    """Return the late-interaction scores (documents,) of query tokens (n, d) over an index."""
-    return torch.cat([maxsim(query, shard) for shard in index.shards]).cpu()
+def ranker_of(workspace: Workspace, index: Index) -> Ranker:
+    """Return what ranks an index by late interaction: this process, or workers of a cluster."""
+    return RANKERS[workspace.engine.name](workspace, index)
+
+
+def _ranker(workspace: Workspace, index: Index) -> Ranker:
+    search, limit = workspace.settings.search, workspace.settings.index.memory_bytes
+    return Ranker(index.shards, search.top_k, search.candidates, limit)
+
+
+RANKERS: dict[str, Callable[[Workspace, Index], Ranker]] = {"local": _ranker, "ray": spread_ranker}
 
 
 # ------------------------------------------------------------------ words
@@ -168,9 +191,12 @@ def _fused_cells(job: Job) -> list[Cell]:
     if len(chosen) < 2 or any(method.scorer == "fusion" for method in chosen):
         raise UserError(f"fusion.runs names {list(names)}; give two methods or more to fuse")
     return [
-        Cell(method.name, job.cell.variant, job.cell.seed)
-        if method.is_trained
-        else Cell(method.name)
+        Cell(
+            method.name,
+            job.cell.variant if method.has_variants else "",
+            job.cell.seed if method.has_seeds else 0,
+            job.cell.joint if method.has_seeds else (),
+        )
         for method in chosen
     ]
 
@@ -212,14 +238,25 @@ def plan_run(workspace: Workspace, collection: Collection, pair: Pair, cell: Cel
 
 
 def search(
-    workspace: Workspace, collection: Collection, pair: Pair, cells: Sequence[Cell]
+    workspace: Workspace,
+    collection: Collection,
+    pair: Pair,
+    cells: Sequence[Cell],
+    opened: Callable[[], Index] | None = None,
 ) -> list[Plan]:
     """Rank a collection for every query with each method; return the runs that were made.
+
+    Args:
+        workspace: Settings, folders and behaviour.
+        collection: What to search.
+        pair: The language pair.
+        cells: The methods, with variant and seed.
+        opened: Returns the collection's index, where the caller keeps it open.
 
     Raises:
         UserError: A missing input, or a run that was made from something else.
     """
-    jobs = _jobs(workspace, collection, pair, cells)
+    jobs = _jobs(workspace, collection, pair, cells, opened)
     others = [job for job in jobs if not job.fuses]
     plans = [job.plan() for job in others]  # what is missing is told before any work is done
     for job, plan in zip(others, plans, strict=True):
@@ -231,10 +268,14 @@ def search(
 
 
 def _jobs(
-    workspace: Workspace, collection: Collection, pair: Pair, cells: Sequence[Cell]
+    workspace: Workspace,
+    collection: Collection,
+    pair: Pair,
+    cells: Sequence[Cell],
+    opened: Callable[[], Index] | None = None,
 ) -> list[Job]:
     """Return the jobs of several methods, which share one index, opened when it is needed."""
-    opened = cache(partial(open_index, workspace, collection))
+    opened = opened or cache(partial(open_index, workspace, collection))
     return [Job(workspace, collection, pair, cell, opened) for cell in cells]
 
 

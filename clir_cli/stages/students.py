@@ -5,7 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
@@ -17,19 +21,26 @@ from clir_cli.stages.workspace import Workspace
 
 
 def initial_encoder(
-    workspace: Workspace, device: torch.device, precision: torch.dtype, seed: int
+    workspace: Workspace,
+    device: torch.device,
+    precision: torch.dtype,
+    seed: int,
+    pair: Pair | None = None,
 ) -> Encoder:
     """Return the initial student, in the teacher's dimensions.
 
     Where the student's hidden states are not of the size of the teacher's embeddings, they are
     projected: by a copy of the teacher's own projection where the sizes fit, else by an orthogonal
-    one of the seed. It is trained with the rest.
+    one of the seed. It is trained with the rest. ``student.layers`` keeps the first layers alone.
 
     Raises:
-        UserError: The model is missing, cannot be loaded, or does not fit the machine.
+        UserError: The model is missing, cannot be loaded, does not fit the machine, or has not so
+            many layers.
     """
-    student = open_encoder_at(workspace, initial_folder(workspace), device, precision)
+    student = open_encoder_at(workspace, initial_folder(workspace, pair), device, precision)
     student = replace(student, recipe=student.recipe.for_student())
+    if workspace.settings.student.layers:
+        keep_layers(student.model, workspace.settings.student.layers)
     head, dimensions = _teacher_head(teacher_folder(workspace))
     if student.dimensions == dimensions:
         return student
@@ -38,6 +49,30 @@ def initial_encoder(
     else:
         own = projection.orthogonal(student.hidden_size, dimensions, seed)
     return replace(student, projection=own.to(device))
+
+
+def keep_layers(model: PreTrainedModel, count: int) -> None:
+    """Drop all but the first ``count`` layers of a transformer, in place.
+
+    Raises:
+        UserError: It has fewer.
+    """
+    total = model.config.num_hidden_layers
+    if count > total:
+        raise UserError(f"student.layers is {count} and the model has {total}; choose fewer")
+    stacks = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == total
+    ]
+    if len(stacks) != 1:
+        kind = model.config.model_type
+        raise UserError(f"student.layers: the layers of a {kind} are not known; leave it at 0")
+    name, layers = stacks[0]
+    model.set_submodule(name, layers[:count])
+    model.config.num_hidden_layers = count
+    if getattr(model.config, "layer_types", None):  # one a layer, where layers are of several kinds
+        model.config.layer_types = model.config.layer_types[:count]
 
 
 def _teacher_head(folder: Path) -> tuple[Projection | None, int]:

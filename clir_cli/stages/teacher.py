@@ -35,7 +35,7 @@ def teacher_embeddings(
         inputs={"teacher": models.model_digest(folder), "sentences": digest(english)},
     )
     # A cache of what can be computed again: replaced without asking when its inputs changed.
-    with artifacts.make(plan, force=plan.state() == "stale") as draft:
+    with artifacts.make(plan, force=plan.state() == "stale", wait=True) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, folder, device)
             with workspace.talk.progress(unit="sentences") as progress:

@@ -1,13 +1,24 @@
-"""Training with checkpoints and a log, the same for every stage that trains."""
+"""Training with checkpoints and a log, the same for every stage that trains.
+
+Where several processes train together the main one alone writes: lock, draft, log and checkpoints.
+"""
 
 import csv
+import json
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from clir_cli import artifacts, files
+from clir_cli.artifacts import Plan
+from clir_cli.errors import UserError
+from clir_cli.optical.sharding import whole
 from clir_cli.optical.training import Step, Training
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.checkpoints import write_recipe
@@ -25,6 +36,51 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@contextmanager
+def made_together(workspace: Workspace, plan: Plan) -> Iterator[Path | None]:
+    """Yield an artifact's draft as ``artifacts.make`` does, which the main process alone enters.
+
+    The others see the same folder, and leave when the artifact is made.
+
+    Raises:
+        UserError: As ``artifacts.make``; or there are more processes than a batch has examples, or
+            they do not see one folder, or would make different things.
+    """
+    team = workspace.team
+    batch = workspace.settings.training.batch_size
+    if team.size > batch:
+        raise UserError(
+            f"{team.size} processes share each batch and training.batch_size is {batch}; start "
+            f"fewer (--nproc-per-node {batch}) or choose a larger batch"
+        )
+    if not team.main:
+        wanted = team.spread("")
+        if wanted:
+            team.require_shared(plan.draft)
+            team.collect(plan.fingerprint)
+        yield plan.draft if wanted else None
+        team.spread("made")
+        return
+    with artifacts.make(plan, force=workspace.force, resume=True) as draft:
+        team.spread("wanted" if draft else "")
+        if draft is not None:
+            team.require_shared(draft)
+            for rank, found in enumerate(team.collect(plan.fingerprint)):
+                if found != plan.fingerprint:
+                    raise UserError(
+                        f"process {rank} would make something else than process 0; all need the "
+                        "same settings and the same downloads"
+                    )
+        yield draft
+    team.spread("made")
+
+
+def first_device(workspace: Workspace, device: torch.device) -> torch.device:
+    """Return where a model is loaded: on the CPU, where no GPU is to hold the whole of it."""
+    sharded = workspace.settings.training.shard and workspace.team.several
+    return torch.device("cpu") if sharded else device
+
+
 def run_training(
     workspace: Workspace, training: Training, draft: Path, title: str
 ) -> dict[str, float]:
@@ -40,7 +96,18 @@ def run_training(
         Number, held-out loss and held-out MRR of the best epoch.
     """
     _restore(workspace, training, draft / CHECKPOINT)
-    every = workspace.settings.training.checkpoint_steps
+    if training.team.main:
+        _train(workspace, training, draft, title)
+    else:
+        for step in training.run():
+            _keep(workspace, training, step, draft)
+    training.team.spread("trained")
+    training.load_weights(read_tensors(draft / BEST)[0])
+    return _best_epoch(draft / LOG)
+
+
+def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
+    """Train to the end, with a log and with progress."""
     rows = _logged(draft / LOG, training.step)
     speed = 0.0
     with (
@@ -58,26 +125,44 @@ def run_training(
             told = "".join(f"  {name.replace('_', ' ')} {v:.2f}" for name, v in step.told.items())
             note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}{told}"
             progress.update(bar, completed=step.number, note=note)
-            if step.improved:
-                _save_tensors(training.weights(), path=draft / BEST)
-            if step.number % every == 0 or step.improved:
-                log.flush()
-                _save_tensors(*training.state(), path=draft / CHECKPOINT)
-    training.load_weights(read_tensors(draft / BEST)[0])
-    return _best_epoch(draft / LOG)
+            log.flush()
+            _keep(workspace, training, step, draft)
+
+
+def _keep(workspace: Workspace, training: Training, step: Step, draft: Path) -> None:
+    """Save the best weights and a checkpoint where the step wants it.
+
+    Sharded weights are brought together by all processes; the main one writes them.
+    """
+    due = step.number % workspace.settings.training.checkpoint_steps == 0 or step.improved
+    if not due or not (training.sharded or training.team.main):
+        return
+    best = whole(training.weights()) if step.improved else {}
+    state = training.state()
+    if training.team.main:
+        if best:
+            _save_tensors(best, path=draft / BEST)
+        _save_tensors(*state, path=draft / CHECKPOINT)
 
 
 def _restore(workspace: Workspace, training: Training, path: Path) -> None:
-    if not path.exists():
+    """Continue from a checkpoint, if there is one and the main process can read it."""
+    if not training.team.spread("yes" if training.team.main and _readable(workspace, path) else ""):
         return
+    training.restore(*read_tensors(path))
+    workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
+
+
+def _readable(workspace: Workspace, path: Path) -> bool:
+    if not path.exists():
+        return False
     try:
-        tensors, words = read_tensors(path)
+        read_tensors(path)
     except (SafetensorError, OSError) as error:
         workspace.talk.say(f"{path}: damaged ({error}); beginning again")
         path.unlink()
-        return
-    training.restore(tensors, words)
-    workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
+        return False
+    return True
 
 
 def _row(step: Step) -> dict[str, object]:
@@ -118,6 +203,24 @@ def _save_tensors(
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata=words)
     temporary.replace(path)
+
+
+def leave(training: Training, draft: Path, notes: Mapping[str, Any], *, adapted: bool) -> None:
+    """Write the trained encoder and what the manifest is to tell; the main process does.
+
+    Args:
+        training: It has come to its end.
+        draft: The folder of the artifact.
+        notes: What to tell; how many processes there were is added where there were several.
+        adapted: Whether the encoder has low-rank adapters.
+    """
+    team = training.team
+    encoder = training.finished()
+    if not team.main:
+        return
+    save_encoder(draft, encoder, adapted=adapted)
+    told = {**notes, **({"processes": team.size} if team.several else {})}
+    files.write_text(draft / "notes.json", json.dumps(told, indent=1) + "\n")
 
 
 def save_encoder(draft: Path, student: Encoder, *, adapted: bool) -> None:

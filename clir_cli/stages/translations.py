@@ -116,7 +116,7 @@ def _plan_nmt(asked: Asked) -> Plan:
 def _by_nmt(asked: Asked) -> dict[str, str]:
     """Translate once and keep it: ``nmt`` and ``nmt-bm25`` read the same translations."""
     plan = _plan_nmt(asked)
-    with artifacts.make(plan, force=plan.state() == "stale") as draft:
+    with artifacts.make(plan, force=plan.state() == "stale", wait=True) as draft:
         if draft is not None:
             files.write_text(draft / "queries.en.jsonl", _records(_translate(asked)))
     lines = (plan.path / "queries.en.jsonl").read_text(encoding="utf-8").splitlines()

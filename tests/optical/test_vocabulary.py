@@ -5,7 +5,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.vocabulary import extend_vocabulary, induce_lexicon
+from clir_cli.errors import UserError
+from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary, induce_lexicon
+from clir_cli.retrieval.encoder import Encoder
 
 BITEXT = [
     SentencePair("maji safi ni muhimu", "clean water is important"),
@@ -87,3 +89,115 @@ def test_the_same_bitext_gives_the_same_lexicon(loaded):
     assert one.words == two.words
     assert torch.equal(one.tokens, two.tokens)
     assert torch.equal(one.dice, two.dice)
+
+
+def best_tokens(lexicon, tokenizer) -> dict[str, str]:
+    first = [int(tokens[0]) for tokens in lexicon.tokens]
+    return dict(zip(lexicon.words, tokenizer.convert_ids_to_tokens(first), strict=True))
+
+
+COLOURS = [
+    SentencePair("gari nyekundu", "red car"),
+    SentencePair("gari nyeupe", "white car"),
+    SentencePair("gari jeusi", "black car"),
+    SentencePair("nyumba nyekundu", "red house"),
+    SentencePair("nyumba nyeupe", "white house"),
+]
+
+
+def test_model_1_knows_a_word_seen_once_by_what_the_others_explain(loaded):
+    tokenizer, _ = loaded
+    found = {
+        name: induce_lexicon(COLOURS, tokenizer, min_count=1, count=count)
+        for name, count in COUNTS.items()
+    }
+    assert best_tokens(found["ibm1"], tokenizer)["jeusi"] == "black"
+    strength = {
+        name: each.dice[each.words.index("jeusi")] for name, each in found.items()
+    }  # of black and of car, which stood beside it
+    assert strength["ibm1"][1] / strength["ibm1"][0] < 0.2
+    assert strength["dice"][1] / strength["dice"][0] == 0.5
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_strengths_are_between_nothing_and_one_best_first(loaded, name):
+    lexicon = induce_lexicon(BITEXT + COLOURS, loaded[0], count=COUNTS[name], units="both")
+    assert (lexicon.dice >= 0).all()
+    assert (lexicon.dice <= 1 + 1e-6).all()
+    assert (lexicon.dice.diff(dim=1) <= 0).all()
+    assert (lexicon.dice[:, 0] > 0).all()
+
+
+STEMS = [
+    SentencePair("घरात दिवा आहे", "a lamp in the house"),
+    SentencePair("घरातून धूर", "smoke from the house"),
+    SentencePair("घराला दार आहे", "the house has a door"),
+    SentencePair("घराला छप्पर", "roof of the house"),
+    SentencePair("गाडीला दार आहे", "the car has a door"),
+    SentencePair("गाडीतून धूर", "smoke from the car"),
+    SentencePair("गाडीत मांजर", "cat in the car"),
+    SentencePair("गाडीला चाक", "wheel of the car"),
+    SentencePair("Helsinki दिवा", "lamp Helsinki"),
+    SentencePair("Helsinki मांजर", "cat Helsinki"),
+]
+
+
+def test_pieces_know_words_that_the_bitext_never_showed(loaded):
+    tokenizer, model = loaded
+    lexicon = induce_lexicon(STEMS, tokenizer, units="both", subwords=100, count=COUNTS["ibm1"])
+    best = best_tokens(lexicon, tokenizer)
+    assert best["घरा"] == "house"
+    assert best["गाडी"] == "car"
+    extended = extend_vocabulary(tokenizer, model, lexicon)
+    assert extended.tokenize("घरातच")[0] == "घरा"  # unseen, and the house is still in it
+    assert extended.tokenize("घरातून") == ["घरा", "##तून"]  # seen once
+    assert extended.tokenize("घराला") == ["घराला"]  # a word that has a row stays whole
+    assert extended.tokenize("Helsinki") == tokenizer.tokenize("Helsinki")  # and so does a name
+
+
+def test_words_pieces_and_both(loaded):
+    words, pieces, both = (
+        induce_lexicon(STEMS, loaded[0], units=units, subwords=60)
+        for units in ("words", "subwords", "both")
+    )
+    assert "धूर" in words.words
+    assert not any(word.startswith("##") for word in words.words)
+    assert any(piece.startswith("##") for piece in pieces.words)
+    assert not set(pieces.words) & loaded[0].get_vocab().keys()  # names are cut into those
+    assert set(both.words) == set(words.words) | set(pieces.words)
+    assert len(set(both.words)) == len(both.words)
+    place, other = both.words.index("आहे"), words.words.index("आहे")
+    assert torch.equal(both.dice[place], words.dice[other])  # the word's own row, not a piece's
+
+
+def test_vowel_signs_are_letters_and_accents_are_not(loaded):
+    tokenizer, model = loaded
+    rows = [
+        SentencePair("मी शेतकरी आहे", "I am a farmer"),
+        SentencePair("मुलगी शेतात आहे", "the girl is in the field"),
+        SentencePair("मुलगा शेतात आहे", "the boy is in the field"),
+        SentencePair("élève Élève", "pupil"),
+    ]
+    lexicon = induce_lexicon(rows, tokenizer, min_count=1)
+    assert "मुलगी" in lexicon.words
+    assert "eleve" in lexicon.words
+    extended = extend_vocabulary(tokenizer, model, lexicon)
+    assert extended.tokenize("मुलगी ÉLÈVE") == ["मुलगी", "eleve"]
+    assert extended.tokenize("Café São Győr") == tokenizer.tokenize("Café São Győr")
+
+
+def test_offsets_are_those_of_the_text_as_it_stands(loaded):
+    tokenizer, model = loaded
+    lexicon = induce_lexicon(STEMS, tokenizer, units="both", subwords=100)
+    extended = extend_vocabulary(tokenizer, model, lexicon)
+    text = "Élan: घराला!"
+    spans = Encoder(extended, model, torch.device("cpu"), torch.float32).spans(text, 64)
+    assert [text[low:high] for low, high in spans if high][-2:] == ["घराला", "!"]
+
+
+def test_a_tokenizer_of_another_kind_is_refused_in_a_line(loaded):
+    class Slow:
+        all_special_ids = ()
+
+    with pytest.raises(UserError, match=r"WordPiece tokenizer.*student\.vocabulary=initial"):
+        induce_lexicon(BITEXT, Slow())

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,32 @@ def test_batching_changes_no_embedding(teacher):
     for number, text in enumerate(TEXTS):
         alone = teacher.encode([text], 64)[0]
         torch.testing.assert_close(together[number], alone, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 20, 1000])
+def test_no_batch_size_changes_an_embedding_or_its_place(teacher, batch_tokens):
+    counted = []
+    usual = teacher.encode(TEXTS * 3, 64)
+    found = teacher.encode(TEXTS * 3, 64, batch_tokens=batch_tokens, advance=counted.append)
+    assert torch.equal(found.offsets, usual.offsets)
+    torch.testing.assert_close(found.vectors, usual.vectors, atol=2e-6, rtol=0)
+    assert sum(counted) == 3 * len(TEXTS)
+
+
+def test_bfloat16_gives_nearly_the_same_embeddings(teacher):
+    half = replace(teacher, precision=torch.bfloat16)
+    exact, found = teacher.encode(TEXTS, 64), half.encode(TEXTS, 64)
+    assert found.vectors.dtype == torch.float32
+    assert (exact.vectors * found.vectors).sum(dim=-1).min() > 0.999
+    assert teacher.model.dtype == torch.float32
+    again = teacher.encode(TEXTS, 64)
+    assert torch.equal(again.vectors, exact.vectors)  # nothing of it is left behind
+
+
+def test_no_texts_have_no_embeddings(teacher):
+    found = teacher.encode([], 64)
+    assert found.vectors.shape == (0, 384)
+    assert len(found) == 0
 
 
 def test_embeddings_are_unit_vectors_and_special_tokens_stay(teacher):

@@ -1,0 +1,146 @@
+"""Experiments: reproduce what the files in ``experiments/`` describe."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clir_cli.errors import UserError, nearest
+from clir_cli.options import Address, Common, Engine, OneCollection, takes_common
+
+
+@takes_common
+def reproduce(
+    common: Common,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Experiments by name, or TOML files. None lists them.", metavar="NAMES"
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that travel with the package.")] = False,
+    mirror: Annotated[
+        str,
+        typer.Option(help="Folder or http(s) address with each file under HOST/PATH of its URL."),
+    ] = "",
+    results: Annotated[
+        Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
+    ] = Path("results"),
+    jobs: Annotated[int, typer.Option(help="Pieces of work at a time.", min=1)] = 1,
+    engine: Engine = "local",
+    address: Address = "",
+    cells: Annotated[
+        str, typer.Option(help="One share of the cells, as 2/8; tables come later.", metavar="I/N")
+    ] = "",
+    style: Annotated[
+        str, typer.Option("--format", help="Tables as text, markdown or latex.")
+    ] = "text",
+    latex: Annotated[bool, typer.Option("--latex", help="The same as --format latex.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="The same as --format markdown.")
+    ] = False,
+) -> None:
+    """Run experiments: what is missing or out of date, and the tables. Again does nothing.
+
+    Example: clir reproduce optical --dry-run
+    Example: clir reproduce --all --jobs 2
+    """
+    from clir_cli import display
+    from clir_cli.study import experiment as files
+
+    if every and names:
+        raise UserError("--all and names of experiments: give one of them")
+    chosen = [files.load(name) for name in (names or (files.names() if every else ()))]
+    if not chosen:
+        from clir_cli.study.listing import listing
+
+        rows = listing([files.load(name) for name in files.names()])
+        if common.as_json:
+            display.print_json(rows)
+        else:
+            display.show_rows("experiments: clir reproduce NAME", rows)
+        return
+    style = "latex" if latex else "markdown" if as_markdown else style
+    share = _share(cells)
+    from clir_cli.cluster import engine as clusters
+    from clir_cli.study import reproduce as study
+    from clir_cli.study import tables
+    from clir_cli.study.grid import Base
+    from clir_cli.study.tasks import Site
+
+    if style not in tables.FORMATS:
+        raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
+    workspace = common.workspace()
+    typed = tuple(each for each in workspace.typed if not each.startswith("--set "))
+    clusters.Engine(engine, address, jobs).check()
+    site = Site(common.home, common.device, mirror, common.force, typed=typed, address=address)
+    base = Base(common.suite, common.config, tuple(common.assign))
+    prepared = study.prepare(chosen, base, site, results)
+    if common.dry_run:
+        lines = study.commands(prepared, share)
+        if common.as_json:
+            display.print_json(lines)
+        else:
+            print("\n".join(f"{line['state']:<8} {line['command']}" for line in lines))
+        return
+    outcome = study.reproduce(prepared, workspace.talk, engine=engine, jobs=jobs, share=share)
+    if common.as_json:
+        display.print_json([row for rows in outcome.rows.values() for row in rows])
+    else:
+        for each in chosen:
+            rows = outcome.rows.get(each.name, [])
+            for metric in each.metrics if rows else ():
+                tables.FORMATS[style](tables.draw(each.title, rows, each.table, metric))
+    if outcome.code:
+        raise typer.Exit(outcome.code)
+
+
+@takes_common
+def report(
+    common: Common,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write.", dir_okay=False)
+    ] = Path("report.html"),
+    results: Annotated[
+        Path, typer.Option(help="Folder of score tables.", envvar="CLIR_RESULTS")
+    ] = Path("results"),
+    metric: Annotated[str, typer.Option(help="Which leads; MAP when left out.")] = "",
+    method: Annotated[str, typer.Option(help="The method to look at closely; ot.")] = "",
+    baseline: Annotated[
+        str, typer.Option(help="Its rival, query by query; the best other method.")
+    ] = "",
+    collection: OneCollection = "",
+) -> None:
+    """Draw what results there are as one HTML file, which needs nothing but a browser.
+
+    Example: clir report --suite sample --output report.html
+    """
+    from clir_cli import display, files
+    from clir_cli.study.report.page import report as draw
+
+    workspace = common.workspace()
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
+    found = draw(
+        workspace, results, collection=collection, metric=metric, method=method, baseline=baseline
+    )
+    if not common.dry_run:
+        files.write_text(output, found.html)
+    if common.as_json:
+        told = {"report": str(output), "sections": found.sections, "missing": found.missing}
+        display.print_json([{**told, "verdicts": found.verdicts, "failed": found.failed}])
+    for line in found.missing:
+        workspace.talk.say(f"not in the report: {line}")
+    verb = "would be written" if common.dry_run else "written"
+    workspace.talk.say(f"{output} {verb}: {', '.join(found.sections)}")
+
+
+def _share(text: str) -> tuple[int, int]:
+    """Return i and n of ``--cells i/n``."""
+    if not text:
+        return 1, 1
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text.strip())
+    if not match or int(match[1]) > int(match[2]):
+        raise UserError(f"--cells {text!r}: write it as i/n with i from 1 to n, as 2/8")
+    return int(match[1]), int(match[2])

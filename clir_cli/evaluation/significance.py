@@ -1,0 +1,207 @@
+"""Significance: are two methods apart, by how much, and is it more than chance?
+
+Everything is paired: both methods have answered the same queries. Smucker, Allan and Carterette
+(CIKM 2007) compare the tests for retrieval; Carterette (TOIS 2012) says why many of them at once
+need a correction.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from clir_cli.errors import UserError, nearest
+from clir_cli.evaluation.measures import bootstrap_interval
+
+RESAMPLES = 10_000
+LEVEL = 0.05
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against a baseline over the same queries.
+
+    ``difference`` is the mean of method minus baseline, ``low`` and ``high`` its bootstrap
+    interval over queries, ``effect`` Cohen's d_z. ``p_raw`` is the test's own p-value, ``p_value``
+    the one after Holm's correction over all methods that were compared with the baseline.
+    """
+
+    method: str
+    baseline: str
+    difference: float
+    low: float
+    high: float
+    effect: float
+    p_raw: float
+    p_value: float
+    queries: int
+
+    @property
+    def mark(self) -> str:
+        """Return ``▲`` or ``▼`` where the method is significantly above or below, else nothing."""
+        if self.p_value >= LEVEL:
+            return ""
+        return "▲" if self.difference > 0 else "▼"
+
+
+def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the two-sided p-value of Student's t-test of paired values.
+
+    Args:
+        a: A value a query.
+        b: The other method's values, in the same order.
+    """
+    from scipy import stats
+
+    difference = _difference(a, b)
+    if _constant(difference):  # no variance to test against: equal, or apart in every query
+        return 1.0 if len(difference) < 2 or math.isclose(difference[0], 0) else 0.0
+    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+
+
+def randomisation(
+    a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
+) -> float:
+    """Return the two-sided p-value of Fisher's randomisation test of paired values.
+
+    If the methods did not differ, each query's two values could as well stand the other way
+    round. The p-value is the share of such exchanges with a mean difference at least as large as
+    the one seen: of all of them where they are no more than ``resamples``, else of a sample that
+    counts the order seen as one more, so that it is never 0.
+
+    Args:
+        a: A value a query.
+        b: The other method's values, in the same order.
+        resamples: Exchanges to draw.
+        seed: Of the draws.
+    """
+    from scipy import stats
+
+    difference = _difference(a, b)
+    difference = difference[difference != 0]  # exchanging equals changes nothing
+    if len(difference) < 2:  # one exchange, as far from 0 either way
+        return 1.0
+    found = stats.permutation_test(
+        (difference,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=1000,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+TESTS: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
+    "t": paired_t,
+    "randomisation": randomisation,
+}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values after Holm's step-down correction (1979), in the order given.
+
+    The chance of even one false alarm in the family stays below the level, whatever the tests
+    have to do with each other. The smallest is multiplied by their number, the next by one less;
+    none falls below the one before it, and none exceeds 1.
+    """
+    raw = np.asarray(p_values, dtype=float)
+    order = np.argsort(raw, kind="stable")
+    stepped = raw[order] * np.arange(len(raw), 0, -1)
+    corrected = np.empty_like(raw)
+    corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return corrected.tolist()
+
+
+def effect_size(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Cohen's d_z of paired values: mean difference over its standard deviation.
+
+    0 where nothing differs; infinite where every query differs by the same amount.
+    """
+    difference = _difference(a, b)
+    mean = float(difference.mean())
+    if _constant(difference):
+        return math.copysign(math.inf, mean) if not math.isclose(mean, 0, abs_tol=1e-12) else 0.0
+    return mean / float(difference.std(ddof=1))
+
+
+def compare(
+    values_by_method: Mapping[str, Values],
+    baseline: str,
+    *,
+    test: str = "t",
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Comparison]:
+    """Compare every method with a baseline, Holm-corrected over them; the baseline has no row.
+
+    With several seeds, hand in each query's mean over them (``seeds.query_means``): the test then
+    speaks of the queries, and the spread over seeds stands beside it.
+
+    Args:
+        values_by_method: A value a query and method, all of one pair and metric: a table's column.
+        baseline: Which of the methods the others are compared with.
+        test: A name in ``TESTS``.
+        resamples: Bootstrap resamples of the difference.
+        confidence: Of the interval of the difference.
+        seed: Of resampling and randomisation.
+
+    Raises:
+        UserError: The baseline or the test is unknown, or a method has other queries.
+    """
+    if test not in TESTS:
+        raise UserError(f"unknown test {test!r}: {nearest(test, TESTS)}")
+    if baseline not in values_by_method:
+        raise UserError(f"the baseline {baseline} is not in the table: add it to --method")
+    run: Any = partial(randomisation, seed=seed) if test == "randomisation" else TESTS[test]
+    base = values_by_method[baseline]
+    others = [method for method in values_by_method if method != baseline]
+    pairs = {method: _paired(values_by_method[method], base, method, baseline) for method in others}
+    raw = [run(*pairs[method]) for method in others]
+    rows = []
+    for method, p_raw, p_value in zip(others, raw, holm(raw), strict=True):
+        a, b = pairs[method]
+        difference = _difference(a, b)
+        low, high = bootstrap_interval(difference, resamples, confidence, seed)
+        rows.append(
+            Comparison(
+                method=method,
+                baseline=baseline,
+                difference=float(difference.mean()),
+                low=low,
+                high=high,
+                effect=effect_size(a, b),
+                p_raw=p_raw,
+                p_value=p_value,
+                queries=len(difference),
+            )
+        )
+    return rows
+
+
+def _paired(a: Values, b: Values, method: str, baseline: str) -> tuple[list[float], list[float]]:
+    if a.keys() != b.keys():
+        odd = sorted(a.keys() ^ b.keys())
+        raise UserError(
+            f"{method} and {baseline} cannot be compared: {len(odd)} queries are in one alone "
+            f"({', '.join(odd[:3])}); evaluate both on the same collection"
+        )
+    return [a[query] for query in b], list(b.values())
+
+
+def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray:
+    """Return a - b, without the last bits in which equal differences of floats differ."""
+    found = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    if found.ndim != 1 or not len(found):
+        raise ValueError("paired tests need one value a query, and at least one query")
+    return np.round(found, 12)
+
+
+def _constant(difference: np.ndarray) -> bool:
+    return len(difference) < 2 or bool((difference == difference[0]).all())

@@ -1,0 +1,162 @@
+"""Ranking the documents of a store: exact late interaction, or candidates that are re-scored."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.candidates import approximate, nearest_lists
+from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.maxsim import BLOCK_CELLS, WINDOW_CELLS, maxsim_batch, rounding_pays
+from clir_cli.retrieval.store import Shard
+
+BATCH_TOKENS = 512  # query tokens that share each decoded block
+AGAIN = 2  # times top_k documents are scored in full after a search in whole numbers
+STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """How the documents of a store are ranked.
+
+    Attributes:
+        shards: Of one index, in order.
+        top_k: How many of the best are wanted.
+        candidates: 0 scores every document. Otherwise so many (a number), or such a share of all
+            (below 1), are found by their centroids and re-scored.
+        memory: Bytes that the process may take; None for no limit.
+    """
+
+    shards: Sequence[Shard]
+    top_k: int = 100
+    candidates: float = 0.0
+    memory: int | None = None
+
+    @property
+    def documents(self) -> int:
+        """Return the number of documents."""
+        return sum(len(shard) for shard in self.shards)
+
+    @property
+    def rescored(self) -> int:
+        """Return how many documents are re-scored for a query, 0 for all of them."""
+        if not self.candidates:
+            return 0
+        share = self.candidates * self.documents if self.candidates < 1 else self.candidates
+        return min(self.documents, max(self.top_k, round(share)))
+
+    def rank(self, queries: Packed) -> Iterator[Tensor]:
+        """Yield each query's scores (documents,) in float32 on the CPU.
+
+        Minus infinity stands for a document that is not among the best, so far as the store's
+        format and ``candidates`` let that be told without scoring it in full.
+
+        Raises:
+            UserError: Candidates are wanted and the store has no lists, or the memory is too small.
+        """
+        if self.candidates and not all(shard.lists for shard in self.shards):
+            raise UserError(
+                "search.candidates needs an index with lists from centroids to documents; make one "
+                "with --set index.lists=true (clir index ... --force), or set it to 0"
+            )
+        for batch in self._batches(queries):
+            yield from self._scores(batch)
+
+    def _batches(self, queries: Packed) -> Iterator[Packed]:
+        room = self._queries_at_once()
+        first, ends = 0, queries.offsets.tolist()
+        for last in range(1, len(ends)):
+            full = last - first >= room or (
+                last + 1 < len(ends) and ends[last + 1] - ends[first] > BATCH_TOKENS
+            )
+            if full or last + 1 == len(ends):
+                offsets = queries.offsets[first : last + 1] - ends[first]
+                yield Packed(queries.vectors[ends[first] : ends[last]], offsets)
+                first = last
+
+    def _queries_at_once(self) -> int:
+        """Return how many queries' scores fit beside what is there already."""
+        if self.memory is None:
+            return BATCH_TOKENS
+        fixed = resident_bytes() + 4 * (6 * BLOCK_CELLS + 2 * WINDOW_CELLS)
+        fixed += max(
+            (len(each) * BATCH_TOKENS * 4 for each in self.shards if each.lists), default=0
+        )
+        each = 16 * max(1, self.documents)  # scores, rough scores, what sorting them takes
+        room = (self.memory - fixed) // each
+        if room < 1:
+            least = (fixed + each) / 1e9
+            raise UserError(
+                f"index.memory={self.memory / 1e9:.2f}GB is too small for this search, which takes "
+                f"{least:.2f}GB with one query at a time; give {least * 1.1:.1f}GB"
+            )
+        return min(room, BATCH_TOKENS)
+
+    def _scores(self, queries: Packed) -> Iterator[Tensor]:
+        device = queries.vectors.device
+        rounded = rounding_pays(device) and any(
+            shard.codec.format != "dense" for shard in self.shards
+        )
+        limited = self.memory is not None
+        if self.rescored:
+            rough, depth = self._by_centroids(queries), self.rescored
+        else:
+            parts = [
+                maxsim_batch(queries, each, rounded=rounded, release=limited).cpu()
+                for each in self.shards
+            ]
+            rough, depth = torch.cat(parts, dim=1), min(AGAIN * self.top_k, self.documents)
+            if not rounded:
+                yield from rough
+                return
+        for number in range(len(queries)):
+            query = queries[number]
+            chosen = best_places(rough[number], depth)
+            if self.rescored and rounded and depth > AGAIN * self.top_k:
+                scores = self._again(query, chosen, rounded=True)
+                chosen = chosen[best_places(scores, AGAIN * self.top_k)]
+            full = torch.full((self.documents,), float("-inf"))
+            full[chosen] = self._again(query, chosen)
+            yield full
+
+    def _by_centroids(self, queries: Packed) -> Tensor:
+        lists, worth = nearest_lists(queries, self.shards[0].codec)
+        return torch.cat([approximate(queries, each, lists, worth) for each in self.shards], dim=1)
+
+    def _again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
+        """Return scores (M,) of the documents ``chosen`` (M,), which are in order."""
+        alone = Packed(query, torch.tensor([0, len(query)]))
+        starts = torch.tensor([0, *(len(shard) for shard in self.shards)]).cumsum(0)
+        bounds = torch.searchsorted(chosen, starts).tolist()
+        scores = []
+        for number, (low, high) in enumerate(pairwise(bounds)):
+            if low == high:
+                continue
+            shard, within = self.shards[number], chosen[low:high] - starts[number]
+            scores.append(maxsim_batch(alone, shard, within, rounded=rounded)[0].cpu())
+            if self.memory is not None:
+                shard.release()
+        return torch.cat(scores)
+
+
+def best_places(scores: Tensor, count: int) -> Tensor:
+    """Return the places of the best ``count``, in order of place; ties go to the first."""
+    if count >= len(scores):
+        return torch.arange(len(scores))
+    floor = scores.topk(count).values[-1]
+    above = torch.nonzero(scores > floor).flatten()
+    level = torch.nonzero(scores == floor).flatten()[: count - len(above)]
+    return torch.cat([above, level]).sort().values
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process takes, 0 where the system does not tell."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

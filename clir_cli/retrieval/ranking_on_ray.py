@@ -1,0 +1,188 @@
+"""Ranking by workers of Ray that each hold some shards: the scores of one process, to the bit.
+
+What is scored together here is scored together there: a batch of queries against a shard. Workers
+return their best alone; which of all documents are scored again is decided here, where all of them
+are known.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from clir_cli.cluster.workers import Holders
+from clir_cli.retrieval import store
+from clir_cli.retrieval.candidates import approximate, nearest_lists
+from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.maxsim import maxsim_batch, rounding_pays
+from clir_cli.retrieval.ranking import AGAIN, Ranker, best_places
+from clir_cli.retrieval.store import Shard
+
+How = Literal["full", "rounded", "centroids"]
+Found = list[tuple[Tensor, Tensor]]  # for each query places among all documents, and scores
+
+
+@dataclass(frozen=True)
+class Part:
+    """The shards that one worker holds.
+
+    Attributes:
+        folder: Of the index, as the worker sees it.
+        shards: Numbers of the shards, ascending.
+        firsts: The place of each one's first document among all.
+        device: Where the worker computes.
+        limited: Whether memory of what was read is given back at once.
+    """
+
+    folder: Path
+    shards: Sequence[int]
+    firsts: Sequence[int]
+    device: str
+    limited: bool = False
+
+
+@dataclass(frozen=True)
+class Best:
+    """Asks for the best of a worker's documents: ``depth`` of them for each query.
+
+    Of documents that are level with the last, all are given where scores are final (``full``),
+    since ids decide among them; and the first ones else.
+    """
+
+    queries: Packed
+    depth: int
+    how: How
+
+
+@dataclass(frozen=True)
+class Again:
+    """Asks for the scores of chosen documents (M,), in order: those of each query, which are so."""
+
+    queries: Packed
+    chosen: Sequence[Tensor]
+    rounded: bool
+
+
+@dataclass(frozen=True)
+class SpreadRanker(Ranker):
+    """A ranker whose shards are held by workers; ``shards`` here are for their sizes alone."""
+
+    holders: Holders | None = None
+    device: str = "cpu"
+
+    def _scores(self, queries: Packed) -> Iterator[Tensor]:
+        queries = Packed(queries.vectors.cpu(), queries.offsets)
+        rounded = rounding_pays(torch.device(self.device)) and any(
+            shard.codec.format != "dense" for shard in self.shards
+        )
+        if not self.rescored and not rounded:
+            yield from self._ask(Best(queries, self.top_k, "full"), len(queries))
+            return
+        depth = self.rescored or min(AGAIN * self.top_k, self.documents)
+        rough = self._ask(Best(queries, depth, "centroids" if self.rescored else "rounded"),
+                          len(queries))  # fmt: skip
+        chosen = [best_places(scores, depth) for scores in rough]
+        if self.rescored and rounded and depth > AGAIN * self.top_k:
+            closer = self._ask(Again(queries, chosen, rounded=True), len(queries))
+            chosen = [
+                places[best_places(scores[places], AGAIN * self.top_k)]
+                for places, scores in zip(chosen, closer, strict=True)
+            ]
+        yield from self._ask(Again(queries, chosen, rounded=False), len(queries))
+
+    def _ask(self, question: Best | Again, queries: int) -> list[Tensor]:
+        """Return scores (documents,) of each query, minus infinity where no worker gave any."""
+        assert self.holders is not None
+        scores = torch.full((queries, self.documents), float("-inf"))
+        for answers in self.holders.ask([question]):
+            for answer in answers:
+                for query, (places, values) in enumerate(answer):
+                    scores[query, places] = values
+        return list(scores)
+
+
+def parted(shards: Sequence[Shard], workers: int) -> list[list[int]]:
+    """Return the numbers of the shards of each worker, about as many tokens for each.
+
+    The largest goes first, to who has the fewest; none is left without a shard.
+    """
+    parts: list[list[int]] = [[] for _ in range(min(workers, len(shards)))]
+    held = [0] * len(parts)
+    sizes = [int(shard.offsets[-1]) for shard in shards]
+    for number in sorted(range(len(shards)), key=lambda number: (-sizes[number], number)):
+        least = min(range(len(parts)), key=lambda part: (held[part], len(parts[part]), part))
+        parts[least].append(number)
+        held[least] += sizes[number]
+    return [sorted(part) for part in parts]
+
+
+# ------------------------------------------------------------------ where a worker runs
+
+
+@dataclass(frozen=True)
+class Held:
+    """Shards that were opened, each with the place of its first document."""
+
+    shards: Sequence[tuple[int, Shard]]
+    device: torch.device
+    limited: bool
+
+
+def hold(part: Part) -> Held:
+    """Open the shards of a worker."""
+    codec = store.read_codec(part.folder)
+    opened = [store.read_shard(part.folder, number, codec) for number in part.shards]
+    shards = list(zip(part.firsts, opened, strict=True))
+    return Held(shards, torch.device(part.device), part.limited)
+
+
+def answer(held: Held, question: Best | Again) -> Found:
+    """Return what a worker finds among its documents."""
+    vectors = question.queries.vectors.to(held.device)
+    queries = Packed(vectors, question.queries.offsets)
+    return (_best if isinstance(question, Best) else _again)(held, queries, question)
+
+
+def _best(held: Held, queries: Packed, question: Best) -> Found:
+    scores = torch.cat([_rough(held, queries, shard, question.how) for _, shard in held.shards], 1)
+    places = torch.cat([torch.arange(len(shard)) + first for first, shard in held.shards])
+    found = []
+    for row in scores:
+        if question.how == "full":
+            floor = row.topk(min(question.depth, len(row))).values[-1]
+            kept = torch.nonzero(row >= floor).flatten()
+        else:
+            kept = best_places(row, question.depth)
+        found.append((places[kept], row[kept]))
+    return found
+
+
+def _rough(held: Held, queries: Packed, shard: Shard, how: How) -> Tensor:
+    if how == "centroids":
+        lists, worth = nearest_lists(queries, shard.codec)
+        return approximate(queries, shard, lists, worth)
+    rounded = how == "rounded"
+    return maxsim_batch(queries, shard, rounded=rounded, release=held.limited).cpu()
+
+
+def _again(held: Held, queries: Packed, question: Again) -> Found:
+    found = []
+    for number, chosen in enumerate(question.chosen):
+        query = queries[number]
+        alone = Packed(query, torch.tensor([0, len(query)]))
+        places, scores = [], []
+        for first, shard in held.shards:
+            low, high = torch.searchsorted(chosen, torch.tensor([first, first + len(shard)]))
+            within = chosen[low:high]
+            if len(within):
+                again = maxsim_batch(alone, shard, within - first, rounded=question.rounded)
+                places.append(within)
+                scores.append(again[0].cpu())
+                if held.limited:
+                    shard.release()
+        none = torch.zeros(0)
+        found.append((torch.cat([none.long(), *places]), torch.cat([none, *scores])))
+    return found

@@ -1,0 +1,41 @@
+"""The token store: token embeddings of documents on disk, in shards, mapped into memory."""
+
+from clir_cli.retrieval.store.codec import (
+    CODEC,
+    Codec,
+    is_trained,
+    read_codec,
+    sample_size,
+    save_codec,
+    train_codec,
+)
+from clir_cli.retrieval.store.formats import FORMATS
+from clir_cli.retrieval.store.shards import (
+    Lists,
+    Shard,
+    has_shard,
+    read_shard,
+    read_shards,
+    shard_path,
+    shard_paths,
+    write_shard,
+)
+
+__all__ = [
+    "CODEC",
+    "FORMATS",
+    "Codec",
+    "Lists",
+    "Shard",
+    "has_shard",
+    "is_trained",
+    "read_codec",
+    "read_shard",
+    "read_shards",
+    "sample_size",
+    "save_codec",
+    "shard_path",
+    "shard_paths",
+    "train_codec",
+    "write_shard",
+]

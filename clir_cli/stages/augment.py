@@ -1,0 +1,77 @@
+"""augment: what a student reads on in before it is distilled."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
+from clir_cli.errors import UserError
+from clir_cli.optical.masked import Masked, MaskedReader, with_head
+from clir_cli.retrieval.encoder import Encoder
+from clir_cli.settings import Settings
+from clir_cli.stages.examples import sampled
+
+
+def augmenting(
+    settings: Settings, student: Encoder, rows: int, bitext: Bitext, seed: int
+) -> tuple[MaskedReader, Masked, dict[str, object]]:
+    """Return a student with a head, what it reads, and what to tell of it.
+
+    The text is the query side of the bitext, or the lines of ``augment.files``.
+
+    Raises:
+        UserError: Too little text for a batch, or a student that cannot guess tokens.
+    """
+    chosen, size = settings.augment, settings.training.batch_size
+    train, held_out = _text(settings, bitext)
+    train = sampled(train, chosen.sentences, "augment")
+    if size > len(train):
+        raise UserError(
+            f"training.batch_size is {size} and there are {len(train)} sentences to read; choose a "
+            "smaller batch"
+        )
+    tokenizer, limit = student.tokenizer, settings.teacher.query_tokens
+    task = Masked(
+        train=student.tokenize(train, limit),
+        held_out=student.tokenize(held_out, limit),
+        special=frozenset(tokenizer.all_special_ids),
+        mask=tokenizer.mask_token_id,
+        vocabulary=len(tokenizer),
+        share=chosen.share,
+        batch_size=size,
+        seed=seed,
+    )
+    tokens = sum(len(ids) - 2 for ids in task.train)
+    notes = {
+        "train_sentences": len(train),
+        "held_out_sentences": len(held_out),
+        "train_tokens": tokens,
+        "new_rows": rows,
+    }
+    return with_head(student), task, notes
+
+
+def _text(settings: Settings, bitext: Bitext) -> tuple[list[str], list[str]]:
+    """Return the sentences to read and those held out, each once."""
+    names = settings.augment.files
+    if not names:
+        held = dict.fromkeys(row.query for row in bitext.held_out)
+        rest = dict.fromkeys(row.query for row in bitext.train if row.query not in held)
+        return list(rest), list(held)
+    lines = list(dict.fromkeys(line for name in names for line in _lines(Path(name))))
+    wanted = min(settings.bitext.held_out, len(lines) // 10)
+    if not wanted:
+        raise UserError(f"augment.files: {len(lines)} different lines; at least 10 are needed")
+    chosen = set(random.Random(SPLIT_SEED).sample(range(len(lines)), wanted))
+    return (
+        [line for place, line in enumerate(lines) if place not in chosen],
+        [lines[place] for place in sorted(chosen)],
+    )
+
+
+def _lines(path: Path) -> Sequence[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid UTF-8 at byte {error.start} (augment.files)") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]

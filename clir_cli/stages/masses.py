@@ -1,0 +1,93 @@
+"""The masses that tokens hold in transport: `transport.marginals` other than uniform."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.optical.marginals import (
+    Masses,
+    by_idf,
+    by_norm,
+    document_frequencies,
+    idf_weights,
+    norm_weights,
+)
+from clir_cli.retrieval.encoder import Encoder, Input, by_length, pad
+from clir_cli.stages.fitting import open_encoder_at
+from clir_cli.stages.inputs import teacher_folder
+from clir_cli.stages.workspace import Workspace
+
+CHUNK = 256  # sentences whose tokens are counted together
+BATCH_TOKENS = 8192
+
+
+def masses(
+    workspace: Workspace,
+    bitext: Bitext,
+    ids: Sequence[Sequence[int]],
+    vocabulary: int,
+    device: torch.device,
+) -> tuple[Masses | None, Masses | None]:
+    """Return the masses of a bitext's tokens, train and held out; None where all have the same.
+
+    Frequencies are counted over the sentences to train on, each side for itself. Norms are those of
+    the states before they are brought to unit length; the student's change as it learns.
+
+    Args:
+        workspace: The setting, and the teacher.
+        bitext: Sentence pairs.
+        ids: The student's token ids of the sentences to train on.
+        vocabulary: Number of the student's token ids.
+        device: Where to compute.
+    """
+    kind = workspace.settings.transport.marginals
+    if kind == "uniform":
+        return None, None
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
+    limit = workspace.settings.teacher.query_tokens
+    english = [row.english for row in (*bitext.train, *bitext.held_out)]
+    read = teacher.inputs(english, limit, "sentence")
+    cut = len(bitext.train)
+    if kind == "norm":
+        weights, student = _norms(teacher, read), by_norm
+    else:
+        weights = _idf(read, cut, len(teacher.tokenizer))
+        student = by_idf(_frequencies(ids, vocabulary), len(ids))
+    return Masses(student, weights[:cut]), Masses(student, weights[cut:])
+
+
+def _kept(text: Input, values: Tensor) -> Tensor:
+    """Return the values (n,) of the tokens that have an embedding."""
+    return values[: len(text)] if text.kept is None else values[text.kept]
+
+
+@torch.inference_mode()
+def _norms(teacher: Encoder, read: Sequence[Input]) -> list[Tensor]:
+    teacher.model.eval()
+    found: dict[int, Tensor] = {}
+    for batch in by_length([len(each) for each in read], BATCH_TOKENS):
+        ids, mask = pad([read[index].ids for index in batch], teacher.pad_id, teacher.device)
+        norms = norm_weights(teacher.states(ids, mask), mask).cpu()
+        found |= {index: _kept(read[index], norms[row]) for row, index in enumerate(batch)}
+    return [found[index].clone() for index in range(len(read))]
+
+
+def _idf(read: Sequence[Input], train: int, vocabulary: int) -> list[Tensor]:
+    frequencies = _frequencies([each.ids for each in read[:train]], vocabulary)
+    found = []
+    for each in read:
+        ids = torch.tensor([each.ids])
+        weights = idf_weights(ids, torch.ones_like(ids, dtype=torch.bool), frequencies, train)
+        found.append(_kept(each, weights[0]))
+    return found
+
+
+def _frequencies(ids: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
+    """Return in how many sentences each id occurs (V,)."""
+    total = torch.zeros(vocabulary, dtype=torch.long)
+    for start in range(0, len(ids), CHUNK):
+        tokens, mask = pad(ids[start : start + CHUNK], 0, torch.device("cpu"))
+        total += document_frequencies(tokens, mask, vocabulary)
+    return total

@@ -1,0 +1,275 @@
+"""train: the recipes of contrastive training, from data to a teacher or a student."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from clir_cli import runtime
+from clir_cli.corpus.codeswitch import CodeSwitcher
+from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.errors import UserError
+from clir_cli.optical.contrastive import Contrastive, Reading, Source, shares
+from clir_cli.optical.joint import quotas
+from clir_cli.optical.training import Task, Training
+from clir_cli.retrieval import memory, projection
+from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.encoder import Encoder
+from clir_cli.stages.augment import augmenting
+from clir_cli.stages.distill import initial_student
+from clir_cli.stages.examples import (
+    Change,
+    Split,
+    bitext_questions,
+    cloze_questions,
+    collection_questions,
+    documents_read,
+    passage_questions,
+    rest_questions,
+    training_collection,
+)
+from clir_cli.stages.fitting import longest, open_encoder_at, require_training
+from clir_cli.stages.jobs import Job
+from clir_cli.stages.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.trained import first_device, leave, made_together, run_training
+from clir_cli.stages.workspace import group_name
+
+Notes = dict[str, object]
+
+
+def train(job: Job) -> Path:
+    """Train a model and leave it as an artifact; return its folder.
+
+    The folder is an ordinary transformers model and tokenizer, with ``training.csv`` beside it.
+    A run that was cut goes on from its last checkpoint and ends in the same model.
+
+    Raises:
+        UserError: A missing input, a fault in the data, or a model that was made from something
+            else.
+    """
+    workspace, plan = job.workspace, job.plan()
+    if job.recipe.name == "augment" and workspace.team.several and job.loop.shard:
+        raise UserError(
+            "recipe augment reads its embedding table whole, which training.shard does not leave "
+            "it; start it without"
+        )
+    with made_together(workspace, plan) as draft:
+        if draft is None:
+            workspace.talk.say(f"{plan.path} is current")
+            return plan.path
+        device = workspace.team.device(workspace.device)
+        runtime.hush_libraries()
+        precision = runtime.choose_precision(job.loop.precision, device)
+        needed = _require_memory(job, device, precision)
+        runtime.seed_everything(job.cell.seed)
+        encoder, task, notes = TASKS[job.recipe.name](job, device, precision)
+        encoder = replace(encoder, device=device)
+        training = Training(encoder, task, job.loop, job.cell.seed, workspace.team)
+        best = run_training(workspace, training, draft, f"train {job.name}")
+        adapted = bool(job.loop.lora_rank) and job.recipe.leaves != "teacher"
+        notes |= {
+            "device": str(device),
+            "precision": str(encoder.precision).removeprefix("torch."),
+            "memory_estimate": memory.size(needed.total),
+            **best,
+        }
+        leave(training, draft, notes, adapted=adapted)
+    workspace.talk.say(
+        f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+    )
+    return plan.path
+
+
+def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> memory.Estimate:
+    """Return what training needs, or refuse; the longest sentences stand for all texts."""
+    rows = [row for bitext in job.bitexts.values() for row in bitext.train]
+    limit = job.settings.teacher.query_tokens
+    if job.recipe.leaves == "teacher":  # it reads queries and documents
+        texts = [row.english for row in rows]
+        texts += [document.full_text for document in job.english.documents] if job.english else []
+        rows = [SentencePair(text, text) for text in texts]
+        limit += job.settings.teacher.document_tokens
+    lengths = longest(job.folder, rows, limit)
+    return require_training(job.workspace, job.folder, lengths, device, precision)
+
+
+# ------------------------------------------------------------------ monolingual: a teacher
+
+
+def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, Task, Notes]:
+    place = first_device(job.workspace, device)
+    encoder = open_encoder_at(job.workspace, job.folder, place, precision)
+    wanted = job.settings.monolingual.dimensions
+    if wanted and wanted != encoder.dimensions:
+        head = projection.orthogonal(encoder.hidden_size, wanted, job.cell.seed)
+        encoder = replace(encoder, projection=head.to(place))
+    splits = _asked(job, "en")
+    splits += _passages(job, splits) if job.settings.monolingual.passages else []
+    if not splits:
+        most = job.settings.contrastive.sentences
+        splits = [rest_questions(list(job.bitexts.values()), most, job.cell.seed)]
+    sources = [[part.source(job.cell.seed, None, None) for part in split] for split in splits]
+    task = _contrastive(job, sources, query="query")
+    return encoder, task, {**_told(sources), "dimensions": encoder.dimensions}
+
+
+def _english(job: Job) -> list[Split]:
+    """Return what there is of English queries: questions of a collection, spans of sentences."""
+    chosen = job.settings.contrastive
+    splits = [cloze_questions(list(job.bitexts.values()), chosen.sentences)]
+    return [*_asked(job, "en"), *splits]
+
+
+def _passages(job: Job, asked: Sequence[Split]) -> list[Split]:
+    """Return sentences of the training collection's documents, where there are several in one."""
+    most = job.settings.contrastive.sentences
+    splits = [passage_questions("passages", split, most) for split in asked]
+    return [split for split in splits if all(len(part) for part in split)]
+
+
+def _asked(job: Job, language: str) -> list[Split]:
+    chosen = job.settings.contrastive
+    found = job.english if language == "en" else training_collection(job.workspace, language)
+    if found is None:
+        return []
+    return [collection_questions(found, language, chosen.queries, job.settings.bitext.held_out)]
+
+
+# ------------------------------------------------------------------ students
+
+
+def _code_switched(
+    job: Job, device: torch.device, precision: torch.dtype
+) -> tuple[Encoder, Task, Notes]:
+    chosen, workspace = job.settings.contrastive, job.workspace
+    named = switching_pairs(workspace, job.pairs)
+    lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in named]
+    switch = CodeSwitcher(lexicons, chosen.share, job.cell.seed)
+    encoder, rows = _student(job, device, precision)
+    splits = _english(job)
+    sources = [_sides(job, split, device, switch) for split in splits]
+    known = switch.coverage(text for split in splits for text in split[0].texts)
+    workspace.talk.say(
+        f"{job.name}: {known:.0%} of the English words have a translation, and {chosen.share:.0%} "
+        "of those are switched"
+    )
+    notes = {
+        **_told(sources),
+        "new_rows": rows,
+        "coverage": round(known, 4),
+        "share": chosen.share,
+        "languages": [pair.query for pair in named],
+        "english_words": [len(each) for each in lexicons],
+    }
+    return encoder, _contrastive(job, sources), notes
+
+
+def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, Task, Notes]:
+    alpha = job.settings.contrastive.alpha
+    encoder, rows = _student(job, device, precision)
+    english = [_sides(job, split, device) for split in _english(job)]
+    crossing = [
+        [_sides(job, split, device) for split in _crossing(job, pair)] for pair in job.pairs
+    ]
+    sizes = [sum(len(sides[0]) for sides in of_pair) for of_pair in crossing]
+    # The rule by which joint distillation shares out its pairs.
+    drawn = quotas(sizes, job.settings.joint.temperature) if len(sizes) > 1 else sizes
+    weights = shares([len(sides[0]) for sides in english], alpha)
+    for of_pair, share in zip(crossing, shares(drawn, 1 - alpha), strict=True):
+        weights += shares([len(sides[0]) for sides in of_pair], share)
+    sources = [*english, *(sides for of_pair in crossing for sides in of_pair)]
+    steps = -(-sum(sizes) // job.loop.batch_size)
+    task = _contrastive(job, sources, weights=weights, steps=steps)
+    probability = {
+        sides[0].name: round(weight, 4) for sides, weight in zip(sources, weights, strict=True)
+    }
+    return encoder, task, {**_told(sources), "new_rows": rows, "probability": probability}
+
+
+def _crossing(job: Job, pair: Pair) -> list[Split]:
+    """Return queries of a pair's language: the bitext's sentences, a collection's questions."""
+    return [bitext_questions(f"bitext {pair}", job.bitexts[pair]), *_asked(job, pair.query)]
+
+
+def _student(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
+    """Return the student that distillation would start from, and its number of word rows."""
+    bitexts, place = list(job.bitexts.values()), first_device(job.workspace, device)
+    return initial_student(job.workspace, bitexts, place, precision, job.cell.seed, job.only)
+
+
+def _sides(
+    job: Job, split: Split, device: torch.device, change: Change | None = None
+) -> list[Source]:
+    """Return a split as sources whose documents the fixed teacher has read."""
+    name = f"{group_name(job.pairs)} {split[0].name}"
+    reads = partial(documents_read, job.workspace, name.replace(" ", "."), split, device)
+    packed = job.workspace.team.after_main(reads)
+    seed = job.cell.seed
+    return [part.source(seed, change, own) for part, own in zip(split, packed, strict=True)]
+
+
+# ------------------------------------------------------------------ all of them
+
+
+def _contrastive(
+    job: Job,
+    sources: Sequence[Sequence[Source]],
+    *,
+    query: Kind = "sentence",
+    weights: Sequence[float] = (),
+    steps: int = 0,
+) -> Contrastive:
+    """Return the task over sources (to train on, held out).
+
+    Raises:
+        UserError: A batch is larger than a source.
+    """
+    size, chosen, teacher = job.loop.batch_size, job.settings.contrastive, job.settings.teacher
+    if size < 2:
+        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
+    kept = [place for place in range(len(sources)) if not weights or weights[place] > 0]
+    for place in kept:
+        rows = sources[place][0]
+        if size > len(rows):
+            raise UserError(
+                f"training.batch_size is {size} and {rows.name} has {len(rows)} queries; choose a "
+                "smaller batch"
+            )
+    return Contrastive(
+        train=[sources[place][0] for place in kept],
+        held_out=[sources[place][1] for place in kept],
+        reading=Reading(query, teacher.query_tokens, teacher.document_tokens),
+        batch_size=size,
+        temperature=chosen.temperature,
+        negatives=chosen.negatives,
+        seed=job.cell.seed,
+        weights=[weights[place] for place in kept] if weights else (),
+        steps=steps,
+    )
+
+
+def _told(sources: Sequence[Sequence[Source]]) -> Notes:
+    return {
+        "train_queries": {sides[0].name: len(sides[0]) for sides in sources},
+        "held_out_queries": {sides[1].name: len(sides[1]) for sides in sources},
+    }
+
+
+Making = Callable[[Job, torch.device, torch.dtype], tuple[Encoder, Task, Notes]]
+
+
+def _augmented(
+    job: Job, device: torch.device, precision: torch.dtype
+) -> tuple[Encoder, Task, Notes]:
+    encoder, rows = _student(job, device, precision)
+    return augmenting(job.settings, encoder, rows, job.bitexts[job.pairs[0]], job.cell.seed)
+
+
+TASKS: dict[str, Making] = {
+    "monolingual": _teacher,
+    "code-switch": _code_switched,
+    "hybrid": _hybrid,
+    "augment": _augmented,
+}

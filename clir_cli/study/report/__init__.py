@@ -1,0 +1,1 @@
+"""The report: results and artifacts of a suite to one HTML file that opens from disk."""

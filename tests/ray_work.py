@@ -1,0 +1,88 @@
+"""What workers do in the tests of Ray, found by name where they run; and the script that asks them.
+
+Ray starts processes and threads that outlive a test, so it runs in an interpreter of its own.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from clir_cli.cluster import workers
+from clir_cli.cluster.engine import Engine, Needs, device_for
+from clir_cli.cluster.workers import Holders, Tasks, Trade
+from clir_cli.errors import UserError
+
+
+def prepare() -> list[str]:
+    return []
+
+
+def work(done: list[str], item: str) -> tuple[int, int, str]:
+    """Return the process, how much it has done since it was prepared, and the item.
+
+    ``kill:FILE`` kills the process the first time.
+    """
+    print("what a worker prints")
+    warnings.warn("what a worker warns of", stacklevel=1)
+    word, _, rest = item.partition(":")
+    if word == "kill" and not Path(rest).exists():
+        Path(rest).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "wrong":
+        raise UserError("the input is at fault")
+    if word == "bug":
+        raise ZeroDivisionError(rest)
+    if word == "place":
+        item = str(Path.cwd())
+    time.sleep(0.05)
+    done.append(item)
+    return os.getpid(), len(done), item
+
+
+def alone(item: str) -> str:
+    return work([], item)[2]
+
+
+def main(folder: Path) -> None:
+    said: list[str] = []
+    told: dict[str, object] = {}
+    trade, needs = Trade(prepare, work), Needs()
+    with workers.pool(Engine("ray", jobs=2), folder / "shared", said.append) as pool:
+        told["room"] = pool.room(needs), pool.room(Needs(cpus=0.5))
+        told["device"] = device_for(pool.ray, "auto")
+        words = ["a", "b", f"kill:{folder / 'once'}", "c", "place:"]
+        told["spread"] = sorted(pool.spread(trade, words, needs))
+        told["said after a death"] = list(said)
+        holders = Holders(pool, [trade, trade], needs)
+        words = ["a", "b", f"kill:{folder / 'twice'}", "c", "d", "e"]
+        told["asked"] = list(holders.ask(words))
+        holders.close()
+        told["said after another"] = len(said)
+        told["error"] = _error(lambda: list(pool.spread(trade, ["a", "wrong:"], needs)))
+        told["bug"] = _error(lambda: list(pool.spread(trade, ["a", "bug:here"], needs)))
+        told["too large"] = _error(lambda: pool.room(Needs(gpus=512, memory=10**9)))
+        tasks = Tasks(pool)
+        for word in ("a", f"kill:{folder / 'thrice'}", "wrong:"):
+            tasks.start(word[:4], needs, alone, word)
+        ended = dict(tasks.wait() for _ in range(3))
+        told["tasks"] = {key: str(value) for key, value in ended.items()}
+        pool.probe.file.unlink()  # a machine that does not share the folder
+        apart = replace(pool, probe=replace(pool.probe, patience=0.0))
+        told["unseen"] = _error(lambda: list(apart.spread(trade, ["a"], needs)))
+    print(json.dumps(told))
+
+
+def _error(call) -> str:
+    try:
+        return f"no error: {call()}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

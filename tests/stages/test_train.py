@@ -1,0 +1,265 @@
+"""train: each recipe from data to a model, and what a model is then used for."""
+
+import json
+
+import pytest
+import torch
+from tiny_encoders import tiny_bert
+from transformers import AutoTokenizer
+
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
+from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.settings import load_settings
+from clir_cli.stages.augment import augmenting
+from clir_cli.stages.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.workspace import Workspace
+
+SMALL = (
+    "--set", "bitext.max_pairs=120", "--set", "training.epochs=1", "--set",
+    "training.batch_size=16", "--set", "monolingual.epochs=1", "--set", "augment.epochs=1",
+)  # fmt: skip
+PAIR = ("--lang", "sw-en")
+
+
+@pytest.fixture
+def chain(clir, home, models, small_collection, tmp_path):
+    """Run a verb with a tiny student and a tiny teacher over the small collection."""
+    tiny = tiny_bert(tmp_path / "tiny", models)
+
+    def call(verb, *words, teacher=tiny):
+        own = ("--collection", small_collection) if verb in ("index", "search", "evaluate") else ()
+        results = ("--results", tmp_path / "results") if verb == "evaluate" else ()
+        model = ("--set", f"teacher.model={teacher}")
+        return clir(verb, *SMALL, *model, *words, *own, *results, "--home", home)
+
+    return call
+
+
+def refused(outcome) -> str:
+    assert outcome.code == 2, outcome.err
+    assert outcome.err.count("\n") == 1, outcome.err
+    return outcome.err
+
+
+def manifest(folder) -> dict:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_students_are_trained_searched_and_scored_like_any_other(chain, home):
+    for recipe in ("code-switch", "hybrid"):
+        outcome = chain("train", "--recipe", recipe, *PAIR)
+        assert outcome.code == 0, outcome.err
+        student = home / "sample" / "sw-en" / recipe / "student"
+        assert len(AutoTokenizer.from_pretrained(student)) > 30_522
+        assert (student / "training.csv").is_file()
+        assert "is current" in chain("train", "--recipe", recipe, *PAIR).err
+    switched = manifest(home / "sample/sw-en/code-switch/student")
+    assert 0.5 < switched["notes"]["coverage"] < 1
+    assert switched["notes"]["languages"] == ["sw"]
+    assert switched["config"]["contrastive"]["share"] == 0.5
+    mixed = manifest(home / "sample/sw-en/hybrid/student")
+    assert mixed["notes"]["probability"] == {"cloze": 0.5, "bitext sw-en": 0.5}
+    assert "share" not in mixed["config"]["contrastive"]
+    assert chain("index").code == 0
+    methods = ("--method", "zero-shot,code-switch,hybrid,fusion")
+    fused = ("--set", 'fusion.runs=["hybrid", "bm25"]')
+    assert chain("search", *PAIR, "--method", "bm25").code == 0
+    outcome = chain("search", *PAIR, *methods, *fused)
+    assert outcome.code == 0, outcome.err
+    rows = chain("evaluate", *PAIR, *methods, *fused, "--metric", "map", "--json").json
+    assert {row["method"] for row in rows} == {"zero-shot", "code-switch", "hybrid", "fusion"}
+    told = chain("search", *PAIR, "--method", "hybrid", "--query", "maji safi", "--json").json
+    assert len(told) == 5
+
+
+def test_a_setting_that_a_recipe_does_not_read_makes_nothing_stale(chain):
+    words = ("train", "--recipe", "hybrid", *PAIR, "--json")
+    print_of = [
+        chain(*words, "--dry-run", *changes).json[0]["fingerprint"]
+        for changes in (
+            (),
+            ("--set", "contrastive.share=0.1"),
+            ("--set", "training.checkpoint_steps=7"),
+            ("--set", "contrastive.alpha=0.1"),
+        )
+    ]
+    assert print_of[0] == print_of[1] == print_of[2] != print_of[3]
+
+
+def test_one_student_for_several_pairs(chain, home):
+    pairs = ("--lang", "sw-en,so-en", "--joint")
+    outcome = chain("train", "--recipe", "hybrid", *pairs)
+    assert outcome.code == 0, outcome.err
+    notes = manifest(home / "sample/so+sw-en/hybrid/student")["notes"]
+    assert notes["probability"] == {"cloze": 0.5, "bitext so-en": 0.25, "bitext sw-en": 0.25}
+    assert chain("index").code == 0
+    outcome = chain("search", *pairs, "--method", "hybrid")
+    assert "no queries" in outcome.err or "so" in outcome.err  # the small collection is in Swahili
+    assert "--joint is for students" in refused(chain("train", "--recipe", "augment", *pairs))
+
+
+def test_words_are_switched_through_the_dictionaries_that_are_named(tmp_path):
+    own = tmp_path / "own.tsv"
+    own.write_text("maji moto\twater\nneno word\nndizi\tbanana\n")
+
+    def workspace(*changes):
+        told = [f'dictionary.files=["{own}"]', "dictionary.on_error=skip", *changes]
+        return Workspace(load_settings("sample", None, told), tmp_path)
+
+    pairs = [Pair("sw", "en")]
+    given = english_lexicon(workspace("contrastive.lexicon=given"), pairs[0], None)
+    assert given["water"] == ("maji moto", "maji"), "the user's own come first"
+    assert given["banana"] == ("ndizi",)
+    added = english_lexicon(workspace(), pairs[0], None)
+    assert len(added) > len(given)
+    assert added["water"][:2] == given["water"]
+    least = english_lexicon(workspace("contrastive.least_dice=1"), pairs[0], None)
+    assert len(given) <= len(least) < len(added)
+    assert switching_pairs(workspace(), pairs) == pairs
+    every = switching_pairs(workspace("contrastive.switching=multilingual"), pairs)
+    assert [pair.query for pair in every] == ["sw", "so", "tl", "mr", "fi", "de", "fr"]
+
+
+def test_a_trained_teacher_has_artifacts_of_its_own(chain, home):
+    assert chain("index").code == 0
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
+    outcome = chain("distill", *PAIR, teacher="monolingual")
+    assert "clir train --recipe monolingual --suite sample" in refused(outcome)
+    outcome = chain("train", "--recipe", "monolingual", "--set", "monolingual.dimensions=16")
+    assert outcome.code == 0, outcome.err
+    folder = home / "sample/en/monolingual/model"
+    assert manifest(folder)["kind"] == "teacher"
+    assert load_encoder(folder, torch.device("cpu")).dimensions == 16
+    for verb in ("distill", "index", "search"):
+        words = () if verb == "index" else PAIR
+        outcome = chain(verb, *words, teacher="monolingual")
+        assert outcome.code == 0, outcome.err
+    rows = chain("evaluate", *PAIR, "--metric", "map", "--json", teacher="monolingual").json
+    assert {row["variant"] for row in rows} == {"monolingual"}
+    under = home / "sample/teachers/monolingual"
+    assert (under / "sw-en/ot/student/manifest.json").is_file()
+    assert (under / "index/small/manifest.json").is_file()
+    now = {path: path.stat().st_mtime_ns for path in before}
+    assert now == before, "what the suite's own teacher made is as it was"
+    named = chain("search", *PAIR, teacher=folder)
+    assert named.err.count("is current") == 3, "the folder is the same teacher"
+    assert "unknown model 'monolingua'" in refused(chain("index", teacher="monolingua"))
+
+
+def test_an_augmented_student_is_where_distillation_starts(chain, home):
+    chosen = ("--variant", "augmented", "--set", "student.model=augment")
+    assert "clir train --recipe augment --lang sw-en" in refused(chain("distill", *PAIR, *chosen))
+    assert chain("train", "--recipe", "augment", *PAIR).code == 0
+    folder = home / "sample/sw-en/augment/model"
+    notes = manifest(folder)["notes"]
+    assert notes["train_sentences"] == 108
+    tokens = len(AutoTokenizer.from_pretrained(folder))
+    assert 30_522 < tokens <= 30_522 + notes["new_rows"]
+    outcome = chain("distill", *PAIR, *chosen)
+    assert outcome.code == 0, outcome.err
+    student = home / "sample/sw-en/ot.augmented/student"
+    assert manifest(student)["notes"]["new_rows"] == 0
+    assert len(AutoTokenizer.from_pretrained(student)) == tokens, "the rows are kept, none is new"
+    assert chain("index").code == 0
+    outcome = chain("search", *PAIR, "--method", "ot,zero-shot", *chosen)
+    assert outcome.code == 0, outcome.err
+
+
+def test_text_of_ones_own_is_read_by_the_line_each_once(models, tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("".join(f"maji safi namba {number % 50}\n\n" for number in range(60)))
+    words = [f'augment.files=["{own}"]', "augment.sentences=20", "training.batch_size=16"]
+    student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
+    bitext = Bitext([], [], {})
+    chosen = load_settings("sample", None, words)
+    reader, task, notes = augmenting(chosen, student, 7, bitext, seed=1)
+    assert (len(task.train), len(task.held_out)) == (20, 5)
+    assert not {tuple(ids) for ids in task.train} & {tuple(ids) for ids in task.held_out}
+    assert notes["train_sentences"] == 20
+    assert reader.head is not None
+    own.write_bytes(b"maji \xff\n")
+    with pytest.raises(UserError, match=r"own.txt: not valid UTF-8 at byte 5"):
+        augmenting(chosen, student, 7, bitext, seed=1)
+    own.write_text("maji\nmoto\n")
+    with pytest.raises(UserError, match="at least 10 are needed"):
+        augmenting(chosen, student, 7, bitext, seed=1)
+
+
+def test_questions_of_a_collection_train_and_then_do_not_test(
+    chain, clir, home, small_collection, tmp_path
+):
+    training = tmp_path / "asked"
+    small_collection.rename(training)
+    judged = training / "qrels" / "test.tsv"
+    lines = judged.read_text().splitlines()
+    query, right = lines[1].split("\t")[:2]
+    wrong = next(each.split("\t")[1] for each in lines[1:] if right not in each)
+    judged.write_text("\n".join([*lines, f"{query}\t{wrong}\t0"]) + "\n")
+    collection = ("--set", f"contrastive.collection={training}")
+    small = ("--set", "training.batch_size=4", "--set", "bitext.held_out=2")
+    outcome = chain("train", "--recipe", "hybrid", *PAIR, *collection, *small)
+    assert outcome.code == 0, outcome.err
+    notes = manifest(home / "sample/sw-en/hybrid/student")["notes"]
+    assert list(notes["train_queries"]) == ["asked en", "cloze", "bitext sw-en", "asked sw"]
+    assert notes["train_queries"]["asked en"] > notes["held_out_queries"]["asked en"] > 0
+    assert clir("index", "--collection", training, "--home", home).code == 0
+    words = ("--collection", training, "--home", home)
+    outcome = clir("search", *PAIR, "--method", "hybrid", *words)
+    assert "was trained on asked, so asked cannot test it" in refused(outcome)
+    itself = ("--set", "contrastive.collection=sample")
+    assert "is the collection that tests" in refused(
+        chain("train", "--recipe", "monolingual", *itself)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--recipe codeswitch", "unknown recipe 'codeswitch': did you mean code-switch?"),
+        ("--recipe code-switch --set contrastive.share=1.5", "setting contrastive.share: input"),
+        ("--recipe code-switch --set contrastive.share=-0.1", "setting contrastive.share: input"),
+        ("--recipe hybrid --set contrastive.alpha=2", "setting contrastive.alpha: input"),
+        ("--recipe augment --set augment.share=0", "setting augment.share: input"),
+        ("--recipe hybrid --lang xx-en", "unknown pair 'xx-en'"),
+        ("--recipe hybrid --lang it-en", "no bitext for it-en: the sources (sample) lack it"),
+        ("--recipe hybrid --variant a/b", "use letters, digits"),
+        ("--recipe hybrid --lang sw-en --joint", "one student of several pairs"),
+        ("--recipe augment --set augment.files=['no.txt']", "no.txt: no such file (augment.files)"),
+        (
+            "--recipe code-switch --set contrastive.lexicon=given --set dictionary.sources=[]",
+            "no dictionary for sw-en; name one with dictionary.sources or .files",
+        ),
+        ("--recipe code-switch --set contrastive.lexicon=plans", "clir distill --lang sw-en"),
+        ("--recipe hybrid --set contrastive.collection=smaple", "did you mean sample?"),
+        ("--recipe hybrid --set training.batch_size=500", "training.batch_size is 500 and"),
+        ("--recipe augment --set training.batch_size=500", "training.batch_size is 500 and"),
+        ("--recipe hybrid --set training.batch_size=1", "contrastive training needs 2 or more"),
+    ],
+)
+def test_wrong_words_get_one_line_and_leave_nothing(chain, home, words, said):
+    pair = () if "--lang" in words else PAIR
+    assert said in refused(chain("train", *words.split(), *pair, "--quiet"))
+    assert not list(home.glob("sample/*/*/student")) + list(home.glob("sample/*/*/model"))
+
+
+def test_a_dictionary_with_malformed_lines_is_told_by_its_line(chain, tmp_path):
+    own = tmp_path / "own.tsv"
+    own.write_text("maji\twater\nsiku day\n")
+    words = ("--recipe", "code-switch", *PAIR, "--set", f'dictionary.files=["{own}"]')
+    told = refused(chain("train", *words, "--quiet"))
+    assert "own.tsv" in told
+    assert "2" in told
+
+
+def test_methods_and_recipes_tell_each_other(chain, clir):
+    listed = {row["method"] for row in clir("ls", "methods", "--json").json}
+    assert {"code-switch", "hybrid"} <= listed
+    recipes = [row["recipe"] for row in clir("ls", "recipes", "--json").json]
+    assert recipes == ["monolingual", "code-switch", "hybrid", "augment"]
+    told = refused(chain("distill", *PAIR, "--method", "hybrid"))
+    assert "clir train --recipe hybrid --lang sw-en" in told
+    assert chain("index").code == 0
+    told = refused(chain("search", *PAIR, "--method", "code-switch", "--seed", 3))
+    assert "clir train --recipe code-switch --lang sw-en --seed 3" in told

@@ -1,0 +1,168 @@
+"""The grid: which cells there are, what they are called, and what they share."""
+
+import pytest
+from study_helpers import GRID
+
+from clir_cli.artifacts import Plan
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
+from clir_cli.settings import load_settings
+from clir_cli.stages.distill import plan_student
+from clir_cli.stages.methods import METHODS
+from clir_cli.stages.recipes import RECIPES
+from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.study import experiment as files
+from clir_cli.study import reads
+from clir_cli.study.grid import Base, expand
+from clir_cli.study.tasks import Shared, Site
+
+
+@pytest.fixture
+def points(experiment, tmp_path):
+    """Expand an experiment: ``points(text)``."""
+
+    def call(text=GRID, *assignments, name="tiny"):
+        read = files.load(str(experiment(name, text)))
+        return expand(read, Base("sample", None, tuple(assignments)))
+
+    return call
+
+
+def labels(points):
+    return [point.cell.label for point in points]
+
+
+def grid(methods, rest):
+    head = 'title = "t"\nquestion = "?"\nmetrics = ["map"]\n[grid]\npairs = ["sw-en"]\n'
+    return f"{head}methods = {methods}\n{rest}"
+
+
+def test_a_point_at_the_suites_own_settings_has_no_variant(points):
+    assert labels(points()) == ["zero-shot", "ot", "bm25", "ot.eps0.2"]
+    assert labels(points(GRID, "transport.eps=0.2")) == ["zero-shot", "ot.eps0.05", "bm25", "ot"]
+
+
+def test_what_a_setting_does_not_reach_is_there_once(points):
+    told = {point.cell.label: point.values for point in points()}
+    assert told["zero-shot"] == {"transport.eps": None}
+    assert told["ot.eps0.2"] == {"transport.eps": 0.2}
+    text = grid('["zero-shot", "english", "ot"]', '"student.layers" = [0, 1]\nseeds = [0, 1]')
+    assert labels(points(text)) == [
+        "zero-shot", "english", "ot", "ot.seed1", "zero-shot.layers1", "ot.layers1",
+        "ot.layers1.seed1",
+    ]  # fmt: skip
+
+
+def test_a_variant_has_its_name_and_its_methods(points):
+    text = grid('["ot", "kd-mse"]', '[[variants]]\nname = "plain"\nmethods = ["ot"]\n'
+                'set = { student.vocabulary = "initial" }')  # fmt: skip
+    assert labels(points(text)) == ["ot", "kd-mse", "ot.plain"]
+    assert labels(points(text, "student.vocabulary=initial")) == ["ot", "kd-mse"]
+
+
+def test_settings_of_the_whole_experiment_stand_last(points):
+    rest = '"transport.eps" = [0.2]\n[suites.sample.settings]\n"training.clip" = 2.0'
+    (point,) = points(grid('["ot"]', rest))
+    assert point.cell.variant == "eps0.2-clip2"
+    assert point.names == ("ot.eps0.2-clip2", "ot.eps0.2")
+    (point,) = points(grid('["ot"]', rest), "training.clip=2")
+    assert point.cell.variant == "eps0.2"  # the user's word is everybody's
+
+
+def test_one_student_of_all_pairs(points):
+    text = grid('["zero-shot", "ot"]', "joint = [false, true]").replace(
+        '["sw-en"]', '["sw-en", "de-en"]'
+    )
+    found = points(text)
+    assert [point.label for point in found][:3] == [
+        "sw-en zero-shot on sample", "sw-en ot on sample", "sw-en ot.joint-de+sw-en on sample",
+    ]  # fmt: skip
+    shared = Shared(Site(files.Path("home")))
+    for point in found:
+        shared.add(point)
+    students = [task for task in shared.tasks.values() if task.verb == "distill"]
+    assert len(students) == 3
+    (joint,) = (task for task in students if task.cell.joint)
+    assert joint.command == "clir distill --lang de-en,sw-en --joint --method ot --suite sample"
+    assert sum("download" in need for need in joint.needs) == 2
+
+
+def test_collections_without_the_queries_are_left_out(points):
+    rest = 'collections = ["sample", "beir-scifact", "mlqa"]'
+    text = grid('["ot", "english"]', rest).replace('["sw-en"]', '["sw-en", "de-en"]')
+    assert [(str(point.pair), point.cell.method, point.collection) for point in points(text)] == [
+        ("sw-en", "ot", "sample"), ("sw-en", "english", "sample"),
+        ("de-en", "ot", "sample"), ("de-en", "english", "sample"),
+        ("sw-en", "english", "beir-scifact"), ("de-en", "english", "beir-scifact"),
+        ("sw-en", "english", "mlqa"), ("de-en", "ot", "mlqa"), ("de-en", "english", "mlqa"),
+    ]  # fmt: skip
+
+
+def test_tasks_are_shared_and_models_are_trained_first(points, tmp_path):
+    rest = (
+        '[[variants]]\nname = "more"\nset = { "student.model" = "augment.small", '
+        '"augment.sentences" = 50 }\n[[variants]]\nname = "taught"\n'
+        'set = { "teacher.model" = "monolingual" }'
+    )
+    shared = Shared(Site(tmp_path))
+    for point in points(grid('["ot", "english", "dictionary"]', rest)):
+        shared.add(point)
+    tasks = shared.tasks
+    augmented = tasks["sample/sw-en/ot.more/student"]
+    (initial,) = (need for need in augmented.needs if "augment" in need)
+    assert tasks[initial].command == (
+        "clir train --recipe augment --lang sw-en --variant small --suite sample "
+        "--set augment.sentences=50"
+    )
+    assert "augment.sentences=50" in augmented.command
+    taught = tasks["sample/teachers/monolingual/sw-en/ot/student"]
+    teacher = "sample/en/monolingual/model"
+    assert teacher in taught.needs
+    assert teacher in tasks["sample/teachers/monolingual/index/sample"].needs
+    assert sum("download" in need for need in tasks[teacher].needs) == 7  # English of all pairs
+    assert len([task for task in tasks.values() if task.verb == "index"]) == 2
+    assert all(set(task.needs) <= tasks.keys() for task in tasks.values())
+    order = {key: place for place, key in enumerate(tasks)}
+    assert all(order[need] < order[key] for key, task in tasks.items() for need in task.needs)
+
+
+def test_one_name_for_two_things_is_refused(points, tmp_path):
+    variant = '[[variants]]\nname = "plain"\nset = {{ "transport.eps" = {} }}'
+    shared = Shared(Site(tmp_path))
+    for name, eps in (("one", 0.1), ("two", 0.3)):
+        found = points(grid('["ot"]', variant.format(eps)), name=name)
+        if name == "one":
+            for point in found:
+                shared.add(point)
+    with pytest.raises(UserError, match=r"ot.plain/student would be made with transport.eps=0.3"):
+        for point in found:
+            shared.add(point)
+
+
+def flat(config: dict, prefix="") -> set[str]:
+    found = set()
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
+    return found
+
+
+def sections_of(plan: Plan) -> set[str]:
+    known = {"pair", "pairs", "method", "recipe", "seed"}
+    return {key for key in flat(dict(plan.config)) if key not in known}
+
+
+@pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.has_student])
+def test_all_that_decides_a_student_is_known_to_reach_it(name, home):
+    """A setting in the manifest of a student must give another variant another name."""
+    from clir_cli.stages import jobs
+
+    settings = load_settings("sample")
+    workspace, pair = Workspace(settings, home), Pair("sw", "en")
+    if name in RECIPES:
+        (job,) = jobs.jobs(workspace, RECIPES[name], [pair], Cell(name))
+        plan = job.plan()
+    else:
+        plan = plan_student(workspace, pair, Cell(name))
+    assert sections_of(plan)
+    for key in sections_of(plan):
+        assert reads.matches(key, reads.student(name, settings)), key

@@ -1,0 +1,389 @@
+"""The report: one file that opens from disk, from whatever results there are."""
+
+import csv
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_encoders import tiny_bert
+
+from clir_cli.cli import run
+from clir_cli.errors import UserError
+from clir_cli.evaluation import scores
+from clir_cli.settings import load_settings
+from clir_cli.stages.workspace import Workspace
+from clir_cli.study import results as tables
+from clir_cli.study.report.blocks import number, p_text
+from clir_cli.study.report.choice import choose
+from clir_cli.study.report.data import Point, Results, neutral, read
+from clir_cli.study.report.experiment_sections import axis_of, drawn_of, experiments
+from clir_cli.study.report.page import FOLDER, report
+
+METHODS = "bm25,dictionary-bm25,english-bm25"
+WORDS = ("--set", "dictionary.induced=false", "--quiet")
+AXIS = "transport.eps"
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self._hidden = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        self._hidden = tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def experiment_rows(**changed: object) -> list[dict[str, object]]:
+    """A learning curve of two methods and a ceiling, with an expected score and a failure."""
+    rows = []
+    for eps, value, verdict in ((0.02, 0.5, "OK"), (0.05, 0.6, "FAIL"), (0.2, 0.4, "")):
+        rows.append({"method": "ot", "variant": f"eps{eps}", AXIS: eps, "value": value,
+                     "verdict": verdict, "expected": 0.5 if verdict else None,
+                     "tolerance": 0.02 if verdict else None, "baseline": "bm25",
+                     "p_value": 0.01, "effect": 0.4})  # fmt: skip
+    rows.append({"method": "english", "value": 0.8})
+    rows.append({"method": "kd-mse", "variant": "eps0.2", AXIS: 0.2, "error": "it fell over"})
+    common = {"suite": "sample", "experiment": "eps_ablation", "collection": "sample",
+              "pair": "sw-en", "seed": 0, "metric": "map", "queries": 80,
+              "command": "clir evaluate --suite sample --home /home/someone/artifacts"}  # fmt: skip
+    return [
+        {**common, "ci_low": row.get("value", 0) - 0.1, "ci_high": row.get("value", 0) + 0.1,
+         **row, **changed}
+        for row in rows
+    ]  # fmt: skip
+
+
+def write_experiment(folder: Path, rows: list[dict[str, object]], name: str) -> None:
+    table = pd.DataFrame(rows, columns=tables.columns([AXIS]))
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / f"{name}.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory, models) -> Path:
+    """Artifacts and results: three methods of BM25, one small student, one experiment."""
+    folder = tmp_path_factory.mktemp("report")
+    home, results = folder / "artifacts", folder / "results"
+    home.mkdir()
+    (home / "models").symlink_to(models)
+    teacher = tiny_bert(folder / "tiny", models)
+    small = ("--set", f"teacher.model={teacher}", "--home", str(home))
+    train = ("--set", "bitext.max_pairs=120", "--set", "training.epochs=2")
+    assert run(["distill", "--lang", "sw-en", *small, *train, "--quiet"]) == 0
+    pairs = ("--lang", "sw-en,de-en", "--method", METHODS)
+    assert run(["search", *pairs, "--home", str(home), *WORDS]) == 0
+    words = ("--metric", "map,mrr,rank-distance", "--results", str(results))
+    assert run(["evaluate", *pairs, *words, "--home", str(home), *WORDS]) == 0
+    write_experiment(results / "sample", experiment_rows(), "eps_ablation")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(suite: Path) -> str:
+    output = suite / "report.html"
+    words = ("--home", str(suite / "artifacts"), "--results", str(suite / "results"))
+    tiny = ("--set", f"teacher.model={suite / 'tiny'}")
+    assert run(["report", "--output", str(output), *words, *tiny, "--quiet"]) == 0
+    return output.read_text(encoding="utf-8")
+
+
+# -------------------------------------------------------------------------------- one file
+
+
+def test_it_needs_nothing_from_elsewhere(html):
+    page = Page(html)
+    assert not [name for name, _ in page.elements if name in ("link", "img", "iframe", "object")]
+    for name, attributes in page.elements:
+        for key in ("src", "href", "xlink:href", "data", "poster"):
+            assert attributes.get(key, "#").startswith("#"), (name, attributes)
+    style = (FOLDER / "page.css").read_text() + html
+    assert not re.search(r"@import|url\((?!#)", style)
+    assert len(html) < 3_000_000
+
+
+def test_its_parts_are_named_once_and_every_link_leads_somewhere(html):
+    page = Page(html)
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(names) == len(set(names))
+    inside = re.findall(r'(?:href="#|url\(#)([^")]+)', html)
+    assert inside
+    assert set(inside) <= set(names)
+
+
+def test_every_picture_says_in_words_what_it_shows(html):
+    pictures = Page(html).all("svg")
+    assert len(pictures) >= 8
+    for each in pictures:
+        assert each["role"] == "img"
+        assert re.search(r"\d\.\d{3}|queries above", each["aria-label"])
+
+
+def test_every_figure_tells_its_command_and_the_students_their_settings(html):
+    for figure in re.findall(r"<figure>.*?</figure>", html, flags=re.DOTALL):
+        assert re.search(r'<div class="how">\s*<pre>clir \w+ ', figure)
+    learned = html[html.index('id="learning"') :]
+    settings_ = re.search(r"<dt>training.epochs</dt><dd>(\d+)</dd>", learned)
+    assert settings_
+    assert settings_[1] == "2"
+    assert "clir distill --suite sample --lang sw-en --method ot" in learned
+
+
+def test_the_numbers_are_those_of_the_tables(html, suite):
+    with (suite / "results/sample/scores.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["metric"] == "map"]
+    assert len(rows) == 6
+    for row in rows:
+        interval = f"[{number(float(row['ci_low']))}, {number(float(row['ci_high']))}]"
+        value = re.escape(number(float(row["value"])))
+        assert re.search(rf">{value}( [▲▼])?<small>{re.escape(interval)}", html)
+
+
+def test_queries_stand_there_in_words_with_their_language(html, suite):
+    page = Page(html)
+    lines = (FOLDER.parents[2] / "data/sample/collection/queries.sw.jsonl").read_text("utf-8")
+    texts = [json.loads(line)["text"] for line in lines.splitlines()]
+    assert sum(text in page.text for text in texts) >= 6
+    assert {"sw", "de"} <= {each.get("lang") for each in page.all("td")}
+
+
+def test_the_plan_of_a_query_is_a_table_whose_rows_share_out_a_token(html):
+    plan = html[html.index('class="plan"') :]
+    plan = plan[: plan.index("</table>")]
+    shares = [re.findall(r"--share: (\d+)%", row) for row in plan.split("<tr>")[2:]]
+    assert len(shares) > 4
+    for row in shares:
+        assert sum(map(int, row)) == pytest.approx(100, abs=len(row))
+
+
+def test_no_folder_of_the_machine_is_told(html, suite):
+    assert str(suite) not in html
+    assert "/home/someone" not in html
+    assert "--home artifacts" in html  # the command of a cell, without the way to the folder
+
+
+def test_the_same_results_give_the_same_bytes(html, suite):
+    workspace = Workspace(
+        load_settings("sample", None, [f"teacher.model={suite / 'tiny'}"]), suite / "artifacts"
+    )
+    assert report(workspace, suite / "results").html == html
+
+
+def test_versions_stand_at_the_end(html):
+    end = Page(html).text.split("Environment")[-1]
+    for name in ("python", "torch", "geomloss", "cores", "training precision"):
+        assert name in end
+
+
+# -------------------------------------------------------------------------------- what is missing
+
+
+def draw(folder: Path, home: Path | None = None, **wanted: str):
+    workspace = Workspace(load_settings("sample"), home or folder / "no-artifacts")
+    return report(workspace, folder / "results", **wanted)
+
+
+def test_without_results_one_line_says_what_makes_them(clir, tmp_path):
+    outcome = clir("report", "--results", tmp_path, "--output", tmp_path / "r.html")
+    assert outcome.code == 2
+    assert "no score table to report; make one with: clir evaluate" in outcome.err
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_damaged_table_and_a_missing_folder_are_told(clir, suite, tmp_path):
+    shutil.copytree(suite / "results", tmp_path / "results")
+    own = ("--results", tmp_path / "results")
+    outcome = clir("report", *own, "--output", tmp_path / "no" / "r.html")
+    assert outcome.code == 2
+    assert "there is no folder" in outcome.err
+    (tmp_path / "results/sample/mine.csv").write_text("a,b\n1,2\n")
+    outcome = clir("report", *own, "--output", tmp_path / "r.html")
+    assert outcome.code == 2
+    assert "mine.csv: not a score table of clir" in outcome.err
+
+
+def test_scores_alone_make_a_report_that_tells_what_is_missing(suite, tmp_path):
+    folder = tmp_path / "results" / "sample"
+    folder.mkdir(parents=True)
+    for name in ("scores.csv", "per_query.csv"):
+        shutil.copy(suite / "results/sample" / name, folder)
+    found = draw(tmp_path)
+    assert any("no experiment has been run" in line for line in found.missing)
+    assert any("clir distill --suite sample --lang all" in line for line in found.missing)
+    text = Page(found.html).text
+    for line in found.missing:
+        assert line in text
+    assert "Scores on sample" in found.sections
+    assert "Environment" in found.sections
+
+
+def test_an_experiment_alone_makes_a_report(tmp_path):
+    write_experiment(tmp_path / "results/sample", experiment_rows(), "eps_ablation")
+    found = draw(tmp_path)
+    assert found.sections == ("eps ablation", "Environment")
+    assert found.verdicts == {"OK": 1, "FAIL": 1}
+    assert found.failed == 1
+    assert "kd-mse.eps0.2: it fell over" in Page(found.html).text
+
+
+def test_what_is_wanted_must_have_scores(suite):
+    for wanted in ({"metric": "ndcg@10"}, {"method": "ot"}, {"baseline": "nmt"}):
+        (name, value) = next(iter(wanted.items()))
+        with pytest.raises(UserError, match=f"--{name} {value}: there are no scores of it"):
+            draw(suite, **wanted)
+    found = draw(suite, metric="mrr", method="bm25", baseline="english-bm25")
+    assert "bm25 against english-bm25, query by query." in found.html
+
+
+# -------------------------------------------------------------------------------- reading
+
+
+def test_several_seeds_become_one_score_with_their_spread(tmp_path):
+    rows, per_query = [], []
+    for seed, values in ((0, (0.2, 0.6)), (1, (0.4, 1.0))):
+        key = {"suite": "sample", "collection": "sample", "pair": "sw-en", "method": "ot",
+               "variant": "", "seed": seed, "metric": "map"}  # fmt: skip
+        mean = sum(values) / 2
+        rows.append({**key, "value": mean, "queries": 2, "ci_low": mean, "ci_high": mean})
+        per_query += [{**key, "query": f"q{n}", "value": v} for n, v in enumerate(values)]
+    folder = tmp_path / "results" / "sample"
+    scores.update(folder / "scores.csv", rows, scores.COLUMNS)
+    scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
+    workspace = Workspace(load_settings("sample"), tmp_path)
+    found = read(workspace, tmp_path / "results")
+    (point,) = found.points
+    assert point.value == pytest.approx(0.55)
+    assert point.spread == pytest.approx(0.3 / 2**0.5)
+    assert point.seeds == (0, 1)
+    assert point.low < 0.4 <= 0.7 < point.high
+    assert found.per_query["sample", "sw-en", "ot", "map"] == pytest.approx({"q0": 0.3, "q1": 0.8})
+
+
+def test_variants_of_an_experiment_are_left_to_its_own_section(suite):
+    workspace = Workspace(load_settings("sample"), suite / "artifacts")
+    found = read(workspace, suite / "results")
+    assert found.labels == ["bm25", "dictionary-bm25", "english-bm25"]
+    assert found.pairs("sample") == ["sw-en", "de-en"]  # low-resource languages first
+    assert found.metrics("sample") == ["map", "mrr"]
+    chosen = choose(found, 0.95, "t")
+    assert (chosen.metric, chosen.method, chosen.baseline) == ("map", "dictionary-bm25", "bm25")
+
+
+PARTS = st.text(st.sampled_from("abc09_-."), min_size=1, max_size=5)
+
+
+@given(st.lists(PARTS, min_size=2, max_size=4))
+@settings(derandomize=True, deadline=None)
+def test_a_path_is_told_by_its_last_part_alone(parts: list[str]) -> None:
+    path = "/" + "/".join(parts)
+    assert neutral(f"clir index --collection {path} --suite open") == (
+        f"clir index --collection {parts[-1]} --suite open"
+    )
+    assert neutral(f"files ['{path}']") == f"files ['{parts[-1]}']"
+
+
+def test_addresses_and_relative_folders_stay() -> None:
+    for text in ("https://example.org/a/b/c.tsv", "--results results/x/y", "1/2", "a / b"):
+        assert neutral(text) == text
+
+
+# -------------------------------------------------------------------------------- axes
+
+
+def frame(name: str, values: list[object]) -> pd.DataFrame:
+    rows = [{"method": "ot", "variant": f"v{v}", "pair": "sw-en", name: v, "value": 0.5,
+             "ci_low": 0.4, "ci_high": 0.6} for v in values]  # fmt: skip
+    return pd.DataFrame(rows).astype({name: str})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "order", "places"),
+    [
+        (AXIS, [0.2, 0.05, 0.1], ["0.05", "0.1", "0.2"], [0.05, 0.1, 0.2]),
+        (AXIS, [1.0, 0.001], ["0.001", "1.0"], [0, 1]),  # far apart: at equal distances
+        ("bitext.max_pairs", [0, 400, 100], ["100", "400", "0"], [0, 1, 2]),  # 0 takes all
+        ("student.vocabulary", ["initial", "extended"], [], []),
+        (AXIS, [0.05], [], []),
+    ],
+)
+def test_a_line_runs_over_an_axis_of_numbers(name, values, order, places):
+    axis = axis_of(frame(name, values), [name])
+    assert list(axis.values) == order
+    assert list(axis.places.values()) == places
+
+
+def test_what_an_axis_does_not_touch_is_a_line_of_its_own(tmp_path):
+    write_experiment(tmp_path, experiment_rows(), "eps_ablation")
+    rows = pd.read_csv(tmp_path / "eps_ablation.csv", dtype=str, keep_default_na=False)
+    rows = rows[rows["error"] == ""].astype({"value": float, "ci_low": float, "ci_high": float})
+    drawn = drawn_of(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert [(each.series, each.at) for each in drawn] == [
+        ("ot", "0.02"), ("ot", "0.05"), ("ot", "0.2"), ("english", ""),
+    ]  # fmt: skip
+
+
+def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
+    row = {"collection": "sample", "pair": "sw-en", "method": "ot", "variant": "eps0.1",
+           "metric": "map", AXIS: "0.1"}  # fmt: skip
+    rows = pd.DataFrame(
+        [{**row, "seed": str(seed), "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+         for seed, value in ((0, 0.4), (1, 0.6))]
+    )  # fmt: skip
+    (cell,) = drawn_of(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert (cell.value, cell.low, cell.high) == pytest.approx((0.5, 0.3, 0.7))
+    known = Point("sample", "sw-en", "ot", "eps0.1", "map", 0.5, 0.45, 0.55, 80, (0, 1), 0.1)
+    (cell,) = drawn_of(Results("sample", (known,)), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert (cell.value, cell.low, cell.high) == (0.5, 0.45, 0.55)
+
+
+def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
+    workspace = Workspace(load_settings("sample"), suite / "artifacts")
+    (section,) = experiments(read(workspace, suite / "results"))
+    failed, figure, table = section.blocks
+    assert failed.lines == ["sw-en kd-mse.eps0.2: it fell over"]
+    assert figure.panels[0].svg.count("stroke-dasharray") >= 1  # english: the same at every eps
+    assert "ot: 0.500, 0.600, 0.400" in figure.panels[0].svg
+    assert figure.how.commands[0] == "clir reproduce eps_ablation --suite sample"
+    assert [row[-1].text for row in table.rows] == ["OK", "FAIL", "-", "-"]
+    assert [row[-1].kind for row in table.rows] == ["ok", "fail", "", ""]
+    assert table.rows[0][4].text == "0.500 ▲"
+
+
+# -------------------------------------------------------------------------------- words
+
+
+def test_what_people_wrote_is_shown_and_never_run(tmp_path):
+    rows = experiment_rows(error="<script>alert(1)</script> & more")
+    write_experiment(tmp_path / "results/sample", rows, "eps_ablation")
+    html = draw(tmp_path).html
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
+
+
+def test_numbers_are_written_as_papers_write_them() -> None:
+    assert [number(each) for each in (0.39961, -0.0004, 46.924, -0.07)] == [
+        "0.400", "0.000", "46.9", "-0.070",
+    ]  # fmt: skip
+    assert [p_text(each) for each in (0.0003, 0.0421, 1.0)] == ["p < .001", "p = .042", "p = 1.000"]
+    assert Results("sample").collections == []
