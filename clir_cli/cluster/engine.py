@@ -83,6 +83,8 @@ def connect(engine: Engine) -> Any:
     # (it reads this as it is imported); Pool tells them on standard error.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Workers of a Ray that is started here do what this process would: let them be as urgent.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ModuleNotFoundError:

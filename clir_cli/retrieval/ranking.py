@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,9 +12,10 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval.candidates import approximate, nearest_lists
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import BLOCK_CELLS, WINDOW_CELLS, maxsim_batch, rounding_pays
-from clir_cli.retrieval.store import Shard
+from clir_cli.retrieval.store import Shard, gather
 
 BATCH_TOKENS = 512  # query tokens that share each decoded block
+GATHERED = 4096  # documents that are re-scored at once
 AGAIN = 2  # times top_k documents are scored in full after a search in whole numbers
 STATM = Path("/proc/self/statm")
 
@@ -131,16 +131,10 @@ class Ranker:
     def _again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
         """Return scores (M,) of the documents ``chosen`` (M,), which are in order."""
         alone = Packed(query, torch.tensor([0, len(query)]))
-        starts = torch.tensor([0, *(len(shard) for shard in self.shards)]).cumsum(0)
-        bounds = torch.searchsorted(chosen, starts).tolist()
         scores = []
-        for number, (low, high) in enumerate(pairwise(bounds)):
-            if low == high:
-                continue
-            shard, within = self.shards[number], chosen[low:high] - starts[number]
-            scores.append(maxsim_batch(alone, shard, within, rounded=rounded)[0].cpu())
-            if self.memory is not None:
-                shard.release()
+        for some in chosen.split(GATHERED):
+            found = gather(self.shards, some, release=self.memory is not None)
+            scores.append(maxsim_batch(alone, found, rounded=rounded)[0].cpu())
         return torch.cat(scores)
 
 

@@ -140,7 +140,10 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         )
         student = replace(student, device=device)
         task = _task(workspace, student, bitexts, teachers, cell)
-        training = Training(student, task, workspace.settings.training, cell.seed, team)
+        loop = workspace.settings.training
+        if not METHODS[cell.method].learns:
+            loop = loop.model_copy(update={"epochs": 0})
+        training = Training(student, task, loop, cell.seed, team)
         title = f"distill {group_name(pairs_of(pair, cell))} {cell.own_label}"
         best = run_training(workspace, training, draft, title)
         notes = {
@@ -233,6 +236,8 @@ def _task(
 ) -> Distillation | JointDistillation:
     settings = workspace.settings
     limit = settings.teacher.query_tokens
+    # One that does not learn is judged as those that do.
+    objective = OBJECTIVES[cell.method if METHODS[cell.method].learns else "ot"]
     found = {}
     for pair, bitext in bitexts.items():
         ids = [
@@ -241,7 +246,7 @@ def _task(
         ]
         weights = masses(workspace, bitext, ids[0], len(student.tokenizer), student.device)
         sides = list(map(Parallel, ids, teachers[pair], weights))
-        found[str(pair)] = Distillation(*sides, OBJECTIVES[cell.method], settings, cell.seed)
+        found[str(pair)] = Distillation(*sides, objective, settings, cell.seed)
     if not cell.joint:
         return next(iter(found.values()))
     return JointDistillation(found, settings.joint.temperature, cell.seed)

@@ -14,7 +14,8 @@ class Method:
     ``encoder`` is the ``teacher``, the ``initial`` student, the ``distilled`` one, for which an
     objective of the same name says what it minimises (optical/objectives.py), or one ``trained``
     by the recipe of the same name (stages/recipes.py), or the ``borrowed`` student of the method
-    ``whose``; it is empty where no encoder is at work.
+    ``whose``; it is empty where no encoder is at work. A student that does not ``learn`` is left as
+    distillation would begin with it.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Method:
     queries: Literal["pair", "english", "dictionary", "nmt"] = "pair"
     scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
     whose: str = ""
+    learns: bool = True
 
     @property
     def is_trained(self) -> bool:
@@ -50,6 +52,12 @@ METHODS = {
     method.name: method
     for method in (
         Method("zero-shot", "the initial student, untouched, reads the query", "initial"),
+        Method(
+            "rows",
+            "the initial student with rows for the bitext's words and pieces, not trained",
+            "distilled",
+            learns=False,
+        ),
         Method(
             "ot",
             "OPTICAL: the student is distilled with transport plans as soft token alignment",

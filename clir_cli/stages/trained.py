@@ -93,8 +93,12 @@ def run_training(
         title: What the progress is called.
 
     Returns:
-        Number, held-out loss and held-out MRR of the best epoch.
+        Number, held-out loss and held-out MRR of the best epoch; of number 0 where nothing is to be
+        learnt.
     """
+    if not training.total_steps:
+        loss, mrr = training.validate()
+        return {"epoch": 0, "held_out_loss": loss, "held_out_mrr": mrr}
     _restore(workspace, training, draft / CHECKPOINT)
     if training.team.main:
         _train(workspace, training, draft, title)

@@ -238,3 +238,19 @@ def test_a_format_of_another_version_is_refused_by_name(tmp_path):
     store.save_codec(tmp_path, store.Codec("residual9"))
     with pytest.raises(UserError, match="residual9"):
         store.read_codec(tmp_path)
+
+
+@pytest.mark.parametrize("name", store.FORMATS)
+def test_documents_gathered_from_shards_are_what_they_were(tmp_path, name):
+    parts = [packed([3, 9, 1], seed=1), packed([7], seed=2), packed([5, 2, 8, 4], seed=3)]
+    codec = store.train_codec(IndexSettings(format=name), parts[2])
+    store.save_codec(tmp_path, codec)
+    for number, part in enumerate(parts):
+        store.write_shard(tmp_path, number, part, codec)
+    shards = list(store.read_shards(tmp_path))
+    every = [shard[number] for shard in shards for number in range(len(shard))]
+    for chosen in ([0], [1, 2, 4, 7], [3], list(range(8))):
+        found = store.gather(shards, torch.tensor(chosen))
+        assert len(found) == len(chosen)
+        for place, number in enumerate(chosen):
+            assert torch.equal(found[place], every[number])

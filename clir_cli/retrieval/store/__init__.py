@@ -13,6 +13,7 @@ from clir_cli.retrieval.store.formats import FORMATS
 from clir_cli.retrieval.store.shards import (
     Lists,
     Shard,
+    gather,
     has_shard,
     read_shard,
     read_shards,
@@ -27,6 +28,7 @@ __all__ = [
     "Codec",
     "Lists",
     "Shard",
+    "gather",
     "has_shard",
     "is_trained",
     "read_codec",

@@ -7,9 +7,10 @@ written last, so a shard with offsets is whole, and a cut index goes on behind t
 
 import io
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,35 @@ def _rows(array: np.ndarray, rows: slice | Tensor) -> Tensor:
     if whole.dtype == torch.uint16:  # torch cannot select in it
         return torch.index_select(whole.view(torch.int16), 0, rows).to(torch.int32) & 0xFFFF
     return torch.index_select(whole, 0, rows)
+
+
+def gather(shards: Sequence[Shard], chosen: Tensor, *, release: bool = False) -> Shard:
+    """Return some documents of several shards as one shard in memory, encoded as they were.
+
+    Args:
+        shards: Of one index, in order.
+        chosen: Numbers (M,) of documents, counted through all shards, ascending; at least one.
+        release: Give back the memory of what was read from disk.
+    """
+    starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
+    bounds = torch.searchsorted(chosen, starts).tolist()
+    lengths: list[Tensor] = []
+    parts: dict[str, list[Tensor]] = {}
+    for number, (low, high) in enumerate(pairwise(bounds)):
+        if low == high:
+            continue
+        shard, within = shards[number], chosen[low:high] - starts[number]
+        first = shard.offsets[within]
+        lengths.append(shard.offsets[within + 1] - first)
+        before = first - lengths[-1].cumsum(0) + lengths[-1]
+        rows = before.repeat_interleave(lengths[-1]) + torch.arange(int(lengths[-1].sum()))
+        for name, array in shard.arrays.items():
+            parts.setdefault(name, []).append(_rows(array, rows))
+        if release:
+            shard.release()
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), *lengths])
+    arrays = {name: torch.cat(each).numpy() for name, each in parts.items()}
+    return Shard(shards[0].codec, offsets.cumsum(0), arrays)
 
 
 def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None = None) -> None:
