@@ -118,17 +118,17 @@ class Ranker:
             query = queries[number]
             chosen = best_places(rough[number], depth)
             if self.rescored and rounded and depth > AGAIN * self.top_k:
-                scores = self._again(query, chosen, rounded=True)
+                scores = self.again(query, chosen, rounded=True)
                 chosen = chosen[best_places(scores, AGAIN * self.top_k)]
             full = torch.full((self.documents,), float("-inf"))
-            full[chosen] = self._again(query, chosen)
+            full[chosen] = self.again(query, chosen)
             yield full
 
     def _by_centroids(self, queries: Packed) -> Tensor:
         lists, worth = nearest_lists(queries, self.shards[0].codec)
         return torch.cat([approximate(queries, each, lists, worth) for each in self.shards], dim=1)
 
-    def _again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
+    def again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
         """Return scores (M,) of the documents ``chosen`` (M,), which are in order."""
         alone = Packed(query, torch.tensor([0, len(query)]))
         scores = []

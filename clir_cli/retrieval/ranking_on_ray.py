@@ -1,12 +1,13 @@
 """Ranking by workers of Ray that each hold some shards: the scores of one process, to the bit.
 
-What is scored together here is scored together there: a batch of queries against a shard. Workers
-return their best alone; which of all documents are scored again is decided here, where all of them
-are known.
+What is scored together here is scored together there. A batch of queries goes against each shard
+where it is held, and only the best come back; which documents are scored again is decided here,
+where all are known, and each query's are scored together by one worker, from whichever shards.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
@@ -27,21 +28,23 @@ Found = list[tuple[Tensor, Tensor]]  # for each query places among all documents
 
 @dataclass(frozen=True)
 class Part:
-    """The shards that one worker holds.
+    """What one worker holds.
 
     Attributes:
         folder: Of the index, as the worker sees it.
-        shards: Numbers of the shards, ascending.
-        firsts: The place of each one's first document among all.
+        shards: Numbers of the shards that it searches, ascending.
+        number: Of the worker, from 0.
+        workers: How many there are.
         device: Where the worker computes.
-        limited: Whether memory of what was read is given back at once.
+        memory: Bytes that the process may take; None for no limit.
     """
 
     folder: Path
     shards: Sequence[int]
-    firsts: Sequence[int]
-    device: str
-    limited: bool = False
+    number: int
+    workers: int
+    device: str = "cpu"
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,10 @@ class Best:
 
 @dataclass(frozen=True)
 class Again:
-    """Asks for the scores of chosen documents (M,), in order: those of each query, which are so."""
+    """Asks for the scores of each query's chosen documents (M,), which are in order.
+
+    Query i is for worker i modulo the workers.
+    """
 
     queries: Packed
     chosen: Sequence[Tensor]
@@ -124,19 +130,22 @@ def parted(shards: Sequence[Shard], workers: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Held:
-    """Shards that were opened, each with the place of its first document."""
+    """The index as a worker has it: all of it is mapped, and its part is what it reads through.
 
-    shards: Sequence[tuple[int, Shard]]
+    ``ranker`` is over all shards, ``firsts`` are the places of their first documents.
+    """
+
+    part: Part
+    ranker: Ranker
+    firsts: Sequence[int]
     device: torch.device
-    limited: bool
 
 
 def hold(part: Part) -> Held:
-    """Open the shards of a worker."""
-    codec = store.read_codec(part.folder)
-    opened = [store.read_shard(part.folder, number, codec) for number in part.shards]
-    shards = list(zip(part.firsts, opened, strict=True))
-    return Held(shards, torch.device(part.device), part.limited)
+    """Open an index for a worker."""
+    shards = list(store.read_shards(part.folder))
+    firsts = list(accumulate((len(shard) for shard in shards), initial=0))
+    return Held(part, Ranker(shards, memory=part.memory), firsts, torch.device(part.device))
 
 
 def answer(held: Held, question: Best | Again) -> Found:
@@ -147,8 +156,9 @@ def answer(held: Held, question: Best | Again) -> Found:
 
 
 def _best(held: Held, queries: Packed, question: Best) -> Found:
-    scores = torch.cat([_rough(held, queries, shard, question.how) for _, shard in held.shards], 1)
-    places = torch.cat([torch.arange(len(shard)) + first for first, shard in held.shards])
+    mine = held.part.shards
+    scores = torch.cat([_rough(held, queries, number, question.how) for number in mine], dim=1)
+    places = torch.cat([torch.arange(*held.firsts[number : number + 2]) for number in mine])
     found = []
     for row in scores:
         if question.how == "full":
@@ -160,29 +170,21 @@ def _best(held: Held, queries: Packed, question: Best) -> Found:
     return found
 
 
-def _rough(held: Held, queries: Packed, shard: Shard, how: How) -> Tensor:
+def _rough(held: Held, queries: Packed, number: int, how: How) -> Tensor:
+    shard = held.ranker.shards[number]
     if how == "centroids":
         lists, worth = nearest_lists(queries, shard.codec)
         return approximate(queries, shard, lists, worth)
-    rounded = how == "rounded"
-    return maxsim_batch(queries, shard, rounded=rounded, release=held.limited).cpu()
+    limited = held.part.memory is not None
+    return maxsim_batch(queries, shard, rounded=how == "rounded", release=limited).cpu()
 
 
 def _again(held: Held, queries: Packed, question: Again) -> Found:
-    found = []
+    found, none = [], torch.zeros(0)
     for number, chosen in enumerate(question.chosen):
-        query = queries[number]
-        alone = Packed(query, torch.tensor([0, len(query)]))
-        places, scores = [], []
-        for first, shard in held.shards:
-            low, high = torch.searchsorted(chosen, torch.tensor([first, first + len(shard)]))
-            within = chosen[low:high]
-            if len(within):
-                again = maxsim_batch(alone, shard, within - first, rounded=question.rounded)
-                places.append(within)
-                scores.append(again[0].cpu())
-                if held.limited:
-                    shard.release()
-        none = torch.zeros(0)
-        found.append((torch.cat([none.long(), *places]), torch.cat([none, *scores])))
+        if number % held.part.workers == held.part.number:
+            scores = held.ranker.again(queries[number], chosen, rounded=question.rounded)
+            found.append((chosen, scores))
+        else:
+            found.append((none.long(), none))
     return found

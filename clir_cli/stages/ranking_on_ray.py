@@ -4,7 +4,6 @@ import atexit
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 from clir_cli import artifacts, runtime
@@ -55,15 +54,15 @@ def _holding(workspace: Workspace, index: Index) -> _Kept:
     atexit.unregister(release)
     workers = stack.enter_context(pool(workspace.engine, workspace.home, workspace.talk.say))
     device = clusters.device_for(workers.ray, workspace.device)
-    limited = settings.index.memory_bytes is not None
     longest = max(len(shard) for shard in index.shards)
     taken = settings.index.memory_bytes or PROCESS + 4 * BATCH_TOKENS * longest
     needs = clusters.needs(workspace.engine, settings.cluster, device, taken)
-    firsts = list(accumulate((len(shard) for shard in index.shards), initial=0))
-    trades = []
-    for numbers in parted(index.shards, workers.room(needs)):
-        part = Part(folder, numbers, [firsts[number] for number in numbers], device, limited)
-        trades.append(Trade(partial(_open, part), answer))
+    memory = settings.index.memory_bytes
+    parts = parted(index.shards, workers.room(needs))
+    trades = [
+        Trade(partial(_open, Part(folder, shards, number, len(parts), device, memory)), answer)
+        for number, shards in enumerate(parts)
+    ]
     holders = Holders(workers, trades, needs)
     stack.callback(holders.close)
     _KEPT.append(_Kept(of, device, holders, stack))

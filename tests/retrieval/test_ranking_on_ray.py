@@ -52,13 +52,8 @@ def store_of(folder, documents, size: int, **chosen) -> list[store.Shard]:
 
 
 def spread(folder, ranker: Ranker, workers: int) -> SpreadRanker:
-    firsts = [0]
-    for shard in ranker.shards:
-        firsts.append(firsts[-1] + len(shard))
-    parts = [
-        Part(folder, numbers, [firsts[number] for number in numbers], "cpu")
-        for numbers in parted(ranker.shards, workers)
-    ]
+    numbers = parted(ranker.shards, workers)
+    parts = [Part(folder, shards, place, len(numbers)) for place, shards in enumerate(numbers)]
     told = {name: getattr(ranker, name) for name in ("shards", "top_k", "candidates", "memory")}
     return SpreadRanker(**told, holders=InTurn(parts))
 
