@@ -74,7 +74,10 @@ DISTILL, EVALUATE = "distill --lang sw-en", "evaluate --lang sw-en"
         ("download --lang sw-en --suite open --mirror nowhere", "--mirror nowhere: no such dir"),
         ("download --lang sw-en --suite open --mirror .", ": not on the mirror; add it there"),
         (f"{DISTILL} --method otp", "unknown method 'otp': did you mean ot?"),
-        (f"{DISTILL} --method english", "method english trains no student; methods that do: rows, ot"),
+        (
+            f"{DISTILL} --method english",
+            "method english trains no student; methods that do: rows, ot",
+        ),
         (f"{DISTILL} --seed many", "'--seed'"),
         (f"{DISTILL} --seed -1", "'--seed'"),
         (f"{DISTILL} --seed 1.5", "'--seed'"),
