@@ -50,7 +50,7 @@ LARGE = {
     "int8": IndexSettings(format="int8", lists=True),
     "residual2": IndexSettings(format="residual2"),
 }
-CANDIDATES = (1000, 2000, 4000, 8000)
+CANDIDATES = (500, 1000, 2000, 4000, 8000)
 Row = dict[str, object]
 
 talk = Console(stderr=True)
@@ -64,10 +64,12 @@ class Bench:
         self.real: RealStore = real_store(
             chosen.texts, chosen.model, chosen.documents, chosen.cache
         )
+        self.queries = picked(self.real.queries, self.some(chosen.queries))
+
+    def some(self, count: int) -> Tensor:
+        """Return the numbers of so many queries, evenly spread over the questions and sentences."""
         every = torch.arange(len(self.real.queries))
-        step = max(1, len(every) // chosen.queries)
-        self.asked = every[::step][: chosen.queries]
-        self.queries = picked(self.real.queries, self.asked)
+        return every[:: max(1, len(every) // count)][:count]
 
     def real_folder(self, name: str) -> Path:
         """Return the folder of the real documents in a format, built if need be."""
@@ -136,13 +138,15 @@ def formats(bench: Bench) -> list[Row]:
         bench.chosen.turns,
     )
     tokens = len(bench.real.documents.vectors)
-    relevant = [bench.real.relevant[number] for number in bench.asked.tolist()]
-    exact = list(rankers["float32"].rank(bench.queries))
+    asked = bench.some(bench.chosen.judged)
+    queries = picked(bench.real.queries, asked)
+    relevant = [bench.real.relevant[number] for number in asked.tolist()]
+    exact = list(rankers["float32"].rank(queries))
     rows = []
     for name, ranker in rankers.items():
-        ranked = list(ranker.rank(bench.queries))
+        ranked = list(ranker.rank(queries))
         precision = mean(list(map(average_precision, ranked, relevant)))
-        best = list(timed[name].rank(bench.queries))
+        best = list(timed[name].rank(queries))
         rows.append(
             {
                 "format": name,
@@ -348,7 +352,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=8000, help="real ones")
     parser.add_argument("--large", type=int, default=200_000, help="generated ones")
     parser.add_argument("--formats", nargs="+", choices=LARGE, default=[*LARGE], help="of these")
-    parser.add_argument("--queries", type=int, default=64)
+    parser.add_argument("--queries", type=int, default=48, help="that are timed")
+    parser.add_argument("--judged", type=int, default=300, help="of which recall and MAP are")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--large-turns", type=int, default=3)
     parser.add_argument("--limit", default="2GB", help="index.memory of the part `memory`")

@@ -71,6 +71,9 @@ class StudentSettings(_Section):
     rows: Literal["ibm1", "dice", "plans"] = Field(
         "ibm1", description="how the English tokens of a new row are found"
     )
+    folds: int = Field(
+        8, ge=1, description="training reads a sentence with rows from the other folds; 1: from all"
+    )
     min_count: int = Field(2, ge=1, description="a word gets a row when it is seen this often")
     neighbours: int = Field(5, ge=1, description="English tokens that a new row is the mean of")
 

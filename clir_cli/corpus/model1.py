@@ -51,8 +51,9 @@ def expected_links(
     sizes: tuple[int, int],
     *,
     rounds: int = ROUNDS,
-) -> sparse.csr_matrix:
-    """Return how often words of the two sides are expected to be linked, c(x, y).
+    folds: Sequence[Sequence[int]] = (),
+) -> list[sparse.csr_matrix]:
+    """Return how often words of the two sides are expected to be linked, c(x, y), fold by fold.
 
     In each round word i of a sentence chooses among the m words of the other side and nothing,
 
@@ -67,10 +68,16 @@ def expected_links(
         right: The N sentences of the other side.
         sizes: Numbers of different words of both sides, X and Y.
         rounds: Rounds of expectation and maximisation, at least one.
+        folds: The sentences of each fold, if there are to be folds; each sentence is in one. The
+            tables t are those of all sentences.
 
     Returns:
-        (X, Y), sparse.
+        The links within each fold, (X, Y), sparse; one matrix where there are no folds.
     """
+    of_sentence = np.zeros(len(left), dtype=int)
+    for number, sentences in enumerate(folds):
+        of_sentence[list(sentences)] = number
+    fold_of = np.repeat(of_sentence, [len(each) for each in left])
     one, two = Side.of(left, sizes[0]), Side.of(right, sizes[1])
     meetings = incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
     meetings = meetings.tocsr()
@@ -80,21 +87,25 @@ def expected_links(
     keys = x * sizes[1] + y
     share = [each.counts / max(1, len(each.words)) for each in (one, two)]
     by_left, by_right = share[0][x], share[1][y]  # t(x | y) and t(y | x), before anything is known
-    links = np.zeros(len(keys))
+    found = np.zeros((max(1, len(folds)), len(keys)))
     blocks = _linked(one, two, keys)
     remembered = list(islice(blocks, REMEMBERED))  # the rest is looked up anew in each round
     rest = next(blocks, None) is not None
-    for _ in range(rounds):
+    for step in range(rounds):
+        last = step == rounds - 1
         links = np.zeros(len(keys))
         looked_up = islice(_linked(one, two, keys), REMEMBERED, None) if rest else ()
         for i, j, cell in chain(remembered, looked_up):
             agreed = _choice(by_left[cell], i, share[0][one.words])
             agreed *= _choice(by_right[cell], j, share[1][two.words])
             links += np.bincount(cell, agreed, len(keys))
+            for fold in range(len(found)) if last else ():
+                here = fold_of[i] == fold
+                found[fold] += np.bincount(cell[here], agreed[here], len(keys))
         by_left = links / np.maximum(np.bincount(y, links, sizes[1]), 1e-30)[y]
         by_right = links / np.maximum(np.bincount(x, links, sizes[0]), 1e-30)[x]
     kept = links > FAINTEST
-    return sparse.csr_matrix((links[kept], (x[kept], y[kept])), shape=sizes)
+    return [sparse.csr_matrix((part[kept], (x[kept], y[kept])), shape=sizes) for part in found]
 
 
 def _choice(chance: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -15,14 +15,12 @@ from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.lexicon import best_columns
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.vocabulary import Counted, Lexicon, count_units
+from clir_cli.optical.vocabulary import Counted, Lexicon, count_units, lexicon_of
 
 
 def induce_joint_lexicon(
     bitexts: Sequence[Sequence[SentencePair]],
     tokenizer: PreTrainedTokenizerBase,
-    *,
-    neighbours: int = 5,
     **chosen: Any,
 ) -> Lexicon:
     """Return which English tokens each word or piece of any of the languages goes with.
@@ -30,12 +28,39 @@ def induce_joint_lexicon(
     Args:
         bitexts: Sentence pairs, a bitext each language.
         tokenizer: The teacher's.
+        chosen: What ``induce_lexicons`` takes by name, but the folds.
+    """
+    return induce_lexicons(bitexts, tokenizer, **chosen)[0]
+
+
+def induce_lexicons(
+    bitexts: Sequence[Sequence[SentencePair]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    neighbours: int = 5,
+    folds: Sequence[Sequence[Sequence[int]]] = (),
+    **chosen: Any,
+) -> list[Lexicon]:
+    """Return the lexicon of one bitext, or of several; then that of all but each fold.
+
+    Args:
+        bitexts: Sentence pairs, a bitext each language.
+        tokenizer: The teacher's.
         neighbours: English tokens that a row is the mean of, k.
+        folds: Of each bitext the numbers of the pairs of each fold, if there are to be folds.
         chosen: What ``vocabulary.count_units`` takes by name.
     """
-    of_bitexts = [count_units(bitext, tokenizer, **chosen) for bitext in bitexts]
-    first, *rest = (merged(same, neighbours) for same in zip(*of_bitexts, strict=True))
-    return first.joined(rest[0]) if rest else first
+    of_bitexts = [
+        count_units(bitext, tokenizer, folds=own, **chosen)
+        for bitext, own in zip(bitexts, folds or [()] * len(bitexts), strict=True)
+    ]
+    if len(of_bitexts) == 1:
+        return [lexicon_of(view, neighbours) for view in of_bitexts[0]]
+    found = []
+    for views in zip(*of_bitexts, strict=True):
+        first, *rest = (merged(same, neighbours) for same in zip(*views, strict=True))
+        found.append(first.joined(rest[0]) if rest else first)
+    return found
 
 
 def merged(counted: Sequence[Counted], neighbours: int) -> Lexicon:

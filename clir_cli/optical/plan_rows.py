@@ -76,18 +76,26 @@ def word_plans(
 def plan_links(plans: Sequence[WordPlan]) -> Count:
     """Return a way to count that reads plans: a word's mass, and for a piece that of its word."""
 
-    def count(units: Numbered, _: Numbered, sizes: tuple[int, int], owners: Numbered) -> Evidence:
+    def counted(
+        units: Numbered, sizes: tuple[int, int], owners: Numbered, kept: np.ndarray
+    ) -> Evidence:
         rows, columns, values = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0, np.float32)]
-        for each, of_words, plan in zip(units, owners, plans, strict=True):
-            mass = plan.mass[list(of_words)]
+        for number in kept:
+            mass = plans[number].mass[list(owners[number])]
             one, two = np.nonzero(mass > FAINTEST)
-            rows.append(np.asarray(each, dtype=int)[one])
-            columns.append(plan.tokens[two])
+            rows.append(np.asarray(units[number], dtype=int)[one])
+            columns.append(plans[number].tokens[two])
             values.append(mass[one, two])
         cells = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
         links = sparse.csr_matrix(cells, shape=sizes)
         links.sum_duplicates()
         seen = (np.asarray(links.sum(axis=axis)).ravel() for axis in (1, 0))
         return Evidence(links, *seen)
+
+    def count(
+        units: Numbered, _: Numbered, sizes: tuple[int, int], owners: Numbered, folds: Numbered
+    ) -> list[Evidence]:
+        assert len(units) == len(plans)
+        return [counted(units, sizes, owners, kept) for kept in folds]
 
     return count

@@ -9,8 +9,10 @@ unchanged in the English side are names and keep the teacher's pieces, so they s
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from clir_cli.corpus.lexicon import best_columns, incidence
-from clir_cli.corpus.model1 import expected_links
+from clir_cli.corpus.model1 import FAINTEST, expected_links
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.subwords import learn_pieces
@@ -65,6 +67,25 @@ class Evidence:
     of_words: np.ndarray
     of_tokens: np.ndarray
 
+    def __add__(self, other: "Evidence") -> "Evidence":
+        """Return what two bitexts say together."""
+        return Evidence(
+            self.links + other.links,
+            self.of_words + other.of_words,
+            self.of_tokens + other.of_tokens,
+        )
+
+    def __sub__(self, part: "Evidence") -> "Evidence":
+        """Return what is said without a part of the bitext."""
+        links = self.links - part.links
+        links.data[links.data < FAINTEST] = 0  # what rounding leaves
+        links.eliminate_zeros()
+        return Evidence(links, self.of_words - part.of_words, self.of_tokens - part.of_tokens)
+
+    def rows(self, kept: Sequence[int]) -> "Evidence":
+        """Return what is said of some of the words."""
+        return Evidence(self.links[kept], self.of_words[kept], self.of_tokens)
+
     def strongest(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return tokens and Dice coefficients 2 links / (of_words + of_tokens), both (W, count)."""
         table = self.links.tocsr()
@@ -77,30 +98,41 @@ class Evidence:
 
 Numbered = Sequence[Sequence[int]]
 Placed = Sequence[tuple[int, str]]
-Count = Callable[[Numbered, Numbered, tuple[int, int], Numbered], Evidence]
+Count = Callable[[Numbered, Numbered, tuple[int, int], Numbered, Numbered], list[Evidence]]
 """From the words or pieces of each sentence and its English tokens, as numbers, how many of both
-there are, and which word of its sentence each of the first is a part of."""
+there are, which word of its sentence each of the first is a part of, and the sentences of each
+fold, to the evidence of each fold."""
 
 
 def joint_occurrences(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered
-) -> Evidence:
+    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
+) -> list[Evidence]:
     """Count the sentence pairs in which both occur (Dice, 1945)."""
     has_word = incidence(map(set, words), sizes[0])
     has_token = incidence(map(set, tokens), sizes[1])
-    seen = (np.asarray(each.sum(axis=0)).ravel() for each in (has_word, has_token))
-    return Evidence((has_word.T @ has_token).tocsr(), *seen)
+
+    def counted(kept: Sequence[int]) -> Evidence:
+        parts = has_word[list(kept)], has_token[list(kept)]
+        seen = (np.asarray(each.sum(axis=0)).ravel() for each in parts)
+        return Evidence((parts[0].T @ parts[1]).tocsr(), *seen)
+
+    return [counted(kept) for kept in folds]
 
 
 def model1_links(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered
-) -> Evidence:
+    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
+) -> list[Evidence]:
     """Count how often Model 1 expects them to be linked (corpus/model1.py)."""
-    seen = (
-        np.bincount(np.fromiter((each for row in side for each in row), np.int64), minlength=size)
-        for side, size in zip((words, tokens), sizes, strict=True)
-    )
-    return Evidence(expected_links(words, tokens, sizes), *seen)
+
+    def seen(side: Numbered, size: int, kept: Sequence[int]) -> np.ndarray:
+        units = (each for number in kept for each in side[number])
+        return np.bincount(np.fromiter(units, np.int64), minlength=size)
+
+    found = expected_links(words, tokens, sizes, folds=folds)
+    return [
+        Evidence(links, seen(words, sizes[0], kept), seen(tokens, sizes[1], kept))
+        for kept, links in zip(folds, found, strict=True)
+    ]
 
 
 COUNTS: dict[str, Count] = {"dice": joint_occurrences, "ibm1": model1_links}
@@ -140,7 +172,13 @@ def induce_lexicon(
         neighbours: English tokens that a row is the mean of, k.
         chosen: What ``count_units`` takes by name.
     """
-    first, *rest = (each.lexicon(neighbours) for each in count_units(bitext, tokenizer, **chosen))
+    (counted,) = count_units(bitext, tokenizer, **chosen)
+    return lexicon_of(counted, neighbours)
+
+
+def lexicon_of(counted: Sequence[Counted], neighbours: int) -> Lexicon:
+    """Return the lexicon of words, or of pieces, or of both: the rows of words come first."""
+    first, *rest = (each.lexicon(neighbours) for each in counted)
     return first.joined(rest[0]) if rest else first
 
 
@@ -152,7 +190,8 @@ def count_units(
     units: str = "words",
     subwords: int = 4000,
     count: Count = joint_occurrences,
-) -> list[Counted]:
+    folds: Numbered = (),
+) -> list[list[Counted]]:
     """Count words, then pieces, of the query language together with English tokens.
 
     Words are those of the tokenizer's own normalisation and splitting. A word seen in fewer than
@@ -167,6 +206,10 @@ def count_units(
         units: ``words``, ``subwords`` or ``both``, as ``student.vocabulary``.
         subwords: Pieces to learn.
         count: How to find out which English tokens a word goes with.
+        folds: The numbers of the pairs of each fold, if there are to be folds.
+
+    Returns:
+        What is counted in the whole bitext; then, if there are folds, in all but each of them.
     """
     words_of = word_splitter(tokenizer)
     foreign = [words_of(pair.query) for pair in bitext]
@@ -176,22 +219,37 @@ def count_units(
     tokens = [[each for each in ids if each not in special] for ids in encoded]
     seen = Counter(word for words in foreign for word in set(words))
     names = _names(foreign, english, seen)
+    groups = folds or [range(len(bitext))]
 
-    def counted(sentences: Sequence[Placed], wanted: Callable[[str], bool]) -> Counted:
+    def counted(sentences: Sequence[Placed], left_out: Container[str], least: int) -> list[Counted]:
         vocabulary = sorted({unit for each in sentences for _, unit in each})
         number = {unit: place for place, unit in enumerate(vocabulary)}
         numbered = [[number[unit] for _, unit in each] for each in sentences]
         owners = [[place for place, _ in each] for each in sentences]
-        evidence = count(numbered, tokens, (len(vocabulary), len(tokenizer)), owners)
-        kept = [place for unit, place in number.items() if wanted(unit)]
-        rows = Evidence(evidence.links[kept], evidence.of_words[kept], evidence.of_tokens)
-        return Counted([vocabulary[place] for place in kept], rows)
+        parts = count(numbered, tokens, (len(vocabulary), len(tokenizer)), owners, groups)
+        often = np.zeros((len(parts), len(vocabulary)), dtype=int)
+        for row, kept in zip(often, groups, strict=True):
+            for each in kept:
+                row[list(set(numbered[each]))] += 1
+        allowed = np.array([unit not in left_out for unit in vocabulary], dtype=bool)
+
+        def view(evidence: Evidence, times: np.ndarray) -> Counted:
+            kept = np.flatnonzero(allowed & (times >= least)).tolist()
+            return Counted([vocabulary[place] for place in kept], evidence.rows(kept))
+
+        whole, total = reduce(add, parts), often.sum(axis=0)
+        found = [view(whole, total)]
+        if folds:
+            found += [
+                view(whole - part, total - own) for part, own in zip(parts, often, strict=True)
+            ]
+        return found
 
     found = []
     if units != "subwords":
         # Names take part, so that nothing else is held for the English that they stand for.
         placed = [list(enumerate(words)) for words in foreign]
-        found.append(counted(placed, lambda word: seen[word] >= min_count and word not in names))
+        found.append(counted(placed, names, min_count))
     if units != "words":
         common = [
             [(place, word) for place, word in enumerate(words) if word not in names]
@@ -201,10 +259,9 @@ def count_units(
         pieces = [
             [(place, piece) for place, word in each for piece in cut(word)] for each in common
         ]
-        often = Counter(piece for each in pieces for piece in {unit for _, unit in each})
         known = tokenizer.get_vocab()  # the teacher's own pieces are what unseen names are cut into
-        found.append(counted(pieces, lambda piece: often[piece] > 1 and piece not in known))
-    return found
+        found.append(counted(pieces, known, 2))
+    return [list(view) for view in zip(*found, strict=True)]
 
 
 def _names(
@@ -302,31 +359,43 @@ def extend_vocabulary(
 ) -> PreTrainedTokenizerFast:
     """Give each word and piece of the lexicon a row of the model's embedding table, in place.
 
-    row(w) = sum_t Dice(w, t)^2 E(t) / sum_t Dice(w, t)^2 over the word's English tokens t, with E
-    the initial input embeddings. They become pieces of the WordPiece vocabulary: longest match
-    first, so an unseen inflection of a word starts with that word. One that the initial vocabulary
-    has already keeps its place and gets the new row.
+    They become pieces of the WordPiece vocabulary: longest match first, so an unseen inflection of
+    a word starts with that word. One that the initial vocabulary has already keeps its place and
+    gets the new row (``new_rows``).
 
     Returns:
         The tokenizer with the new words; it saves and loads as any other.
     """
+    extended = with_words(tokenizer, lexicon.words)
+    rows = new_rows(model.get_input_embeddings().weight.detach(), lexicon)
+    model.resize_token_embeddings(len(extended), mean_resizing=False)
+    places = torch.tensor(extended.convert_tokens_to_ids(lexicon.words), dtype=torch.long)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[places] = rows
+    return extended
+
+
+def with_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Return the tokenizer with words and pieces beside its own, which keep their ids."""
     layout = _layout(tokenizer)
     vocabulary = layout["model"]["vocab"]
     for token, place in tokenizer.get_added_vocab().items():  # markers of a teacher, say
         vocabulary.setdefault(token, place)
-    for word in lexicon.words:
+    for word in words:
         vocabulary.setdefault(word, len(vocabulary))
-    extended = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(layout)),
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         **tokenizer.special_tokens_map,
     )
-    initial = model.get_input_embeddings().weight.detach().clone()
-    model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
+
+
+def new_rows(initial: Tensor, lexicon: Lexicon) -> Tensor:
+    """Return the rows (W, d) of a lexicon's words.
+
+    row(w) = sum_t Dice(w, t)^2 E(t) / sum_t Dice(w, t)^2 over the word's English tokens t, with E
+    the ``initial`` input embeddings (T, d).
+    """
     weights = lexicon.dice.square().unsqueeze(-1)
-    rows = (initial[lexicon.tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)
-    places = torch.tensor([vocabulary[word] for word in lexicon.words], dtype=torch.long)
-    with torch.no_grad():
-        model.get_input_embeddings().weight[places] = rows
-    return extended
+    return (initial[lexicon.tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)

@@ -17,7 +17,7 @@ from torch import Tensor
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.store import Codec, Shard
 
-PROBES = 32  # lists that are walked for each query token
+PROBES = 64  # lists that are walked for each query token
 CELLS = 1 << 18  # documents x query tokens at once: they stay in the cache
 
 

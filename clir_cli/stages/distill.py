@@ -1,12 +1,10 @@
 """distill: bitext and teacher to a student query encoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from clir_cli import runtime
 from clir_cli.artifacts import Plan
@@ -16,19 +14,17 @@ from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.joint import JointDistillation
-from clir_cli.optical.joint_words import induce_joint_lexicon
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Training
-from clir_cli.optical.vocabulary import Lexicon, extend_vocabulary, induce_lexicon
-from clir_cli.retrieval import adapters, memory, models
+from clir_cli.retrieval import memory, models
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.stages.first_pass import first_pass_inputs, row_count
+from clir_cli.stages.first_pass import first_pass_inputs
 from clir_cli.stages.fitting import longest, require_training
 from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
 from clir_cli.stages.masses import masses
 from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import cell_of, student_command
-from clir_cli.stages.students import initial_encoder
+from clir_cli.stages.recipes import student_command
+from clir_cli.stages.starts import Start, student_to_train
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import Cell, Workspace, group_name
@@ -135,27 +131,33 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         }
         runtime.seed_everything(cell.seed)
         place = first_device(workspace, device)
-        student, new_rows = initial_student(
-            workspace, list(bitexts.values()), place, precision, cell.seed, cell.only(pair)
+        learns, loop = METHODS[cell.method].learns, workspace.settings.training
+        start = student_to_train(
+            workspace,
+            list(bitexts.values()),
+            place,
+            precision,
+            cell.seed,
+            cell.only(pair),
+            folds=workspace.settings.student.folds if learns else 1,
         )
-        student = replace(student, device=device)
-        task = _task(workspace, student, bitexts, teachers, cell)
-        loop = workspace.settings.training
-        if not METHODS[cell.method].learns:
+        student = replace(start.student, device=device)
+        task = _task(workspace, replace(start, student=student), bitexts, teachers, cell)
+        if not learns:
             loop = loop.model_copy(update={"epochs": 0})
         training = Training(student, task, loop, cell.seed, team)
         title = f"distill {group_name(pairs_of(pair, cell))} {cell.own_label}"
         best = run_training(workspace, training, draft, title)
         notes = {
             **_told_pairs(task, student, bitexts),
-            "new_rows": new_rows,
+            "new_rows": start.new_rows,
             "device": str(device),
             "precision": str(student.precision).removeprefix("torch."),
             "memory_estimate": memory.size(needed.total),
             **best,
         }
         adapted = bool(workspace.settings.training.lora_rank)
-        leave(training, draft, notes, adapted=adapted)
+        leave(training, draft, notes, adapted=adapted, rows=start.own_rows)
     workspace.talk.say(
         f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
     )
@@ -181,71 +183,22 @@ def _refuse_batch(size: int, pairs: int) -> None:
         )
 
 
-def initial_student(
-    workspace: Workspace,
-    bitexts: Sequence[Bitext],
-    device: torch.device,
-    precision: torch.dtype,
-    seed: int,
-    pair: Pair | None,
-) -> tuple[Encoder, int]:
-    """Return what training starts from, and how many word rows it was given.
-
-    One that has read on in its language (recipe augment) keeps the rows that it has.
-    """
-    settings = workspace.settings
-    student = initial_encoder(workspace, device, precision, seed, pair)
-    words: list[str] = []
-    if settings.student.vocabulary != "initial" and not cell_of(settings.student.model):
-        lexicon = _lexicon(workspace, bitexts, student, pair, seed)
-        tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
-        student, words = replace(student, tokenizer=tokenizer), lexicon.words
-        workspace.talk.say(f"vocabulary: {len(words):,} words and pieces of the bitext get a row")
-    if settings.training.lora_rank:
-        rows = student.tokenizer.convert_tokens_to_ids(words) if words else []
-        student = adapters.with_adapters(student, settings.training.lora_rank, rows)
-    return student, len(words)
-
-
-def _lexicon(
-    workspace: Workspace,
-    bitexts: Sequence[Bitext],
-    student: Encoder,
-    pair: Pair | None,
-    seed: int,
-) -> Lexicon:
-    chosen = workspace.settings.student
-    how = {
-        "min_count": chosen.min_count,
-        "neighbours": chosen.neighbours,
-        "units": chosen.vocabulary,
-        "subwords": chosen.subwords,
-        "count": row_count(workspace, pair, bitexts[0], student, seed),
-    }
-    if len(bitexts) == 1:
-        return induce_lexicon(bitexts[0].train, student.tokenizer, **how)
-    return induce_joint_lexicon([each.train for each in bitexts], student.tokenizer, **how)
-
-
 def _task(
     workspace: Workspace,
-    student: Encoder,
+    start: Start,
     bitexts: Mapping[Pair, Bitext],
     teachers: Mapping[Pair, tuple[Packed, Packed]],
     cell: Cell,
 ) -> Distillation | JointDistillation:
-    settings = workspace.settings
+    settings, student = workspace.settings, start.student
     limit = settings.teacher.query_tokens
     # One that does not learn is judged as those that do.
     objective = OBJECTIVES[cell.method if METHODS[cell.method].learns else "ot"]
     found = {}
-    for pair, bitext in bitexts.items():
-        ids = [
-            student.tokenize([row.query for row in rows], limit)
-            for rows in (bitext.train, bitext.held_out)
-        ]
-        weights = masses(workspace, bitext, ids[0], len(student.tokenizer), student.device)
-        sides = list(map(Parallel, ids, teachers[pair], weights))
+    for (pair, bitext), train in zip(bitexts.items(), start.ids, strict=True):
+        held_out = student.tokenize([row.query for row in bitext.held_out], limit)
+        weights = masses(workspace, bitext, train, student, start.own_rows)
+        sides = list(map(Parallel, (train, held_out), teachers[pair], weights))
         found[str(pair)] = Distillation(*sides, objective, settings, cell.seed)
     if not cell.joint:
         return next(iter(found.values()))

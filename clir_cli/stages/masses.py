@@ -27,8 +27,8 @@ def masses(
     workspace: Workspace,
     bitext: Bitext,
     ids: Sequence[Sequence[int]],
-    vocabulary: int,
-    device: torch.device,
+    student: Encoder,
+    own_rows: int = 0,
 ) -> tuple[Masses | None, Masses | None]:
     """Return the masses of a bitext's tokens, train and held out; None where all have the same.
 
@@ -38,24 +38,31 @@ def masses(
     Args:
         workspace: The setting, and the teacher.
         bitext: Sentence pairs.
-        ids: The student's token ids of the sentences to train on.
-        vocabulary: Number of the student's token ids.
-        device: Where to compute.
+        ids: The token ids by which the student reads the sentences to train on.
+        student: Its tokenizer reads what is held out.
+        own_rows: Where the rows of folds begin in its embedding table, if there are any
+            (optical/crossfit.py).
     """
     kind = workspace.settings.transport.marginals
     if kind == "uniform":
         return None, None
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
     limit = workspace.settings.teacher.query_tokens
     english = [row.english for row in (*bitext.train, *bitext.held_out)]
     read = teacher.inputs(english, limit, "sentence")
     cut = len(bitext.train)
     if kind == "norm":
-        weights, student = _norms(teacher, read), by_norm
+        weights, of_student = _norms(teacher, read), by_norm
     else:
         weights = _idf(read, cut, len(teacher.tokenizer))
-        student = by_idf(_frequencies(ids, vocabulary), len(ids))
-    return Masses(student, weights[:cut]), Masses(student, weights[cut:])
+        size = student.model.get_input_embeddings().num_embeddings
+        frequencies = _frequencies(ids, size)
+        if own_rows:  # that of a fold stands for as many in each of the others
+            own = student.tokenize([row.query for row in bitext.train], limit)
+            frequencies *= workspace.settings.student.folds
+            frequencies[:own_rows] = _frequencies(own, size)[:own_rows]
+        of_student = by_idf(frequencies, len(ids))
+    return Masses(of_student, weights[:cut]), Masses(of_student, weights[cut:])
 
 
 def _kept(text: Input, values: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from clir_cli.retrieval import memory, projection
 from clir_cli.retrieval.checkpoints import Kind
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.augment import augmenting
-from clir_cli.stages.distill import initial_student
 from clir_cli.stages.examples import (
     Change,
     Split,
@@ -33,6 +32,7 @@ from clir_cli.stages.examples import (
 from clir_cli.stages.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.jobs import Job
 from clir_cli.stages.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.starts import initial_student
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import group_name
 

@@ -209,7 +209,9 @@ def _save_tensors(
     temporary.replace(path)
 
 
-def leave(training: Training, draft: Path, notes: Mapping[str, Any], *, adapted: bool) -> None:
+def leave(
+    training: Training, draft: Path, notes: Mapping[str, Any], *, adapted: bool, rows: int = 0
+) -> None:
     """Write the trained encoder and what the manifest is to tell; the main process does.
 
     Args:
@@ -217,19 +219,22 @@ def leave(training: Training, draft: Path, notes: Mapping[str, Any], *, adapted:
         draft: The folder of the artifact.
         notes: What to tell; how many processes there were is added where there were several.
         adapted: Whether the encoder has low-rank adapters.
+        rows: What is kept of its embedding table, the first so many rows; 0 keeps all.
     """
     team = training.team
     encoder = training.finished()
     if not team.main:
         return
-    save_encoder(draft, encoder, adapted=adapted)
+    save_encoder(draft, encoder, adapted=adapted, rows=rows)
     told = {**notes, **({"processes": team.size} if team.several else {})}
     files.write_text(draft / "notes.json", json.dumps(told, indent=1) + "\n")
 
 
-def save_encoder(draft: Path, student: Encoder, *, adapted: bool) -> None:
+def save_encoder(draft: Path, student: Encoder, *, adapted: bool, rows: int = 0) -> None:
     """Write an encoder in the formats of transformers; its checkpoints go only then."""
     student = adapters.merged(student) if adapted else student
+    if rows:
+        student.model.resize_token_embeddings(rows)
     student.model.save_pretrained(draft, safe_serialization=True)
     student.tokenizer.save_pretrained(draft)
     write_recipe(draft, student.recipe)

@@ -81,7 +81,7 @@ def test_masses_take_the_place_of_counts(teacher):
 
 def test_a_piece_has_the_mass_of_its_word():
     plan = WordPlan(np.array([[1.0, 0.0], [0.25, 0.5]], dtype=np.float32), np.array([3, 4]))
-    found = plan_links([plan])([[0, 1, 2]], [[3, 4]], (3, 5), [[0, 1, 1]])
+    found = plan_links([plan])([[0, 1, 2]], [[3, 4]], (3, 5), [[0, 1, 1]], [[0]])[0]
     expected = np.zeros((3, 5))
     expected[0, 3], expected[1:, 3], expected[1:, 4] = 1, 0.25, 0.5
     np.testing.assert_allclose(found.links.toarray(), expected)

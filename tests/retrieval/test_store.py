@@ -141,11 +141,11 @@ def test_the_same_sample_gives_the_same_codec_and_the_rule_its_size():
         for _ in range(2)
     )
     assert torch.equal(one.centroids, two.centroids) and torch.equal(one.cutoffs, two.cutoffs)
-    assert len(one.centroids) == clusters.centroid_count(50 * 1000) == 512
+    assert len(one.centroids) == clusters.centroid_count(50 * 1000) == 1024
     assert torch.equal(one.centroids, one.centroids.half().float())  # as they will be read
     tokens = [10, 1_000, 10**5, 10**8]
     counts = [clusters.centroid_count(each) for each in tokens]
-    assert all(2 * sqrt <= count <= 4 * sqrt for count, sqrt in zip(
+    assert all(4 * sqrt <= count <= 8 * sqrt for count, sqrt in zip(
         counts, (math.sqrt(each) for each in tokens), strict=True
     ))  # fmt: skip
 

@@ -41,7 +41,7 @@ def sides(workspace, tiny, kind):
     encoder = load_encoder(tiny, CPU)
     ids = encoder.tokenize([row.query for row in BITEXT.train], 64)
     teacher = encoder.encode([row.english for row in BITEXT.train], 64)
-    weights, held_out = masses(workspace, BITEXT, ids, len(encoder.tokenizer), CPU)
+    weights, held_out = masses(workspace, BITEXT, ids, encoder)
     assert (weights is None) == (kind == "uniform")
     if weights is not None:
         assert [len(each) for each in weights.teacher] == [len(each) for each in teacher]

@@ -18,12 +18,12 @@ CELLS = 1 << 22  # similarities held at once
 
 
 def centroid_count(tokens: float) -> int:
-    """Return how many centroids stand for so many tokens: the power of two below 4 sqrt(tokens).
+    """Return how many centroids stand for so many tokens: the power of two below 8 sqrt(tokens).
 
-    ColBERTv2 takes 16 sqrt(tokens). A quarter of it is enough for residuals, and finding each
+    ColBERTv2 takes 16 sqrt(tokens). Half of it is enough for residuals, and finding each
     token's nearest centroid is most of what a residual index costs beside the encoder.
     """
-    return 1 << max(0, int(4 * max(tokens, 1) ** 0.5).bit_length() - 1)
+    return 1 << max(0, int(8 * max(tokens, 1) ** 0.5).bit_length() - 1)
 
 
 @dataclass(frozen=True)
