@@ -154,9 +154,12 @@ class ObjectiveSettings(_Section):
 class TrainingSettings(_Section):
     """The training loop, the same for every method."""
 
-    later = frozenset({"shard"})
+    later = frozenset({"shard", "epoch_pairs"})
 
     epochs: int = Field(2, ge=1)
+    epoch_pairs: int = Field(
+        0, ge=0, description="distill: sentence pairs that an epoch draws of a bitext; 0: all"
+    )
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")

@@ -10,9 +10,11 @@ BUCKET = 50  # batches that are sorted by length together
 
 
 def epoch_batches(
-    lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int
+    lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int, most: int = 0
 ) -> list[list[int]]:
     """Return the batches of one epoch: every index once, in an order fixed by seed and epoch.
+
+    Where ``most`` is above 0, an epoch has so many of them, drawn anew.
 
     Pairs are shuffled, cut into buckets of ``BUCKET`` batches, sorted by length within a bucket and
     cut into batches; the batches are shuffled again. Little padding, and still a random order.
@@ -25,6 +27,7 @@ def epoch_batches(
     chance = random.Random(f"{seed} {epoch}")
     order = list(range(len(lengths)))
     chance.shuffle(order)
+    order = order[: most or None]
     batches = []
     span = batch_size * BUCKET
     for start in range(0, len(order), span):

@@ -108,12 +108,19 @@ class Distillation:
     @property
     def steps_per_epoch(self) -> int:
         """Return the number of batches of each epoch."""
-        return math.ceil(len(self.train) / self.settings.training.batch_size)
+        return math.ceil(self.pairs_an_epoch / self.settings.training.batch_size)
+
+    @property
+    def pairs_an_epoch(self) -> int:
+        """Return how many sentence pairs an epoch has."""
+        return min(len(self.train), self.settings.training.epoch_pairs or len(self.train))
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Return the batches of an epoch: each pair once, neighbours of like length."""
-        size = self.settings.training.batch_size
-        return epoch_batches(self.train.lengths(), size, seed=self.seed, epoch=epoch)
+        """Return the batches of an epoch: no pair twice, neighbours of like length."""
+        loop, lengths = self.settings.training, self.train.lengths()
+        return epoch_batches(
+            lengths, loop.batch_size, seed=self.seed, epoch=epoch, most=loop.epoch_pairs
+        )
 
     def loss(self, encoder: Encoder, batch: Sequence[int]) -> Loss:
         """Return the objective over some of the training pairs."""

@@ -6,7 +6,8 @@ Pair i with n_i sentence pairs has the share
 
 of what is trained on (temperature sampling: Arivazhagan et al., 2019, arXiv 1907.05019). T = 1
 takes the bitexts as they are; the larger T, the nearer the shares are to equal, and the oftener a
-small bitext is read than a large one. An epoch has sum_i n_i sentence pairs whatever T is.
+small bitext is read than a large one. An epoch has sum_i n_i sentence pairs whatever T is; where
+``training.epoch_pairs`` bounds what an epoch draws of a bitext, n_i is at most that.
 
 A batch mixes the pairs, each about in its share: every step then follows a gradient of all of
 them, where batches of one pair each would pull the student to and fro.
@@ -82,7 +83,7 @@ class JointDistillation:
     @property
     def quotas(self) -> dict[str, int]:
         """Return how many sentence pairs of an epoch each pair has."""
-        counts = [len(part.train) for part in self.parts.values()]
+        counts = [part.pairs_an_epoch for part in self.parts.values()]
         return dict(zip(self.parts, quotas(counts, self.temperature), strict=True))
 
     @property

@@ -17,6 +17,7 @@ from transformers import (
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.checkpoints import Checkpoint, weight_files
+from clir_cli.retrieval.hub import TOKENIZERS
 from clir_cli.retrieval.projection import Projection
 
 # The pooler is not used, and some checkpoints lack it.
@@ -32,16 +33,14 @@ def load_transformer(
         UserError: One of them is missing, damaged, or lacks weights.
     """
     folder = checkpoint.body
+    tokenizer = load_tokenizer(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
         model, told = _filled(folder, config, pickled, pooled)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{folder}: cannot be loaded as tokenizer and model: {reason}") from None
+        raise UserError(f"{folder}: the model cannot be loaded: {reason}") from None
     lacking = sorted(name for name in told["missing_keys"] if "pooler" not in name)
     if lacking:
         raise UserError(
@@ -51,6 +50,28 @@ def load_transformer(
     if checkpoint.markers:
         _keep_whole(tokenizer, checkpoint)
     return tokenizer, model
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a folder.
+
+    Where its files are missing, transformers makes one that knows no word, which is refused here.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    remedy = "put there what the tokenizer's save_pretrained writes"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{folder}: the tokenizer cannot be loaded: {reason}; {remedy}") from None
+    own = tokenizer.vocab_files_names.values()  # none, where characters or bytes are the tokens
+    if own and not any((folder / name).is_file() for name in {*own, *TOKENIZERS}):
+        raise UserError(f"{folder}: no tokenizer ({', '.join(TOKENIZERS)}); {remedy}")
+    return tokenizer
 
 
 def _filled(
@@ -116,14 +137,22 @@ def check_fit(
     Raises:
         UserError: Their sizes differ.
     """
-    rows = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows} embedding "
-            "rows; they belong to different models"
-        )
+    check_rows(folder, tokenizer, model.get_input_embeddings().num_embeddings)
     if projection is not None and projection.inputs != model.config.hidden_size:
         raise UserError(
             f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
             f"{model.config.hidden_size}; they belong to different models"
+        )
+
+
+def check_rows(folder: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Refuse a tokenizer with more tokens than the model has embedding rows.
+
+    Raises:
+        UserError: It has.
+    """
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows} embedding "
+            "rows; they belong to different models, take both from one checkpoint"
         )

@@ -13,13 +13,13 @@ import torch
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import by_length
+from clir_cli.retrieval.loading import load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
         device: Where to translate.
 
     Raises:
-        UserError: No model, or one that does not know the language.
+        UserError: No model or tokenizer, or one that does not know the language.
     """
+    tokenizer = load_tokenizer(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForSeq2SeqLM.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )

@@ -117,14 +117,14 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
             each: corpus.load_bitext(workspace.settings.bitext, each, workspace.downloads)
             for each in pairs_of(pair, cell)
         }
-        for each, bitext in bitexts.items():
-            _tell_bitext(workspace, each, bitext)
         rows = [row for bitext in bitexts.values() for row in bitext.train]
         _refuse_batch(workspace.settings.training.batch_size, len(rows))
         precision = runtime.choose_precision(workspace.settings.training.precision, device)
         folder = initial_folder(workspace, cell.only(pair))
         lengths = longest(folder, rows, workspace.settings.teacher.query_tokens)
         needed = require_training(workspace, folder, lengths, device, precision)
+        for each, bitext in bitexts.items():
+            _tell_bitext(workspace, each, bitext)
         teachers = {
             each: team.after_main(partial(teacher_embeddings, workspace, each, bitext, device))
             for each, bitext in bitexts.items()

@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.retrieval import memory
+from clir_cli.retrieval import loading, memory
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.memory import Estimate, Load, Shape
@@ -91,11 +90,14 @@ def require_training(
 
 
 def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list[int]:
-    """Return the tokens of the sentences that are longest in characters; no weights are loaded."""
+    """Return the tokens of the sentences that are longest in characters; no weights are loaded.
+
+    Raises:
+        UserError: The tokenizer is missing, damaged, or of another model.
+    """
     texts = sorted((row.query for row in rows), key=len, reverse=True)[:SAMPLED]
-    tokenizer = AutoTokenizer.from_pretrained(
-        read_checkpoint(folder).body, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = loading.load_tokenizer(read_checkpoint(folder).body)
+    loading.check_rows(folder, tokenizer, memory.shape_of(folder).vocabulary)
     return [
         len(ids) for ids in tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
     ]

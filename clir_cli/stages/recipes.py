@@ -1,7 +1,7 @@
 """The recipes of ``clir train``: what each leaves, where it lies, and what decides its content."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,7 +156,10 @@ def trained_model(
     if recipe.leaves == "initial" and pair is None:
         raise UserError(f"student.model={name} is of one pair; train each pair on its own")
     folder = made_folder(workspace, recipe, pair, cell)
-    made_by = command(workspace, recipe, [pair] if pair else [], cell)
+    # It is not made from itself, which the command would say.
+    itself = [f"--set {side}.model={name}" for side in ("teacher", "student")]
+    others = tuple(each for each in workspace.typed if each not in itself)
+    made_by = command(replace(workspace, typed=others), recipe, [pair] if pair else [], cell)
     artifacts.require(folder, made_by, deep=False)
     return folder
 

@@ -20,6 +20,7 @@ from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.augment import augmenting
 from clir_cli.stages.examples import (
     Change,
+    Questions,
     Split,
     bitext_questions,
     cloze_questions,
@@ -147,8 +148,9 @@ def _code_switched(
     named = switching_pairs(workspace, job.pairs)
     lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in named]
     switch = CodeSwitcher(lexicons, chosen.share, job.cell.seed)
-    encoder, rows = _student(job, device, precision)
     splits = _english(job)
+    _refuse_batch(job, [split[0] for split in splits])
+    encoder, rows = _student(job, device, precision)
     sources = [_sides(job, split, device, switch) for split in splits]
     known = switch.coverage(text for split in splits for text in split[0].texts)
     workspace.talk.say(
@@ -168,11 +170,12 @@ def _code_switched(
 
 def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, Task, Notes]:
     alpha = job.settings.contrastive.alpha
+    splits, across = _english(job), [_crossing(job, pair) for pair in job.pairs]
+    _refuse_batch(job, [split[0] for split in splits] if alpha > 0 else [])
+    _refuse_batch(job, [split[0] for of in across for split in of] if alpha < 1 else [])
     encoder, rows = _student(job, device, precision)
-    english = [_sides(job, split, device) for split in _english(job)]
-    crossing = [
-        [_sides(job, split, device) for split in _crossing(job, pair)] for pair in job.pairs
-    ]
+    english = [_sides(job, split, device) for split in splits]
+    crossing = [[_sides(job, split, device) for split in of_pair] for of_pair in across]
     sizes = [sum(len(sides[0]) for sides in of_pair) for of_pair in crossing]
     # The rule by which joint distillation shares out its pairs.
     drawn = quotas(sizes, job.settings.joint.temperature) if len(sizes) > 1 else sizes
@@ -226,28 +229,33 @@ def _contrastive(
     Raises:
         UserError: A batch is larger than a source.
     """
-    size, chosen, teacher = job.loop.batch_size, job.settings.contrastive, job.settings.teacher
-    if size < 2:
-        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
+    chosen, teacher = job.settings.contrastive, job.settings.teacher
     kept = [place for place in range(len(sources)) if not weights or weights[place] > 0]
-    for place in kept:
-        rows = sources[place][0]
-        if size > len(rows):
-            raise UserError(
-                f"training.batch_size is {size} and {rows.name} has {len(rows)} queries; choose a "
-                "smaller batch"
-            )
+    _refuse_batch(job, [sources[place][0] for place in kept])
     return Contrastive(
         train=[sources[place][0] for place in kept],
         held_out=[sources[place][1] for place in kept],
         reading=Reading(query, teacher.query_tokens, teacher.document_tokens),
-        batch_size=size,
+        batch_size=job.loop.batch_size,
         temperature=chosen.temperature,
         negatives=chosen.negatives,
         seed=job.cell.seed,
         weights=[weights[place] for place in kept] if weights else (),
         steps=steps,
     )
+
+
+def _refuse_batch(job: Job, kinds: Sequence[Questions | Source]) -> None:
+    """Refuse a batch that is larger than what it is drawn from, before the teacher reads that."""
+    size = job.loop.batch_size
+    if size < 2:
+        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
+    for rows in kinds:
+        if size > len(rows):
+            raise UserError(
+                f"training.batch_size is {size} and {rows.name} has {len(rows)} queries; choose a "
+                "smaller batch"
+            )
 
 
 def _told(sources: Sequence[Sequence[Source]]) -> Notes:

@@ -17,6 +17,20 @@ def test_every_pair_is_seen_once_an_epoch(lengths, size, seed, epoch):
     assert batches == epoch_batches(lengths, size, seed=seed, epoch=epoch)
 
 
+@settings(derandomize=True, deadline=None)
+@given(lengths_of, st.integers(1, 40), st.integers(1, 400))
+def test_an_epoch_draws_so_many_and_none_twice(lengths, size, most):
+    batches = epoch_batches(lengths, size, seed=3, epoch=1, most=most)
+    drawn = [index for batch in batches for index in batch]
+    assert len(drawn) == len(set(drawn)) == min(most, len(lengths))
+    assert set(drawn) <= set(range(len(lengths)))
+
+
+def test_every_epoch_draws_others():
+    first, second = (epoch_batches([9] * 500, 10, seed=0, epoch=e, most=100) for e in (0, 1))
+    assert set(sum(first, [])) != set(sum(second, []))
+
+
 def test_epochs_and_seeds_differ_and_batches_are_of_like_length():
     chance = torch.Generator().manual_seed(1)
     lengths = torch.randint(4, 120, (2000,), generator=chance).tolist()

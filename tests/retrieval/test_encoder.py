@@ -91,6 +91,25 @@ def test_a_folder_without_weights_is_told_in_one_line(tmp_path, models):
         load_encoder(folder, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (None, r"no tokenizer \(tokenizer\.json, .*save_pretrained"),
+        ('{"version": "1.0", "mod', "the tokenizer cannot be loaded: .*save_pretrained"),
+    ],
+)
+def test_a_missing_or_cut_tokenizer_is_told_in_one_line(tmp_path, models, harm, told):
+    source, folder = models / "all-MiniLM-L6-v2", tmp_path / "broken"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).symlink_to(source / name)
+    if harm:
+        (folder / "tokenizer.json").write_text(harm)
+    with pytest.raises(UserError, match=told) as error:
+        load_encoder(folder, torch.device("cpu"))
+    assert "\n" not in str(error.value)
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, models):
     import json
 

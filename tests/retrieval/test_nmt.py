@@ -49,5 +49,10 @@ def test_a_folder_without_weights_is_told_in_one_line(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot be loaded as a translation model"):
         load_translator(folder, CODES, CPU)
-    with pytest.raises(UserError, match="cannot be loaded as a translation model"):
+    with pytest.raises(UserError, match="cannot be loaded"):
         load_translator(tmp_path / "nothing", CODES, CPU)
+    folder = save(tmp_path / "dumb", t5)
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match=r"no tokenizer \(tokenizer\.json"):
+        load_translator(folder, CODES, CPU)

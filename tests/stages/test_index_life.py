@@ -9,6 +9,7 @@ from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.retrieval.store import read_shards
 from clir_cli.settings import IndexSettings
 from clir_cli.stages.encoding import shard_size
 
@@ -207,6 +208,57 @@ def test_an_updated_index_finds_what_a_new_one_finds(
     assert scores == pytest.approx(scores_anew, abs=2e-4)
 
 
+def embeddings_of(tmp_path, home):
+    """The stored vectors of each document, by its id."""
+    folder = index_of(tmp_path, home)
+    ids = iter((folder / "documents.txt").read_text(encoding="utf-8").split())
+    return {next(ids): each[row] for each in read_shards(folder) for row in range(len(each))}
+
+
+def test_rounded_documents_come_and_go_under_the_codes_that_were_learned(
+    call, tmp_path, small_collection, teachers
+):
+    form = ("--set", "index.format=residual2")
+    assert call("index", *form).code == 0
+    before, codec = embeddings_of(tmp_path, "home"), index_of(tmp_path) / "codec.safetensors"
+    learned = codec.read_bytes()
+    for change, encoded in ((deleted, 0), (added, 7), (changed, 2)):
+        rewrite(small_collection, change)
+        outcome = call("index", "--update", *form)
+        assert outcome.code == 0, outcome.err
+        assert (f"{encoded} documents encoded" in outcome.err) == bool(encoded)
+    assert codec.read_bytes() == learned
+    rows = (small_collection / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    stored = embeddings_of(tmp_path, "home")
+    assert stored.keys() == {json.loads(row)["_id"] for row in rows}
+    kept = [name for name in stored if name in before and torch.equal(stored[name], before[name])]
+    assert len(kept) == len(stored) - 7 - 2, "what stayed is what it was"
+    assert call("index", home="exact").code == 0  # the same documents in float32
+    exact = embeddings_of(tmp_path, "exact")
+    for name, vectors in stored.items():  # those that came later are kept as closely
+        assert (vectors * exact[name]).sum(1).mean() > 0.9
+    assert call(*SEARCH, *form).code == 0
+    order, scores = ranking(tmp_path, "home")
+    teacher = load_encoder(teachers[0], torch.device("cpu"))
+    told = (small_collection / "queries.sw.jsonl").read_text(encoding="utf-8").splitlines()
+    asked = [json.loads(line) for line in told]
+    read = teacher.encode([each["text"] for each in asked], 128, kind="query")
+    for place, query in enumerate(asked):
+        expected = {
+            name: (read[place] @ vectors.T).max(dim=1).values.sum().item()
+            for name, vectors in stored.items()
+        }
+        found = [
+            (name, score) for (of, name), score in zip(order, scores, strict=True)
+            if of == query["_id"]
+        ]  # fmt: skip
+        assert {name for name, _ in found} == expected.keys()
+        assert [score for _, score in found] == pytest.approx(
+            [expected[name] for name, _ in found], abs=1e-3
+        )
+        assert [score for _, score in found] == sorted((s for _, s in found), reverse=True)
+
+
 def test_an_updated_index_can_be_updated_and_repaired(call, tmp_path, small_collection):
     assert call("index").code == 0
     for change in (deleted, added, changed):
@@ -230,6 +282,10 @@ def test_what_another_teacher_made_is_neither_updated_nor_repaired(call, tmp_pat
         outcome = call("index", how, teacher=1)
         assert outcome.code == 2
         assert "made from something else (teacher)" in outcome.err
+    outcome = call(*SEARCH, teacher=1)
+    assert outcome.code == 2
+    assert f"{index_of(tmp_path)} was made from something else (teacher)" in outcome.err
+    assert not list((tmp_path / "home").rglob("run.trec"))
     assert content(index_of(tmp_path)) == before
     assert call("index", "--force", teacher=1).code == 0
     assert content(index_of(tmp_path)) != before

@@ -126,7 +126,9 @@ def test_a_trained_teacher_has_artifacts_of_its_own(chain, home):
     assert chain("index").code == 0
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
     outcome = chain("distill", *PAIR, teacher="monolingual")
-    assert "clir train --recipe monolingual --suite sample" in refused(outcome)
+    told = refused(outcome)
+    assert "clir train --recipe monolingual --suite sample" in told
+    assert "teacher.model" not in told, "it cannot be made from itself"
     outcome = chain("train", "--recipe", "monolingual", "--set", "monolingual.dimensions=16")
     assert outcome.code == 0, outcome.err
     folder = home / "sample/en/monolingual/model"
@@ -150,7 +152,10 @@ def test_a_trained_teacher_has_artifacts_of_its_own(chain, home):
 
 def test_an_augmented_student_is_where_distillation_starts(chain, home):
     chosen = ("--variant", "augmented", "--set", "student.model=augment")
-    assert "clir train --recipe augment --lang sw-en" in refused(chain("distill", *PAIR, *chosen))
+    told = refused(chain("distill", *PAIR, *chosen))
+    assert "clir train --recipe augment --lang sw-en" in told
+    assert "student.model" not in told, "it cannot be made from itself"
+    assert "--set teacher.model=" in told
     assert chain("train", "--recipe", "augment", *PAIR).code == 0
     folder = home / "sample/sw-en/augment/model"
     notes = manifest(folder)["notes"]
@@ -241,7 +246,30 @@ def test_questions_of_a_collection_train_and_then_do_not_test(
 def test_wrong_words_get_one_line_and_leave_nothing(chain, home, words, said):
     pair = () if "--lang" in words else PAIR
     assert said in refused(chain("train", *words.split(), *pair, "--quiet"))
-    assert not list(home.glob("sample/*/*/student")) + list(home.glob("sample/*/*/model"))
+    assert not (home / "sample").exists()
+
+
+WORK = (("index",), ("distill", *PAIR), *(
+    ("train", "--recipe", recipe, *PAIR) for recipe in ("monolingual", "hybrid", "augment")
+))  # fmt: skip
+
+
+def test_an_encoder_without_its_tokenizer_is_refused_before_any_work(chain, home, models, tmp_path):
+    bare, mixed = (tiny_bert(tmp_path / name, models) for name in ("bare", "mixed"))
+    for path in bare.glob("tokenizer*"):
+        path.unlink()
+    layout = json.loads((mixed / "tokenizer.json").read_text(encoding="utf-8"))
+    layout["model"]["vocab"]["zzyzx"] = len(layout["model"]["vocab"])
+    (mixed / "tokenizer.json").write_text(json.dumps(layout), encoding="utf-8")
+    for folder, said in ((bare, "no tokenizer (tokenizer.json"), (mixed, "take both from one")):
+        for words in WORK:
+            told = refused(chain(*words, "--quiet", teacher=folder))
+            assert told.startswith(f"clir: {folder}: ")
+            assert said in told
+        student = ("--set", f"student.model={folder}")
+        for words in WORK[1:2] + WORK[3:]:
+            assert said in refused(chain(*words, *student, "--quiet"))
+    assert not (home / "sample").exists(), "not even the teacher's reading of the bitext"
 
 
 def test_a_dictionary_with_malformed_lines_is_told_by_its_line(chain, tmp_path):
