@@ -28,13 +28,13 @@ from clir_cli.console import Talk
 from clir_cli.corpus.records import Collection
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.receipts import receipt_path
-from clir_cli.settings import load_settings
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
 from clir_cli.stages.ranking_on_ray import release
 from clir_cli.stages.search import ranker_of
 from clir_cli.stages.workspace import Workspace
+from clir_cli.suites import load_settings
 
 WAYS = {"local": Engine(), "ray 1": Engine("ray", "", 1), "ray 2": Engine("ray", "", 2)}
 COLUMNS = ("stage", "way", "round", "seconds", "items", "rate", "load", "machine")

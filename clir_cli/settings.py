@@ -1,34 +1,17 @@
-"""Settings: the defaults, a suite's TOML, the user's TOML and ``--set``, in this order.
-
-Every setting is declared once, here; an unknown key is refused with the nearest right one.
-"""
+"""Settings: every one is declared here, once, in its section, with its default."""
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal, get_origin
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
 )
 from pydantic_core import PydanticCustomError
-
-from clir_cli.errors import UserError, nearest
-
-PACKAGE = Path(__file__).resolve().parent
-
-
-def bundled(folder: Literal["data", "experiments"]) -> Path:
-    """Return the folder that travels with the package: inside a wheel, or beside a checkout."""
-    installed = PACKAGE / f"_{folder}"
-    return installed if installed.is_dir() else PACKAGE.parent / folder
 
 
 class _Section(BaseModel):
@@ -350,105 +333,3 @@ def parse_size(text: str) -> int | None:
     if size < 1:
         raise PydanticCustomError("size", "it is a size, write it as 2GB or 512MiB")
     return int(size)
-
-
-def suites() -> list[str]:
-    """Return the names of the suites that travel with the package."""
-    return sorted(path.stem for path in (bundled("experiments") / "suites").glob("*.toml"))
-
-
-def load_settings(
-    suite: str, config: Path | None = None, assignments: Sequence[str] = ()
-) -> Settings:
-    """Return the settings of a suite with the user's changes on top.
-
-    Args:
-        suite: Name of a file in ``experiments/suites``.
-        config: The user's TOML file (``--config``).
-        assignments: ``section.key=value`` strings (``--set``); values are TOML, or plain text.
-
-    Raises:
-        UserError: An unknown suite or key, a value of the wrong kind, or an unreadable file.
-    """
-    if suite not in suites():
-        raise UserError(f"unknown suite {suite!r}: {nearest(suite, suites())}")
-    values = _read_toml(bundled("experiments") / "suites" / f"{suite}.toml")
-    if config is not None:
-        _merge(values, _read_toml(config), str(config))
-    for assignment in assignments:
-        _assign(values, assignment)
-    if "suite" in values:
-        raise UserError("the suite is no setting; choose it with --suite")
-    try:
-        return Settings(suite=suite, **values)
-    except ValidationError as error:
-        raise UserError(_explain(error)) from None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
-
-
-def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
-    for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(values.setdefault(key, {}), dict):
-            _merge(values[key], value, where)
-        else:
-            values[key] = value
-
-
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals or not key.strip():
-        raise UserError(f"--set {assignment!r}: write it as section.key=value")
-    *sections, name = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise UserError(f"--set {key}: {section} is a setting, not a section")
-    try:
-        values[name] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        # --set student.vocabulary=initial, without the quotes that TOML wants
-        values[name] = text.strip()
-
-
-def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
-    """Return the dotted names of all settings that a user may change."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        if _is_section(field.annotation):
-            keys += known_keys(field.annotation, f"{prefix}{name}.")
-        elif prefix or name != "suite":
-            keys.append(prefix + name)
-    return keys
-
-
-def _is_section(kind: Any) -> bool:
-    return get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden" and isinstance(first["input"], Mapping):
-        fields = Settings.model_fields.items()
-        sections = [name for name, field in fields if _is_section(field.annotation)]
-        return f"unknown section {key}: {nearest(key, sections)}"
-    if first["type"] == "extra_forbidden":
-        same = [name for name in known_keys() if name.endswith(f".{key}")]
-        hint = f"did you mean {' or '.join(same)}?" if same else nearest(key, known_keys())
-        return f"unknown setting {key}: {hint}"
-    got = f"(got {first['input']!r})"
-    if first["type"] == "tuple_type":
-        return f'setting {key}: it is a list, write {key}=["a", "b"] {got}'
-    if first["type"] == "model_type":
-        return f"setting {key}: it is a section, write {key}.name=value {got}"
-    return f"setting {key}: {first['msg'][0].lower()}{first['msg'][1:]} {got}"

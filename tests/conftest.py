@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clir_cli.cli import run
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 torch.set_num_threads(1)  # the tests run side by side
 

@@ -18,7 +18,7 @@ import typer
 
 from clir_cli.cli import app
 from clir_cli.retrieval import models as catalogued
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 LISTS = ["methods", "languages", "bitext", "dictionaries", "collections", "models", "suites"]

@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clir_cli import settings
+from clir_cli import suites
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import load_bitext
 from clir_cli.corpus.collections import needed
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.evaluation import measures
 from clir_cli.optical import objectives
-from clir_cli.settings import BitextSettings, load_settings
+from clir_cli.settings import BitextSettings
 from clir_cli.stages import methods
 from clir_cli.stages.listing import rows
+from clir_cli.suites import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +49,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             with (tmp_path / name).open("a", encoding="utf-8") as stream:
                 stream.write(f"\n{body}")
     caches = [catalogue._table, catalogue.languages, catalogue.sources]
-    for module in (settings, catalogue):
+    for module in (suites, catalogue):
         monkeypatch.setattr(module, "bundled", lambda folder: tmp_path / folder)
     for each in caches:
         each.cache_clear()
@@ -99,7 +100,7 @@ def test_a_suite_is_a_file(edited: Path) -> None:
     chosen = load_settings("web")
     assert chosen.pairs == ("sw-en", "it-en")
     assert chosen.bitext.drop_markup
-    assert "web" in settings.suites()
+    assert "web" in suites.suites()
 
 
 def test_a_method_is_an_objective_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

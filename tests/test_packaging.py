@@ -19,9 +19,9 @@ from clir_cli.cli import app
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
 from clir_cli.evaluation.measures import parse_measures
-from clir_cli.settings import load_settings
 from clir_cli.stages import listing
 from clir_cli.stages.methods import parse_methods
+from clir_cli.suites import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -83,11 +83,11 @@ def test_the_wheel_holds_the_package_its_licence_notes_and_the_command(unzipped)
 
 def test_the_wheel_works_from_another_folder_with_its_own_data(unzipped, tmp_path) -> None:
     script = (
-        "import clir_cli.settings as s; print(s.__file__, *map(s.bundled, ('data', 'experiments')))"
+        "import clir_cli.suites as s; print(s.__file__, *map(s.bundled, ('data', 'experiments')))"
     )
     inside = unzipped / "clir_cli"
     assert from_elsewhere(unzipped, tmp_path, "-c", script).split() == [
-        str(inside / "settings.py"), str(inside / "_data"), str(inside / "_experiments")
+        str(inside / "suites.py"), str(inside / "_data"), str(inside / "_experiments")
     ]  # fmt: skip
     suites = from_elsewhere(unzipped, tmp_path, "-m", "clir_cli", "ls", "suites", "--json")
     assert json.loads(suites) == listing.rows("suites")

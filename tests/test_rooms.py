@@ -9,7 +9,7 @@ import clir_cli
 PACKAGE = Path(clir_cli.__file__).parent
 # From the ground up. A room imports from its own floor and from those below it.
 FLOORS = (
-    {"errors", "files", "runtime", "console", "settings", "artifacts", "cluster", "team"},
+    {"errors", "files", "runtime", "console", "settings", "suites", "artifacts", "cluster", "team"},
     {"corpus", "evaluation"},
     {"retrieval"},
     {"optical"},

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 Kind = Literal["bitext", "collections", "dictionaries"]
 HUB = "https://huggingface.co"

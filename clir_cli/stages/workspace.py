@@ -9,7 +9,8 @@ from clir_cli.console import Talk
 from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
-from clir_cli.settings import Settings, load_settings
+from clir_cli.settings import Settings
+from clir_cli.suites import load_settings
 from clir_cli.team import Team, current
 
 TRAINED_TEACHER = "monolingual"  # the recipe that makes teachers

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
-from clir_cli.settings import bundled, known_keys, suites
+from clir_cli.suites import bundled, known_keys, suites
 
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
 # What a table's rows and columns may be; a setting's dotted name may stand beside them.

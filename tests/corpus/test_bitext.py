@@ -12,7 +12,8 @@ from clir_cli.corpus.bitext import Bitext, inputs, load_bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import file_digest
-from clir_cli.settings import BitextSettings, bundled
+from clir_cli.settings import BitextSettings
+from clir_cli.suites import bundled
 
 SWAHILI = Pair("sw", "en")
 

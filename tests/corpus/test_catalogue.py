@@ -8,7 +8,7 @@ import pytest
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.formats import COLLECTION_READERS, DICTIONARY_READERS, PAIR_READERS
 from clir_cli.errors import UserError
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 SOURCES = [
     pytest.param(source, id=f"{kind}-{source.name}")

@@ -12,7 +12,8 @@ from clir_cli.corpus.dictionaries import Dictionary, inputs, load_dictionary
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import file_digest
-from clir_cli.settings import DictionarySettings, bundled
+from clir_cli.settings import DictionarySettings
+from clir_cli.suites import bundled
 
 SWAHILI, GERMAN = Pair("sw", "en"), Pair("de", "en")
 

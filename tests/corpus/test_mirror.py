@@ -12,7 +12,7 @@ from clir_cli.corpus.dictionaries import load_dictionary
 from clir_cli.corpus.formats.shared import text_lines
 from clir_cli.corpus.pins import is_whole
 from clir_cli.corpus.records import Pair, SentencePair
-from clir_cli.settings import load_settings
+from clir_cli.suites import load_settings
 
 MIRROR = Path(os.environ.get("CLIR_MIRROR") or "nowhere")
 

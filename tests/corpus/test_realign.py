@@ -3,7 +3,7 @@ import random
 from clir_cli.corpus import formats
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import SentencePair
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 
 def sample(language: str) -> list[SentencePair]:

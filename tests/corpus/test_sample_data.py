@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus.catalogue import languages
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 SAMPLE = bundled("data") / "sample"
 LANGUAGES = list(languages())[:7]  # the seven of OPTICAL; the sample has no others

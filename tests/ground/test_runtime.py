@@ -115,8 +115,8 @@ def test_a_table_is_data_on_standard_output_and_is_not_squeezed(
 
 def test_the_ground_is_reached_without_torch() -> None:
     script = (
-        "import sys, clir_cli.artifacts, clir_cli.settings, clir_cli.console, clir_cli.runtime\n"
-        "clir_cli.runtime.versions(); clir_cli.settings.load_settings('sample')\n"
+        "import sys, clir_cli.artifacts, clir_cli.suites, clir_cli.console, clir_cli.runtime\n"
+        "clir_cli.runtime.versions(); clir_cli.suites.load_settings('sample')\n"
         "print(sorted({'torch', 'transformers', 'pandas', 'numpy'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

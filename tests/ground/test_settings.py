@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.settings import Settings, bundled, known_keys, load_settings, suites
+from clir_cli.settings import Settings
+from clir_cli.suites import bundled, known_keys, load_settings, suites
 
 EPOCHS = st.integers(1, 1000)
 

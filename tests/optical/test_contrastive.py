@@ -24,7 +24,7 @@ from clir_cli.optical.contrastive import (
 from clir_cli.optical.training import Training
 from clir_cli.retrieval.checkpoints import Expansion, Recipe
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.settings import load_settings
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 READING = Reading("sentence", 32, 64)

@@ -18,7 +18,7 @@ from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Training
 from clir_cli.optical.vocabulary import induce_lexicon
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.settings import load_settings
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 COUNTS = st.lists(st.integers(1, 10**6), min_size=1, max_size=9)

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, cosine_cost
-from clir_cli.settings import load_settings
+from clir_cli.suites import load_settings
 
 SETTINGS = load_settings("sample")
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)

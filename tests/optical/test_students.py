@@ -15,7 +15,7 @@ from clir_cli.retrieval import projection
 from clir_cli.retrieval.adapters import merged, with_adapters
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, Recipe
 from clir_cli.retrieval.encoder import Encoder, load_encoder
-from clir_cli.settings import load_settings
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 PAIRS = [

@@ -10,7 +10,8 @@ from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Training
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.settings import BitextSettings, load_settings
+from clir_cli.settings import BitextSettings
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 

@@ -12,9 +12,9 @@ from clir_cli.optical.training import compute_twice
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.memory import Load
-from clir_cli.settings import load_settings
 from clir_cli.stages.fitting import require_encoding, require_training
 from clir_cli.stages.workspace import Workspace
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 

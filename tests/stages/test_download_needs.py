@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus import catalogue
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 OPUS = 'bitext.sources=["ccaligned", "nllb", "sample"]'
 

@@ -8,7 +8,7 @@ import pytest
 from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 TWO, THREE = "sw-en,de-en", "de-en,sw-en,fi-en"
 

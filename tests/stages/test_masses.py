@@ -12,11 +12,11 @@ from clir_cli.optical.distillation import Parallel, loss_of
 from clir_cli.optical.marginals import Masses
 from clir_cli.optical.objectives import Loss, aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.settings import load_settings
 from clir_cli.stages.distill import plan_student
 from clir_cli.stages.masses import masses
 from clir_cli.stages.students import keep_layers
 from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 ROWS = [

@@ -15,9 +15,9 @@ from tiny_encoders import tiny_bert
 
 from clir_cli import team
 from clir_cli.errors import UserError
-from clir_cli.settings import load_settings
 from clir_cli.stages.trained import made_together
 from clir_cli.stages.workspace import Workspace
+from clir_cli.suites import load_settings
 from clir_cli.team import Team
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

@@ -6,7 +6,6 @@ from study_helpers import GRID
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.settings import load_settings
 from clir_cli.stages.distill import plan_student
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.recipes import RECIPES
@@ -15,6 +14,7 @@ from clir_cli.study import experiment as files
 from clir_cli.study import reads
 from clir_cli.study.grid import Base, expand
 from clir_cli.study.tasks import Shared, Site
+from clir_cli.suites import load_settings
 
 
 @pytest.fixture

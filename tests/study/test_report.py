@@ -16,7 +16,6 @@ from tiny_encoders import tiny_bert
 from clir_cli.cli import run
 from clir_cli.errors import UserError
 from clir_cli.evaluation import scores
-from clir_cli.settings import load_settings
 from clir_cli.stages.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
@@ -24,6 +23,7 @@ from clir_cli.study.report.choice import choose
 from clir_cli.study.report.data import Point, Results, neutral, read
 from clir_cli.study.report.experiment_sections import axis_of, drawn_of, experiments
 from clir_cli.study.report.page import FOLDER, report
+from clir_cli.suites import load_settings
 
 METHODS = "bm25,dictionary-bm25,english-bm25"
 WORDS = ("--set", "dictionary.induced=false", "--quiet")

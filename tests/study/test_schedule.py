@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.corpus.records import Pair
-from clir_cli.settings import load_settings
 from clir_cli.study import schedule
 from clir_cli.study.schedule import Pace
 from clir_cli.study.tasks import Task, share_of
 from clir_cli.study.work import Done
+from clir_cli.suites import load_settings
 
 SETTINGS = load_settings("sample")
 PLAIN = settings(derandomize=True, deadline=None, max_examples=60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clir_cli.settings import bundled
+from clir_cli.suites import bundled
 
 SCRIPTS = bundled("experiments") / "slurm"
 # Slurm's part, played in a row: every number of an array, with what the script sees of it.
