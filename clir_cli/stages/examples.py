@@ -5,23 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.corpus.cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
-from clir_cli.files import digest
 from clir_cli.optical.contrastive import Source
-from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import download_command, made_by, teacher_folder
+from clir_cli.stages.inputs import download_command, made_by
 from clir_cli.stages.workspace import Workspace
 
 Rows = Sequence[Sequence[int]]
@@ -272,43 +264,3 @@ def _split(whole: Questions, wanted: int) -> Split:
     if not rest:
         raise UserError(f"contrastive.collection: all queries of {whole.name} have one answer")
     return whole.rows(rest), whole.rows(sorted(held))
-
-
-# ------------------------------------------------------------------ the fixed teacher
-
-
-def documents_read(
-    workspace: Workspace, name: str, split: Split, device: torch.device
-) -> tuple[Packed, Packed]:
-    """Return the teacher's embeddings of the documents of a split, computed once and kept."""
-    folder, settings = teacher_folder(workspace), workspace.settings
-    texts = [*split[0].documents, *split[1].documents]
-    plan = Plan(
-        path=workspace.documents_read(name),
-        kind="document-embeddings",
-        config={"document_tokens": settings.teacher.document_tokens},
-        inputs={"teacher": models.model_digest(folder), "documents": digest(texts)},
-    )
-    # A cache of what can be computed again: replaced without asking when its inputs changed.
-    with artifacts.make(plan, force=plan.state() == "stale", wait=True) as draft:
-        if draft is not None:
-            teacher = open_encoder_at(workspace, folder, device)
-            with workspace.talk.progress(unit="documents") as progress:
-                bar = progress.add_task(f"teacher reads {name}", total=len(texts), note="")
-                packed = teacher.encode(
-                    texts,
-                    settings.teacher.document_tokens,
-                    kind="document",
-                    dtype=torch.float16,
-                    advance=lambda count: progress.advance(bar, count),
-                )
-            np.save(draft / "vectors.npy", packed.vectors.numpy())
-            np.save(draft / "offsets.npy", packed.offsets.numpy())
-    vectors = torch.from_numpy(np.load(plan.path / "vectors.npy", mmap_mode="c"))
-    offsets = torch.from_numpy(np.load(plan.path / "offsets.npy"))
-    cut = len(split[0].documents)
-    first = int(offsets[cut])
-    return (
-        Packed(vectors[:first], offsets[: cut + 1]),
-        Packed(vectors[first:], offsets[cut:] - first),
-    )

@@ -1,4 +1,7 @@
-"""What the teacher makes of a bitext: embeddings of the English sides, computed once and kept."""
+"""What the teacher makes of texts: token embeddings, computed once and kept."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +12,7 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.retrieval import models
+from clir_cli.retrieval.checkpoints import Kind
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
@@ -25,25 +29,68 @@ def teacher_embeddings(
     Tokens of query expansion are left out, since no word of the other language stands for them, and
     so is the length of a query, since sentences are longer.
     """
-    settings = workspace.settings
-    folder = teacher_folder(workspace)
-    english = [row.english for row in (*bitext.train, *bitext.held_out)]
+    english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
+    return _read(
+        workspace,
+        workspace.teacher_embeddings(pair),
+        english,
+        kind="sentence",
+        limit={"query_tokens": workspace.settings.teacher.query_tokens},
+        title="teacher reads the bitext",
+        device=device,
+    )
+
+
+def documents_read(
+    workspace: Workspace,
+    name: str,
+    documents: tuple[Sequence[str], Sequence[str]],
+    device: torch.device,
+) -> tuple[Packed, Packed]:
+    """Return the teacher's embeddings of documents to train on and held out; computed once."""
+    return _read(
+        workspace,
+        workspace.documents_read(name),
+        documents,
+        kind="document",
+        limit={"document_tokens": workspace.settings.teacher.document_tokens},
+        title=f"teacher reads {name}",
+        device=device,
+    )
+
+
+def _read(
+    workspace: Workspace,
+    path: Path,
+    parts: Sequence[Sequence[str]],
+    *,
+    kind: Kind,
+    limit: Mapping[str, int],
+    title: str,
+    device: torch.device,
+) -> tuple[Packed, Packed]:
+    """Return the embeddings of two lists of texts from the artifact that holds them.
+
+    ``limit`` is the longest text in tokens, under the name that its setting has.
+    """
+    folder, texts = teacher_folder(workspace), [*parts[0], *parts[1]]
+    plural = f"{kind}s"
     plan = Plan(
-        path=workspace.teacher_embeddings(pair),
-        kind="teacher-embeddings",
-        config={"query_tokens": settings.teacher.query_tokens},
-        inputs={"teacher": models.model_digest(folder), "sentences": digest(english)},
+        path=path,
+        kind="document-embeddings" if kind == "document" else "teacher-embeddings",
+        config=dict(limit),
+        inputs={"teacher": models.model_digest(folder), plural: digest(texts)},
     )
     # A cache of what can be computed again: replaced without asking when its inputs changed.
     with artifacts.make(plan, force=plan.state() == "stale", wait=True) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, folder, device)
-            with workspace.talk.progress(unit="sentences") as progress:
-                bar = progress.add_task("teacher reads the bitext", total=len(english), note="")
+            with workspace.talk.progress(unit=plural) as progress:
+                bar = progress.add_task(title, total=len(texts), note="")
                 packed = teacher.encode(
-                    english,
-                    settings.teacher.query_tokens,
-                    kind="sentence",
+                    texts,
+                    next(iter(limit.values())),
+                    kind=kind,
                     dtype=torch.float16,
                     advance=lambda count: progress.advance(bar, count),
                 )
@@ -51,9 +98,9 @@ def teacher_embeddings(
             np.save(draft / "offsets.npy", packed.offsets.numpy())
     vectors = torch.from_numpy(np.load(plan.path / "vectors.npy", mmap_mode="c"))
     offsets = torch.from_numpy(np.load(plan.path / "offsets.npy"))
-    cut = len(bitext.train)
-    first_rows = int(offsets[cut])
+    cut = len(parts[0])
+    first = int(offsets[cut])
     return (
-        Packed(vectors[:first_rows], offsets[: cut + 1]),
-        Packed(vectors[first_rows:], offsets[cut:] - first_rows),
+        Packed(vectors[:first], offsets[: cut + 1]),
+        Packed(vectors[first:], offsets[cut:] - first),
     )

@@ -25,7 +25,6 @@ from clir_cli.stages.examples import (
     bitext_questions,
     cloze_questions,
     collection_questions,
-    documents_read,
     passage_questions,
     rest_questions,
     training_collection,
@@ -34,6 +33,7 @@ from clir_cli.stages.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.jobs import Job
 from clir_cli.stages.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.starts import initial_student
+from clir_cli.stages.teacher import documents_read
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import group_name
 
@@ -207,7 +207,8 @@ def _sides(
 ) -> list[Source]:
     """Return a split as sources whose documents the fixed teacher has read."""
     name = f"{group_name(job.pairs)} {split[0].name}"
-    reads = partial(documents_read, job.workspace, name.replace(" ", "."), split, device)
+    documents = split[0].documents, split[1].documents
+    reads = partial(documents_read, job.workspace, name.replace(" ", "."), documents, device)
     packed = job.workspace.team.after_main(reads)
     seed = job.cell.seed
     return [part.source(seed, change, own) for part, own in zip(split, packed, strict=True)]
