@@ -81,8 +81,8 @@ class Common:
         from clir_cli.cluster.engine import Engine as Cluster
         from clir_cli.console import Talk
         from clir_cli.runtime import check_device_name
-        from clir_cli.settings import load_settings
         from clir_cli.stages.workspace import Workspace
+        from clir_cli.suites import load_settings
         from clir_cli.team import current
 
         check_device_name(self.device)
