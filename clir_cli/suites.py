@@ -42,9 +42,9 @@ def load_settings(
     """
     if suite not in suites():
         raise UserError(f"unknown suite {suite!r}: {nearest(suite, suites())}")
-    values = _read_toml(bundled("experiments") / "suites" / f"{suite}.toml")
+    values = read_toml(bundled("experiments") / "suites" / f"{suite}.toml")
     if config is not None:
-        _merge(values, _read_toml(config), str(config))
+        _merge(values, read_toml(config), str(config))
     for assignment in assignments:
         _assign(values, assignment)
     if "suite" in values:
@@ -55,7 +55,12 @@ def load_settings(
         raise UserError(_explain(error)) from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises:
+        UserError: It is missing, cannot be read, or is not valid TOML; the file is named.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

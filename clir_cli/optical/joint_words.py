@@ -1,8 +1,8 @@
 """Word rows for several languages at once: a word of two languages has one row, from both.
 
-For a word or piece of one language the row is what ``vocabulary.induce_lexicon`` makes of that
-language's bitext alone. Spellings that two languages share (*data*, *social*, a loan, or chance)
-cannot be told apart by an embedding table, and get one row from the counts of both.
+For a word or piece of one language the row is what that language's bitext alone makes of it.
+Spellings that two languages share (*data*, *social*, a loan, or chance) cannot be told apart by an
+embedding table, and get one row from the counts of both.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,6 @@ from transformers import PreTrainedTokenizerBase
 from clir_cli.corpus.lexicon import best_columns
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.vocabulary import Counted, Lexicon, count_units, lexicon_of
-
-
-def induce_joint_lexicon(
-    bitexts: Sequence[Sequence[SentencePair]],
-    tokenizer: PreTrainedTokenizerBase,
-    **chosen: Any,
-) -> Lexicon:
-    """Return which English tokens each word or piece of any of the languages goes with.
-
-    Args:
-        bitexts: Sentence pairs, a bitext each language.
-        tokenizer: The teacher's.
-        chosen: What ``induce_lexicons`` takes by name, but the folds.
-    """
-    return induce_lexicons(bitexts, tokenizer, **chosen)[0]
 
 
 def induce_lexicons(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
 
 import numpy as np
 import torch
@@ -155,25 +154,6 @@ class Counted:
             torch.from_numpy(columns[kept]),
             torch.from_numpy(dice[kept]),
         )
-
-
-def induce_lexicon(
-    bitext: Sequence[SentencePair],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    neighbours: int = 5,
-    **chosen: Any,
-) -> Lexicon:
-    """Return which English tokens each query-language word, or piece of words, goes with.
-
-    Args:
-        bitext: Sentence pairs.
-        tokenizer: The teacher's.
-        neighbours: English tokens that a row is the mean of, k.
-        chosen: What ``count_units`` takes by name.
-    """
-    (counted,) = count_units(bitext, tokenizer, **chosen)
-    return lexicon_of(counted, neighbours)
 
 
 def lexicon_of(counted: Sequence[Counted], neighbours: int) -> Lexicon:

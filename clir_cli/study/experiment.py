@@ -5,7 +5,6 @@ which key, what to write instead.
 """
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
-from clir_cli.suites import bundled, known_keys, suites
+from clir_cli.suites import bundled, known_keys, read_toml, suites
 
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
 # What a table's rows and columns may be; a setting's dotted name may stand beside them.
@@ -155,14 +154,7 @@ def load(name: str) -> Experiment:
             hint = nearest(name, names())
             raise UserError(f"unknown experiment {name!r}: {hint}, or give a file (.toml)")
         path = bundled("experiments") / f"{name}.toml"
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+    raw = read_toml(path)
     try:
         read = _File.model_validate(_with_axes(path, raw))
     except ValidationError as error:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lexicons import induce_lexicon
 from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.crossfit import Initial, cross_fit, folds_of
 from clir_cli.optical.joint_words import induce_lexicons
-from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary, induce_lexicon, new_rows
+from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary, new_rows
 from clir_cli.retrieval.encoder import load_encoder
 
 WORDS = {

@@ -8,15 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lexicons import induce_joint_lexicon, induce_lexicon
 from tiny_encoders import tiny_bert
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.joint import JointDistillation, drawn, quotas
-from clir_cli.optical.joint_words import induce_joint_lexicon
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.optical.training import Training
-from clir_cli.optical.vocabulary import induce_lexicon
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
 

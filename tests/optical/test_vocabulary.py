@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lexicons import induce_lexicon
 from transformers import AutoModel, AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary, induce_lexicon
+from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary
 from clir_cli.retrieval.encoder import Encoder
 
 BITEXT = [

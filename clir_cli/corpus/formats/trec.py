@@ -7,7 +7,6 @@ at their ``<DOC>`` and read by tags, which also is quick and needs the memory of
 import gzip
 import html
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -18,6 +17,7 @@ from clir_cli.corpus.formats.parts import Asked, Parts
 from clir_cli.corpus.formats.shared import Located
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError, nearest
+from clir_cli.suites import read_toml
 
 SETTINGS = "collection.toml"
 HELP = "docs/collections.md shows the layout"
@@ -87,12 +87,8 @@ def read_trec(_: Sequence[Located], asked: Asked) -> Parts:
 
 
 def _layout(folder: Path, options: Mapping[str, Any]) -> Layout:
-    path, own = folder / SETTINGS, {}
-    if path.is_file():
-        try:
-            own = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not valid TOML: {error}") from None
+    path = folder / SETTINGS
+    own = read_toml(path) if path.is_file() else {}
     usual = {key: value for key, value in options.items() if key in Layout.model_fields}
     try:
         layout = Layout(**{**usual, **own})

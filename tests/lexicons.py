@@ -1,0 +1,13 @@
+"""The lexicon of a bitext, or of several, without folds."""
+
+from clir_cli.optical.joint_words import induce_lexicons
+
+
+def induce_lexicon(bitext, tokenizer, **chosen):
+    (lexicon,) = induce_lexicons([bitext], tokenizer, **chosen)
+    return lexicon
+
+
+def induce_joint_lexicon(bitexts, tokenizer, **chosen):
+    (lexicon,) = induce_lexicons(bitexts, tokenizer, **chosen)
+    return lexicon
