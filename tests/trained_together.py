@@ -1,13 +1,17 @@
 """Several commands in one launch of torchrun, since starting the processes takes longest.
 
 Called as: torchrun ... trained_together.py HOME VERB WORD... [-- VERB WORD...]...
+All but the main process read weights late, as from a slow disk: the main one is to wait for them.
 """
 
+import os
 import sys
+import time
 from collections.abc import Sequence
 
 from clir_cli import team
 from clir_cli.cli import run
+from clir_cli.stages import trained
 
 
 def run_all(arguments: Sequence[str]) -> int:
@@ -21,5 +25,12 @@ def run_all(arguments: Sequence[str]) -> int:
     return max(codes)
 
 
+def read_late(path, *, read=trained.read_tensors):
+    time.sleep(1)
+    return read(path)
+
+
 if __name__ == "__main__":
+    if os.environ["RANK"] != "0":
+        trained.read_tensors = read_late
     sys.exit(team.run_as_one(["distill", *sys.argv[1:]], run_all))

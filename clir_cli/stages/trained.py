@@ -107,7 +107,9 @@ def run_training(
             _keep(workspace, training, step, draft)
     training.team.spread("trained")
     training.load_weights(read_tensors(draft / BEST)[0])
-    return _best_epoch(draft / LOG)
+    best = _best_epoch(draft / LOG)
+    training.team.collect("read")  # the main process clears the draft next
+    return best
 
 
 def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
