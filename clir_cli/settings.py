@@ -43,14 +43,14 @@ class TeacherSettings(_Section):
 class StudentSettings(_Section):
     """Where the query encoder starts."""
 
-    later = frozenset({"layers", "rows", "subwords"})
+    later = frozenset({"layers", "rows"})
 
     model: str = Field("teacher", description="a model name, a folder, or `teacher`")
     layers: int = Field(0, ge=0, description="keep the first so many layers; 0 keeps all")
     vocabulary: Literal["words", "subwords", "both", "initial"] = Field(
         "both", description="what of the bitext gets a row beside the initial vocabulary"
     )
-    subwords: int = Field(4000, ge=100, description="subword pieces to learn")
+    subwords: int = Field(8000, ge=100, description="subword pieces to learn")
     rows: Literal["ibm1", "dice", "plans"] = Field(
         "ibm1", description="how the English tokens of a new row are found"
     )

@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.vocabulary import Lexicon, new_rows, with_words
+from clir_cli.optical.evidence import Lexicon
+from clir_cli.optical.vocabulary import new_rows, with_words
 from clir_cli.retrieval.encoder import Encoder
 
 Ids = list[list[int]]

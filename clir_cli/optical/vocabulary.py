@@ -10,156 +10,30 @@ unchanged in the English side are names and keep the teacher's pieces, so they s
 import json
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
 import numpy as np
 import torch
-from scipy import sparse
 from tokenizers import Regex, Tokenizer, normalizers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from clir_cli.corpus.lexicon import best_columns, incidence
-from clir_cli.corpus.model1 import FAINTEST, expected_links
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
+from clir_cli.optical.evidence import (
+    Count,
+    Counted,
+    Evidence,
+    Lexicon,
+    Numbered,
+    Placed,
+    joint_occurrences,
+)
 from clir_cli.optical.subwords import learn_pieces
 
 # Marks that may go: not the vowel signs of scripts from Devanagari to Khmer, which are letters.
 ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"
-
-
-@dataclass(frozen=True)
-class Lexicon:
-    """Query-language words and pieces with the English tokens they go with.
-
-    ``tokens`` (W, k) are ids of the teacher's vocabulary, best first; ``dice`` (W, k) how strongly
-    they go together, 0 to 1, and 0 where a word has fewer than k companions.
-    """
-
-    words: list[str]
-    tokens: Tensor
-    dice: Tensor
-
-    def joined(self, other: "Lexicon") -> "Lexicon":
-        """Return both; where they share a word, the row of this one."""
-        known = set(self.words)
-        new = [place for place, word in enumerate(other.words) if word not in known]
-        return Lexicon(
-            self.words + [other.words[place] for place in new],
-            torch.cat([self.tokens, other.tokens[new]]),
-            torch.cat([self.dice, other.dice[new]]),
-        )
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a bitext says of words (W) and English tokens (T).
-
-    ``links`` (W, T) tells how often they go together, ``of_words`` and ``of_tokens`` how often each
-    is seen at all, in the same measure.
-    """
-
-    links: sparse.csr_matrix
-    of_words: np.ndarray
-    of_tokens: np.ndarray
-
-    def __add__(self, other: "Evidence") -> "Evidence":
-        """Return what two bitexts say together."""
-        return Evidence(
-            self.links + other.links,
-            self.of_words + other.of_words,
-            self.of_tokens + other.of_tokens,
-        )
-
-    def __sub__(self, part: "Evidence") -> "Evidence":
-        """Return what is said without a part of the bitext."""
-        links = self.links - part.links
-        links.data[links.data < FAINTEST] = 0  # what rounding leaves
-        links.eliminate_zeros()
-        return Evidence(links, self.of_words - part.of_words, self.of_tokens - part.of_tokens)
-
-    def rows(self, kept: Sequence[int]) -> "Evidence":
-        """Return what is said of some of the words."""
-        return Evidence(self.links[kept], self.of_words[kept], self.of_tokens)
-
-    def strongest(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens and Dice coefficients 2 links / (of_words + of_tokens), both (W, count)."""
-        table = self.links.tocsr()
-        row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-        strength = 2 * table.data / (self.of_words[row] + self.of_tokens[table.indices])
-        return best_columns(
-            sparse.csr_matrix((strength, table.indices, table.indptr), shape=table.shape), count
-        )
-
-
-Numbered = Sequence[Sequence[int]]
-Placed = Sequence[tuple[int, str]]
-Count = Callable[[Numbered, Numbered, tuple[int, int], Numbered, Numbered], list[Evidence]]
-"""From the words or pieces of each sentence and its English tokens, as numbers, how many of both
-there are, which word of its sentence each of the first is a part of, and the sentences of each
-fold, to the evidence of each fold."""
-
-
-def joint_occurrences(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
-) -> list[Evidence]:
-    """Count the sentence pairs in which both occur (Dice, 1945)."""
-    has_word = incidence(map(set, words), sizes[0])
-    has_token = incidence(map(set, tokens), sizes[1])
-
-    def counted(kept: Sequence[int]) -> Evidence:
-        parts = has_word[list(kept)], has_token[list(kept)]
-        seen = (np.asarray(each.sum(axis=0)).ravel() for each in parts)
-        return Evidence((parts[0].T @ parts[1]).tocsr(), *seen)
-
-    return [counted(kept) for kept in folds]
-
-
-def model1_links(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
-) -> list[Evidence]:
-    """Count how often Model 1 expects them to be linked (corpus/model1.py)."""
-
-    def seen(side: Numbered, size: int, kept: Sequence[int]) -> np.ndarray:
-        units = (each for number in kept for each in side[number])
-        return np.bincount(np.fromiter(units, np.int64), minlength=size)
-
-    found = expected_links(words, tokens, sizes, folds=folds)
-    return [
-        Evidence(links, seen(words, sizes[0], kept), seen(tokens, sizes[1], kept))
-        for kept, links in zip(folds, found, strict=True)
-    ]
-
-
-COUNTS: dict[str, Count] = {"dice": joint_occurrences, "ibm1": model1_links}
-"""How ``student.rows`` finds out which English tokens a word goes with."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """The words, or the pieces, that are to have a row; the evidence has a row for each (W)."""
-
-    units: list[str]
-    evidence: Evidence
-
-    def lexicon(self, neighbours: int) -> Lexicon:
-        """Return the units that go with any English token, and with which."""
-        columns, dice = self.evidence.strongest(neighbours)
-        kept = [place for place in range(len(self.units)) if dice[place].any()]
-        return Lexicon(
-            [self.units[place] for place in kept],
-            torch.from_numpy(columns[kept]),
-            torch.from_numpy(dice[kept]),
-        )
-
-
-def lexicon_of(counted: Sequence[Counted], neighbours: int) -> Lexicon:
-    """Return the lexicon of words, or of pieces, or of both: the rows of words come first."""
-    first, *rest = (each.lexicon(neighbours) for each in counted)
-    return first.joined(rest[0]) if rest else first
 
 
 def count_units(
@@ -168,7 +42,7 @@ def count_units(
     *,
     min_count: int = 2,
     units: str = "words",
-    subwords: int = 4000,
+    subwords: int = 8000,
     count: Count = joint_occurrences,
     folds: Numbered = (),
 ) -> list[list[Counted]]:
@@ -374,8 +248,8 @@ def with_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> PreT
 def new_rows(initial: Tensor, lexicon: Lexicon) -> Tensor:
     """Return the rows (W, d) of a lexicon's words.
 
-    row(w) = sum_t Dice(w, t)^2 E(t) / sum_t Dice(w, t)^2 over the word's English tokens t, with E
-    the ``initial`` input embeddings (T, d).
+    row(w) = sum_t Dice(w, t) E(t) / sum_t Dice(w, t) over the word's English tokens t, with E the
+    ``initial`` input embeddings (T, d).
     """
-    weights = lexicon.dice.square().unsqueeze(-1)
+    weights = lexicon.dice.unsqueeze(-1)
     return (initial[lexicon.tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)

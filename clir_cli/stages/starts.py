@@ -8,8 +8,9 @@ import torch
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.optical.crossfit import Ids, Initial, cross_fit, folds_of
+from clir_cli.optical.evidence import Lexicon
 from clir_cli.optical.joint_words import induce_lexicons
-from clir_cli.optical.vocabulary import Lexicon, extend_vocabulary
+from clir_cli.optical.vocabulary import extend_vocabulary
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.first_pass import row_count

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.crossfit import Initial, cross_fit, folds_of
+from clir_cli.optical.evidence import COUNTS
 from clir_cli.optical.joint_words import induce_lexicons
-from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary, new_rows
+from clir_cli.optical.vocabulary import extend_vocabulary, new_rows
 from clir_cli.retrieval.encoder import load_encoder
 
 WORDS = {

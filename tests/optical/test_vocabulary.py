@@ -7,7 +7,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.vocabulary import COUNTS, extend_vocabulary
+from clir_cli.optical.evidence import COUNTS
+from clir_cli.optical.vocabulary import extend_vocabulary
 from clir_cli.retrieval.encoder import Encoder
 
 BITEXT = [
@@ -50,7 +51,7 @@ def test_a_row_is_the_weighted_mean_of_english_rows(loaded):
     lexicon = induce_lexicon(BITEXT, tokenizer, neighbours=2)
     extended = extend_vocabulary(tokenizer, model, lexicon)
     place = lexicon.words.index("maji")
-    weights = lexicon.dice[place].double() ** 2
+    weights = lexicon.dice[place].double()
     rows = initial[lexicon.tokens[place]].double()
     expected = (weights[:, None] * rows).sum(0) / weights.sum()
     (identity,) = extended.encode("maji", add_special_tokens=False)
