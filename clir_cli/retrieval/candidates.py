@@ -60,11 +60,15 @@ def approximate(queries: Packed, shard: Shard, lists: Tensor, worth: Tensor) -> 
 def _best(shard: Shard, lists: Tensor, worth: Tensor) -> Tensor:
     """Return the best worth (tokens, N) of each document for each query token."""
     assert shard.lists is not None
-    starts = shard.lists.starts[lists.numpy()].ravel().astype(np.int64)
-    lengths = shard.lists.starts[lists.numpy() + 1].ravel() - starts
-    places = np.repeat(starts - lengths.cumsum() + lengths, lengths) + np.arange(lengths.sum())
-    tokens = np.repeat(np.arange(len(lists)) * len(shard), lists.shape[1])
-    keys = torch.from_numpy(shard.lists.postings[places] + np.repeat(tokens, lengths))
-    values = torch.from_numpy(np.repeat(worth.numpy().ravel(), lengths))
-    best = torch.zeros(len(lists) * len(shard)).scatter_reduce_(0, keys, values, "amax")
-    return best.view(len(lists), len(shard))
+    # The worst list first: where a document is in several, numpy keeps what is written last.
+    walked, worths = lists.numpy()[:, ::-1], worth.numpy()[:, ::-1]
+    starts = shard.lists.starts[walked].ravel()
+    lengths = shard.lists.starts[walked + 1].ravel() - starts
+    places = np.repeat(starts - lengths.cumsum(dtype=np.int32) + lengths, lengths)
+    places += np.arange(len(places), dtype=np.int32)
+    tokens = np.arange(len(lists), dtype=np.int32) * len(shard)
+    owners = np.repeat(np.repeat(tokens, lists.shape[1]), lengths)
+    keys = np.add(owners, shard.lists.postings[places], dtype=np.intp)
+    best = np.zeros(len(lists) * len(shard), dtype=np.float32)
+    best[keys] = np.repeat(worths.ravel(), lengths)
+    return torch.from_numpy(best).view(len(lists), len(shard))

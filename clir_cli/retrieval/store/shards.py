@@ -143,24 +143,25 @@ def gather(shards: Sequence[Shard], chosen: Tensor, *, release: bool = False) ->
         release: Give back the memory of what was read from disk.
     """
     starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
-    bounds = torch.searchsorted(chosen, starts).tolist()
-    lengths: list[Tensor] = []
-    parts: dict[str, list[Tensor]] = {}
-    for number, (low, high) in enumerate(pairwise(bounds)):
-        if low == high:
-            continue
-        shard, within = shards[number], chosen[low:high] - starts[number]
-        first = shard.offsets[within]
-        lengths.append(shard.offsets[within + 1] - first)
-        before = first - lengths[-1].cumsum(0) + lengths[-1]
-        rows = before.repeat_interleave(lengths[-1]) + torch.arange(int(lengths[-1].sum()))
-        for name, array in shard.arrays.items():
-            parts.setdefault(name, []).append(_rows(array, rows))
-        if release:
-            shard.release()
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), *lengths])
-    arrays = {name: torch.cat(each).numpy() for name, each in parts.items()}
-    return Shard(shards[0].codec, offsets.cumsum(0), arrays)
+    first = torch.cat([shard.offsets[:-1] for shard in shards])[chosen]
+    lengths = torch.cat([shard.offsets[1:] for shard in shards])[chosen] - first
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    rows = torch.arange(int(offsets[-1])) + (first - offsets[:-1]).repeat_interleave(lengths)
+    bounds = torch.searchsorted(chosen, starts)
+    parts = [
+        (shard, slice(low, high))
+        for shard, (low, high) in zip(shards, pairwise(offsets[bounds].tolist()), strict=True)
+        if low < high
+    ]
+    arrays = {}
+    for name, array in shards[0].arrays.items():
+        room = np.empty((len(rows), *array.shape[1:]), array.dtype)
+        for shard, own in parts:  # straight to its place: copying is what this takes
+            np.take(shard.arrays[name], rows[own].numpy(), axis=0, out=room[own], mode="clip")
+        arrays[name] = room
+    for shard, _ in parts if release else ():
+        shard.release()
+    return Shard(shards[0].codec, offsets, arrays)
 
 
 def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None = None) -> None:
