@@ -68,6 +68,17 @@ def home(models: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, with nothing in the environment that names another."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("CLIR_HOME", "CLIR_RESULTS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
 def small_collection(tmp_path: Path) -> Path:
     """The first 24 documents of the sample, with their queries in English and Swahili."""
     source, folder = bundled("data") / "sample" / "collection", tmp_path / "small"

@@ -1,0 +1,25 @@
+"""What the tests of published collections share: a file put down, a reader called, two texts."""
+
+from pathlib import Path
+from typing import Any
+
+from clir_cli.corpus import catalogue
+from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.formats import COLLECTION_READERS, Located
+from clir_cli.corpus.formats.parts import Asked, Parts
+
+WELL = "The well is nine metres deep. Forty people dug it."
+MAIZE = " Maize dries in the sun. It is turned twice."
+
+
+def located(path: Path, content: bytes | str, lang: str = "", role: str = "") -> Located:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return Located(path, SourceFile(path.name, lang=lang, role=role))
+
+
+def read(name: str, files: list[Located], language: str, **asked: Any) -> Parts:
+    source = catalogue.source("collections", name)
+    return COLLECTION_READERS[source.format](
+        files, Asked(language, asked.get("options", source.options), asked.get("codes", {}))
+    )

@@ -1,0 +1,133 @@
+"""Collections in the layout of BEIR, zipped and not: lines, gzipped lines and parquet."""
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from collection_files import read
+
+from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.collections import load_collection
+from clir_cli.corpus.formats import Located
+from clir_cli.corpus.records import Document
+from clir_cli.errors import UserError
+from clir_cli.files import digest
+
+CORPUS = (
+    '{"_id": "4983", "title": "Wells", "text": "Dig deep.", "metadata": {}}\n'
+    '{"_id": "5836", "title": "", "text": "Maize dries.", "metadata": {}}\n'
+)
+QUERIES = (
+    '{"_id": "0", "text": "how deep", "metadata": {}}\n'
+    '{"_id": "2", "text": "a training question", "metadata": {}}\n'
+)
+JUDGED = "query-id\tcorpus-id\tscore\n0\t4983\t1\n"
+
+
+def beir_zip(path: Path, **change: str | None) -> Located:
+    members = {
+        "scifact/corpus.jsonl": CORPUS,
+        "scifact/queries.jsonl": QUERIES,
+        "scifact/qrels/train.tsv": "query-id\tcorpus-id\tscore\n2\t5836\t1\n",
+        "scifact/qrels/test.tsv": JUDGED,
+        **change,
+    }
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("scifact/", b"")
+        for name, text in members.items():
+            if text is not None:
+                archive.writestr(name, text)
+    return Located(path, SourceFile(path.name, lang="en"))
+
+
+def test_a_zip_of_beir_is_read_without_unpacking(tmp_path: Path) -> None:
+    file = beir_zip(tmp_path / "scifact.zip")
+    found = read("beir-scifact", [file], "sw")
+    assert found.documents == [
+        Document("4983", "Wells", "Dig deep."),
+        Document("5836", "", "Maize dries."),
+    ]
+    assert found.queries == {"en": {"0": "how deep"}}  # those of the split alone
+    assert found.qrels == {"0": {"4983": 1}}
+    assert list(tmp_path.iterdir()) == [file.path]
+
+
+def test_documents_of_beir_without_text_and_judged_ones_that_it_lacks_stay(tmp_path: Path) -> None:
+    change = {
+        "scifact/corpus.jsonl": CORPUS + '{"_id": "empty", "title": "", "text": ""}\n',
+        "scifact/qrels/test.tsv": JUDGED + "0\tabsent\t1\n",
+    }
+    found = read("beir-scifact", [beir_zip(tmp_path / "scifact.zip", **change)], "en")
+    assert found.documents[-1] == Document("empty", "", "")
+    assert found.qrels == {"0": {"4983": 1, "absent": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scifact/queries.jsonl": None}, r"scifact.zip: 0 members are named queries.jsonl"),
+        ({"more/corpus.jsonl": CORPUS}, r"scifact.zip: 2 members are named corpus.jsonl"),
+        ({"scifact/corpus.jsonl": CORPUS + "{"}, r"scifact/corpus.jsonl, line 3: not JSON"),
+        ({"scifact/qrels/test.tsv": JUDGED + "9\t4983\t1\n"}, "line 3: query '9' is not"),
+        ({"../evil.txt": "x"}, "leads out of the zip"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_a_zip_of_beir_is_told(
+    tmp_path: Path, change: dict[str, str | None], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read("beir-scifact", [beir_zip(tmp_path / "scifact.zip", **change)], "en")
+
+
+def own(folder: Path) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text(CORPUS)
+    (folder / "queries.jsonl").write_text(QUERIES)
+    (folder / "qrels" / "test.tsv").write_text(JUDGED)
+    return folder
+
+
+def test_a_directory_in_gzipped_lines_or_parquet_is_the_same(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    plain = load_collection(str(own(tmp_path / "plain" / "set")), "sw", tmp_path)
+    packed, columns = own(tmp_path / "gz" / "set"), own(tmp_path / "parquet" / "set")
+    for name in ("corpus", "queries"):
+        text = (packed / f"{name}.jsonl").read_bytes()
+        (packed / f"{name}.jsonl.gz").write_bytes(gzip.compress(text))
+        rows = [json.loads(line) for line in text.splitlines()]
+        kept = [{key: row[key] for key in row if key != "metadata"} for row in rows]
+        write_table(pyarrow.Table.from_pylist(kept), columns / f"{name}.parquet")
+        (packed / f"{name}.jsonl").unlink()
+        (columns / f"{name}.jsonl").unlink()
+    judged = [{"query-id": "0", "corpus-id": "4983", "score": 1}]
+    write_table(pyarrow.Table.from_pylist(judged), columns / "qrels" / "test.parquet")
+    (columns / "qrels" / "test.tsv").unlink()
+    assert load_collection(str(packed), "sw", tmp_path) == plain
+    assert load_collection(str(columns), "sw", tmp_path) == plain
+    whole = (columns / "corpus.parquet").read_bytes()
+    (columns / "corpus.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"corpus.parquet: cut or damaged parquet"):
+        load_collection(str(columns), "sw", tmp_path)
+    whole = (packed / "corpus.jsonl.gz").read_bytes()
+    (packed / "corpus.jsonl.gz").write_bytes(whole[:-9])
+    with pytest.raises(UserError, match=r"corpus.jsonl.gz: cut or damaged"):
+        load_collection(str(packed), "sw", tmp_path)
+
+
+def test_the_digest_of_documents_is_that_of_the_list(tmp_path: Path) -> None:
+    found = load_collection(str(own(tmp_path / "set")), "sw", tmp_path)
+    assert found.digests["documents"] == digest(found.documents)
+
+
+def test_without_pyarrow_one_line_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own(tmp_path / "set")
+    (folder / "corpus.jsonl").rename(folder / "corpus.parquet")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"pip install 'clir-cli\[parquet\]'"):
+        load_collection(str(folder), "sw", tmp_path)
