@@ -50,7 +50,7 @@ LARGE = {
     "int8": IndexSettings(format="int8", lists=True),
     "residual2": IndexSettings(format="residual2"),
 }
-CANDIDATES = (500, 1000, 2000, 4000, 8000)
+CANDIDATES = (500, 1000, 2000, 2750, 4000, 8000)
 Row = dict[str, object]
 
 talk = Console(stderr=True)

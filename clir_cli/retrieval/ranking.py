@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -142,7 +143,8 @@ def best_places(scores: Tensor, count: int) -> Tensor:
     """Return the places of the best ``count``, in order of place; ties go to the first."""
     if count >= len(scores):
         return torch.arange(len(scores))
-    floor = scores.topk(count).values[-1]
+    rank = len(scores) - count
+    floor = float(np.partition(scores.numpy(), rank)[rank])  # topk takes twice as long for many
     above = torch.nonzero(scores > floor).flatten()
     level = torch.nonzero(scores == floor).flatten()[: count - len(above)]
     return torch.cat([above, level]).sort().values
