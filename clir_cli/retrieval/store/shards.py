@@ -147,20 +147,20 @@ def gather(shards: Sequence[Shard], chosen: Tensor, *, release: bool = False) ->
     lengths = torch.cat([shard.offsets[1:] for shard in shards])[chosen] - first
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     rows = torch.arange(int(offsets[-1])) + (first - offsets[:-1]).repeat_interleave(lengths)
-    bounds = torch.searchsorted(chosen, starts)
-    parts = [
-        (shard, slice(low, high))
-        for shard, (low, high) in zip(shards, pairwise(offsets[bounds].tolist()), strict=True)
-        if low < high
-    ]
-    arrays = {}
-    for name, array in shards[0].arrays.items():
-        room = np.empty((len(rows), *array.shape[1:]), array.dtype)
-        for shard, own in parts:  # straight to its place: copying is what this takes
-            np.take(shard.arrays[name], rows[own].numpy(), axis=0, out=room[own], mode="clip")
-        arrays[name] = room
-    for shard, _ in parts if release else ():
-        shard.release()
+    bounds = offsets[torch.searchsorted(chosen, starts)].tolist()
+    arrays = {
+        name: np.empty((len(rows), *array.shape[1:]), array.dtype)
+        for name, array in shards[0].arrays.items()
+    }
+    for shard, (low, high) in zip(shards, pairwise(bounds), strict=True):
+        if low == high:
+            continue
+        own = rows[low:high].numpy()
+        for name, room in arrays.items():
+            # Straight to its place; a check of the rows would make numpy copy them once more.
+            np.take(shard.arrays[name], own, axis=0, out=room[low:high], mode="clip")
+        if release:
+            shard.release()
     return Shard(shards[0].codec, offsets, arrays)
 
 
