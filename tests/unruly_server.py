@@ -4,8 +4,9 @@ import hashlib
 import random
 import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from local_server import LocalServer, QuietHandler
 
 from clir_cli.corpus.catalogue import SourceFile
 
@@ -29,7 +30,7 @@ class Reply:
 WHOLE = Reply()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: "Server"
 
     def do_GET(self) -> None:
@@ -59,24 +60,19 @@ class Handler(BaseHTTPRequestHandler):
         while reply.endless:
             self.wfile.write(bytes(1 << 16))
 
-    def log_message(self, *words: object) -> None:
-        pass
 
-
-class Server(ThreadingHTTPServer):
+class Server(LocalServer):
     """Answers each path with its replies in turn; the last one stays."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.replies: dict[str, list[Reply]] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
 
     def url(self, path: str = "/file.bin") -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
+        return self.origin + path
 
     def plan(self, *replies: Reply, path: str = "/file.bin") -> SourceFile:
         """Say how a path is answered; return the entry of a catalogue that pins CONTENT there."""
@@ -92,9 +88,6 @@ class Server(ThreadingHTTPServer):
 
     def ranges(self) -> list[str | None]:
         return [asked for _, asked in self.asked]
-
-    def handle_error(self, *words: object) -> None:
-        pass  # the other side hung up, as it should
 
 
 def pinned(url: str, content: bytes = CONTENT) -> SourceFile:

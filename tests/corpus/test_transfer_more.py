@@ -2,15 +2,14 @@
 
 import hashlib
 import random
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from local_server import LocalServer, QuietHandler, serving
 
 from clir_cli.corpus import transfer
 from clir_cli.corpus.catalogue import SourceFile
@@ -31,7 +30,7 @@ class Reply:
     endless: bool = False
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: "Server"
 
     def do_GET(self) -> None:
@@ -53,24 +52,12 @@ class Handler(BaseHTTPRequestHandler):
 
     do_CONNECT = do_GET
 
-    def log_message(self, *words: object) -> None:
-        pass
 
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class Server(LocalServer):
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.replies: list[Reply] = []
         self.asked: list[tuple[str, str, dict[str, str]]] = []
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *words: object) -> None:
-        pass  # the other side hung up, as it should
 
 
 @pytest.fixture
@@ -82,17 +69,8 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Server]]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     running = [Server(), Server()]
-    threads = [
-        threading.Thread(target=each.serve_forever, kwargs={"poll_interval": 0.01})
-        for each in running
-    ]
-    for thread in threads:
-        thread.start()
-    yield running
-    for server, thread in zip(running, threads, strict=True):
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(running[0]), serving(running[1]):
+        yield running
 
 
 def pinned(url: str) -> SourceFile:
