@@ -42,10 +42,26 @@ class Comparison:
 
     @property
     def mark(self) -> str:
-        """Return ``▲`` or ``▼`` where the method is significantly above or below, else nothing."""
-        if self.p_value >= LEVEL:
-            return ""
-        return "▲" if self.difference > 0 else "▼"
+        """Return the mark of this comparison, as ``mark`` defines it."""
+        return mark(self.p_value, self.difference)
+
+
+def mark(p_value: float | None, difference: float) -> str:
+    """Return ``▲`` if a method is significantly above the baseline, ``▼`` if below, else nothing.
+
+    Args:
+        p_value: After correction; None or NaN where nothing was tested.
+        difference: Of the means, method minus baseline.
+    """
+    if p_value is None or not p_value < LEVEL or not difference:
+        return ""
+    return "▲" if difference > 0 else "▼"
+
+
+def legend(baseline: str) -> str:
+    """Return what the marks of a table mean."""
+    level = f"{LEVEL:g}".removeprefix("0")
+    return f"▲ ▼: above or below {baseline}, p < {level} after Holm's correction"
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:

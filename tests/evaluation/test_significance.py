@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.significance import compare, effect_size, holm, paired_t, randomisation
+from clir_cli.evaluation.significance import (
+    LEVEL,
+    compare,
+    effect_size,
+    holm,
+    legend,
+    mark,
+    paired_t,
+    randomisation,
+)
 
 SCORES = st.lists(
     st.tuples(st.floats(0, 1, allow_subnormal=False), st.floats(0, 1, allow_subnormal=False)),
@@ -140,3 +149,29 @@ def test_what_cannot_be_compared_is_told() -> None:
     del values["up"]["q3"]
     with pytest.raises(UserError, match=r"up and base cannot be compared: 1 queries .*\(q3\)"):
         compare(values, "base")
+
+
+# -------------------------------------------------------------------------------- the mark
+
+
+@pytest.mark.parametrize(
+    ("p_value", "difference", "expected"),
+    [
+        (LEVEL - 1e-9, 0.1, "▲"),
+        (LEVEL - 1e-9, -0.1, "▼"),
+        (0.0, 0.0, ""),
+        (LEVEL, 0.1, ""),
+        (1.0, -0.1, ""),
+        (None, 0.1, ""),
+        (math.nan, 0.1, ""),
+    ],
+)
+def test_a_mark_needs_a_corrected_p_below_the_level_and_shows_the_sign(
+    p_value: float | None, difference: float, expected: str
+) -> None:
+    assert mark(p_value, difference) == expected
+
+
+def test_the_legend_names_the_baseline_and_the_level() -> None:
+    text = "▲ ▼: above or below ot.eps0.02, p < .05 after Holm's correction"
+    assert legend("ot.eps0.02") == text
