@@ -232,14 +232,12 @@ def encode_inputs(
     vectors = torch.empty(int(offsets[-1]), encoder.dimensions, dtype=dtype)
     budget = batch_tokens or usual_batch(encoder.device)
     with encoder.autocast():
-        for batch in by_length([len(each) for each in inputs], budget):
-            chosen = [inputs[index] for index in batch]
-            ids, present = pad([each.ids for each in chosen], encoder.pad_id, torch.device("cpu"))
-            attended = present & _places_below([each.attended for each in chosen], ids.shape[1])
-            states = encoder.embed(ids.to(encoder.device), attended.to(encoder.device))
-            kept = _kept(chosen, present)
-            found = states[kept.to(encoder.device)].to(dtype).cpu()
-            vectors[_rows(offsets[batch], lengths[batch])] = found
+        for batch in by_length([len(text) for text in inputs], budget):
+            ids, attended, embedded = collate(
+                [inputs[index] for index in batch], encoder.pad_id, encoder.device
+            )
+            embeddings = encoder.embed(ids, attended)[embedded]
+            vectors[_rows(offsets[batch], lengths[batch])] = embeddings.to(dtype).cpu()
             advance(len(batch))
     return Packed(vectors, offsets)
 
@@ -255,18 +253,6 @@ def usual_batch(device: torch.device) -> int:
 def _places_below(bounds: Sequence[int], longest: int) -> Tensor:
     """Return (B, longest): True before each row's bound."""
     return torch.arange(longest) < torch.tensor(bounds)[:, None]
-
-
-def _kept(chosen: Sequence[Input], present: Tensor) -> Tensor:
-    """Return (B, longest): True on the tokens that have an embedding."""
-    if all(each.kept is None for each in chosen):
-        return present
-    kept = present.clone()
-    for row, each in enumerate(chosen):
-        if each.kept is not None:
-            kept[row] = False
-            kept[row, each.kept] = True
-    return kept
 
 
 def _rows(starts: Tensor, lengths: Tensor) -> Tensor:
@@ -289,6 +275,16 @@ def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
         start += count
 
 
+def batches_by_count(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield batches of ``batch_size`` indices, shortest texts first, so that padding is short.
+
+    Texts of equal length keep their order.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
 def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ids and mask, both (B, longest): mask is True on real tokens."""
     lengths = [len(each) for each in ids]
@@ -296,6 +292,20 @@ def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tupl
     padded = torch.full(mask.shape, pad_id, dtype=torch.long)
     padded[mask] = torch.tensor([token for each in ids for token in each], dtype=torch.long)
     return padded.to(device), mask.to(device)
+
+
+def collate(
+    inputs: Sequence[Input], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ids, attention mask, and which tokens have an embedding, each (B, longest)."""
+    ids, present = pad([text.ids for text in inputs], pad_id, torch.device("cpu"))
+    attended = present & _places_below([text.attended for text in inputs], ids.shape[1])
+    embedded = present.clone()
+    for row, text in enumerate(inputs):
+        if text.kept is not None:
+            embedded[row] = False
+            embedded[row, text.kept] = True
+    return ids.to(device), attended.to(device), embedded.to(device)
 
 
 def load_encoder(

@@ -32,6 +32,28 @@ def maxsim(query: Tensor, documents: Packed | Shard) -> Tensor:
     return maxsim_batch(Packed(query, torch.tensor([0, len(query)])), documents)[0]
 
 
+def mean_maxsim(
+    queries: Tensor, query_mask: Tensor, documents: Tensor, document_mask: Tensor
+) -> Tensor:
+    """Return MaxSim of each query and document, divided by the query's tokens; differentiable.
+
+    The mean, so that one temperature suits short and long queries.
+
+    Args:
+        queries: (B, n, d) unit vectors.
+        query_mask: (B, n), True on real tokens.
+        documents: (K, m, d) unit vectors.
+        document_mask: (K, m), True on real tokens.
+
+    Returns:
+        (B, K) scores.
+    """
+    similarity = torch.einsum("qnd,kmd->qknm", queries, documents)
+    hidden = ~document_mask[None, :, None, :]
+    best = similarity.masked_fill(hidden, float("-inf")).amax(dim=3)
+    return (best * query_mask[:, None, :]).sum(dim=2) / query_mask.sum(dim=1)[:, None]
+
+
 @torch.no_grad()
 def maxsim_batch(
     queries: Packed,
