@@ -1,4 +1,4 @@
-"""The front door: which commands there are, and how a command ends.
+"""Entry point of the command line: the commands, and their exit codes.
 
 The commands themselves are in ``commands/``, their options in ``options.py``.
 """
@@ -27,7 +27,7 @@ app = typer.Typer(
 # What typer raises for a wrong option or argument; it has no public name of its own.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
-# In the order of --help: the five stages, then what stands beside them.
+# In the order of --help: the five stages, then the other commands.
 COMMANDS = {
     "download": pipeline.download,
     "distill": pipeline.distill,
@@ -55,14 +55,14 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
-    0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, told in one
-    line; 130 interrupted.
+    0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, reported in
+    one line; 130 interrupted.
     """
     from clir_cli.files import explain_os_error
 
     command = typer.main.get_command(app)
     try:
-        # Not app(): it has its own ideas of exit codes and of what is said.
+        # Not app(): its exit codes and messages differ.
         with command.make_context("clir", list(arguments) or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
@@ -74,9 +74,9 @@ def run(arguments: Sequence[str]) -> int:
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         return 130
-    except (BrokenPipeError, SystemExit):  # the reader has seen enough; rich says it by an exit
+    except (BrokenPipeError, SystemExit):  # closed pipe; rich raises SystemExit
         _drop_output()
     except Exception as error:
         message = explain_os_error(error)
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _drop_output() -> None:
-    """Keep the interpreter from failing once more as it closes a standard output that is full."""
+    """Keep the interpreter from failing again when it closes a full standard output."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""The options of the command line: those of every stage, and those that several share."""
+"""Options of the command line: the ones of every stage, and the ones that some share."""
 
 import functools
 import inspect
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 EVERY_STAGE = {
     "suite": (str, typer.Option(help="Data, models and budget: sample, open, paper."), "sample"),
-    "config": (Path | None, typer.Option(help="TOML file laid over the suite's settings."), None),
+    "config": (Path | None, typer.Option(help="TOML file that overrides the suite."), None),
     "assign": (
         list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="One setting, as transport.eps=0.1."),
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as transport.eps=0.1."),
         (),
     ),
     "home": (Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME"), "artifacts"),
-    "device": (str, typer.Option(help="auto, cpu, cuda or mps."), "auto"),
-    "force": (bool, typer.Option("--force", help="Make it again, replacing what is there."), False),
-    "dry_run": (bool, typer.Option("--dry-run", help="Only tell what would be done."), False),
-    "as_json": (bool, typer.Option("--json", help="Tell the result as JSON."), False),
-    "quiet": (bool, typer.Option("--quiet", "-q", help="No progress and no talk."), False),
+    "device": (str, typer.Option(help="Device: auto, cpu, cuda or mps."), "auto"),
+    "force": (bool, typer.Option("--force", help="Replace existing artifacts."), False),
+    "dry_run": (bool, typer.Option("--dry-run", help="Print the plan and exit."), False),
+    "as_json": (bool, typer.Option("--json", help="Print the result as JSON."), False),
+    "quiet": (bool, typer.Option("--quiet", "-q", help="Print no progress and no log."), False),
 }
 
 Lang = Annotated[
     str, typer.Option(help="A pair such as sw-en, several with commas, or all.", metavar="PAIRS")
 ]
-OneMethod = Annotated[str, typer.Option(help="How the student learns. See clir ls methods.")]
+OneMethod = Annotated[str, typer.Option(help="Training method. See clir ls methods.")]
 Methods = Annotated[
-    str, typer.Option(help="Methods with commas; the suite's when left out. See clir ls methods.")
+    str, typer.Option(help="Methods with commas (default: the suite's). See clir ls methods.")
 ]
-Variant = Annotated[str, typer.Option(help="A name for these settings, kept beside others.")]
+Variant = Annotated[str, typer.Option(help="A name that keeps these settings apart from others.")]
 Joint = Annotated[
-    bool, typer.Option("--joint", help="One student for all pairs of --lang, not one for each.")
+    bool, typer.Option("--joint", help="One student for all pairs of --lang, not one per pair.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
 OneCollection = Annotated[
@@ -48,23 +48,18 @@ OneCollection = Annotated[
 ]
 
 Engine = Annotated[
-    str, typer.Option(help="Who does the work: local, or ray with workers of their own.")
+    str, typer.Option(help="Where the work runs: local (this process), or ray (Ray workers).")
 ]
 Address = Annotated[
     str,
-    typer.Option(
-        metavar="HOST:PORT",
-        help="A Ray cluster, or auto; this machine's processors when left out.",
-    ),
+    typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto (default: Ray on this machine)."),
 ]
-Jobs = Annotated[
-    int, typer.Option(help="Workers of ray; as many as there is room for when left out.", min=0)
-]
+Jobs = Annotated[int, typer.Option(help="Number of Ray workers (default: as many as fit).", min=0)]
 
 
 @dataclass(frozen=True)
 class Common:
-    """What every stage is told on the command line."""
+    """The options that every stage has."""
 
     suite: str
     config: Path | None

@@ -173,7 +173,7 @@ def test_ctrl_c_in_the_midst_of_training_ends_with_130_and_keeps_the_draft(home,
         out, err = running.communicate()
     assert running.returncode == 130, err
     assert out == ""
-    assert "interrupted; the same command goes on where this one stopped" in err
+    assert "interrupted; run the same command again to resume" in err
     assert "Traceback" not in err
     assert not draft.with_name("student").exists()
     assert {"draft.json", "training.csv"} <= set(tree(draft))

@@ -1,1 +1,1 @@
-"""The commands: one function each, with its options. Heavy imports stand inside them."""
+"""The commands: one function each, with its options. Heavy imports are inside them."""

@@ -1,4 +1,4 @@
-"""What to look at: dictionaries and plans of a student, and what there is to choose from."""
+"""Inspection: dictionaries and transport plans of a student, and lists of what is available."""
 
 from pathlib import Path
 from typing import Annotated
@@ -44,10 +44,10 @@ def align(
     variant: Variant = "",
     joint: Joint = False,
     draw: Annotated[
-        Path | None, typer.Option(help="Draw it to this file too: .png, .svg or .pdf.")
+        Path | None, typer.Option(help="Also draw the plan to this file: .png, .svg or .pdf.")
     ] = None,
 ) -> None:
-    """Show the transport plan of a sentence pair: which token stands for which.
+    """Show the transport plan of a sentence pair: which token is aligned with which.
 
     Example: clir align --lang sw-en "watoto wanakunywa maji" "children drink water"
     """
@@ -78,11 +78,11 @@ def list_things(
         ),
     ] = "methods",
     home: Annotated[
-        Path, typer.Option(help="Folder for artifacts, for indexes.", envvar="CLIR_HOME")
+        Path, typer.Option(help="Folder of artifacts; only indexes use it.", envvar="CLIR_HOME")
     ] = Path("artifacts"),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List what there is to choose from, or what each index takes and keeps.
+    """List methods, languages, sources, models and suites, or the indexes made and their size.
 
     Example: clir ls methods
     """

@@ -37,11 +37,11 @@ def download(
     lang: Lang,
     mirror: Annotated[
         str,
-        typer.Option(help="Folder or http(s) address with each file under HOST/PATH of its URL."),
+        typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL."),
     ] = "",
     collection: OneCollection = "",
 ) -> None:
-    """Fetch data and models, checked by sha256. A second call does nothing.
+    """Download data and models and check their sha256. Skips files that are there.
 
     Example: clir download --suite open --lang sw-en --mirror ../mirror
     Example: clir download --lang sw-en --collection belebele --dry-run
@@ -70,7 +70,7 @@ def distill(
     variant: Variant = "",
     joint: Joint = False,
 ) -> None:
-    """Train the student query encoder of a pair on bitext, under an English teacher.
+    """Train the student query encoder of a pair on bitext, with an English teacher.
 
     Example: clir distill --lang sw-en
     Example: clir distill --lang sw-en --variant plain --set student.vocabulary=initial
@@ -93,11 +93,9 @@ def index(
     common: Common,
     collection: OneCollection = "",
     update: Annotated[
-        bool, typer.Option("--update", help="Encode only what is new or changed.")
+        bool, typer.Option("--update", help="Encode only new or changed documents.")
     ] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Make again only what is damaged.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild only damaged shards.")] = False,
     engine: Engine = "local",
     address: Address = "",
     jobs: Jobs = 0,
@@ -131,16 +129,17 @@ def search(
     joint: Joint = False,
     collection: OneCollection = "",
     top_k: Annotated[
-        int | None, typer.Option(help="Documents a query (default 100).", min=1)
+        int | None, typer.Option(help="Documents per query (default 100).", min=1)
     ] = None,
     query: Annotated[
-        str | None, typer.Option(help="Show the best documents for this text instead.")
+        str | None,
+        typer.Option(help="Show the best documents for this text; write no run."),
     ] = None,
     engine: Engine = "local",
     address: Address = "",
     jobs: Jobs = 0,
 ) -> None:
-    """Rank the documents for every query and write a TREC run; or answer one query.
+    """Rank the documents for every query and write a TREC run, or search for one query.
 
     Example: clir search --lang sw-en --method ot
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
@@ -200,14 +199,14 @@ def evaluate(
         str,
         typer.Option(
             metavar="METHOD",
-            help="Test the others against it; ot.plain.seed1 names variant and seed too.",
+            help="Test the other methods against it; ot.plain.seed1 names a variant and a seed.",
         ),
     ] = "",
     results: Annotated[
         Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
     ] = Path("results"),
 ) -> None:
-    """Score the runs, with a bootstrap interval over queries; writes CSV tables.
+    """Score the runs with bootstrap intervals over queries, and write CSV tables.
 
     Example: clir evaluate --lang sw-en --metric map,mrr,ndcg@10
     Example: clir evaluate --metric map,gap-map,rank-distance --method zero-shot,ot --baseline ot

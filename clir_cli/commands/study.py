@@ -16,32 +16,33 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Experiments by name, or TOML files. None lists them.", metavar="NAMES"
+            help="Experiments by name, or TOML files (default: list them).", metavar="NAMES"
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All that travel with the package.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All experiments of the package.")] = False,
     mirror: Annotated[
         str,
-        typer.Option(help="Folder or http(s) address with each file under HOST/PATH of its URL."),
+        typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL."),
     ] = "",
     results: Annotated[
         Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
     ] = Path("results"),
-    jobs: Annotated[int, typer.Option(help="Pieces of work at a time.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Tasks to run at a time.", min=1)] = 1,
     engine: Engine = "local",
     address: Address = "",
     cells: Annotated[
-        str, typer.Option(help="One share of the cells, as 2/8; tables come later.", metavar="I/N")
+        str,
+        typer.Option(help="Run one share of the cells, as 2/8; draw no tables.", metavar="I/N"),
     ] = "",
     style: Annotated[
-        str, typer.Option("--format", help="Tables as text, markdown or latex.")
+        str, typer.Option("--format", help="Table format: text, markdown or latex.")
     ] = "text",
     latex: Annotated[bool, typer.Option("--latex", help="The same as --format latex.")] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="The same as --format markdown.")
     ] = False,
 ) -> None:
-    """Run experiments: what is missing or out of date, and the tables. Again does nothing.
+    """Run the missing or stale steps of experiments, and draw their tables. Idempotent.
 
     Example: clir reproduce optical --dry-run
     Example: clir reproduce --all --jobs 2
@@ -105,14 +106,16 @@ def report(
     results: Annotated[
         Path, typer.Option(help="Folder of score tables.", envvar="CLIR_RESULTS")
     ] = Path("results"),
-    metric: Annotated[str, typer.Option(help="Which leads; MAP when left out.")] = "",
-    method: Annotated[str, typer.Option(help="The method to look at closely; ot.")] = "",
+    metric: Annotated[
+        str, typer.Option(help="Metric of the figures (default: the one with most scores).")
+    ] = "",
+    method: Annotated[str, typer.Option(help="Method analysed per query (default: ot).")] = "",
     baseline: Annotated[
-        str, typer.Option(help="Its rival, query by query; the best other method.")
+        str, typer.Option(help="Baseline to compare it with (default: the best other method).")
     ] = "",
     collection: OneCollection = "",
 ) -> None:
-    """Draw what results there are as one HTML file, which needs nothing but a browser.
+    """Write the existing results as one HTML file that opens in a browser without a network.
 
     Example: clir report --suite sample --output report.html
     """

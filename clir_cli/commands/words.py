@@ -1,4 +1,4 @@
-"""From the words of the command line to pairs, cells and plans."""
+"""Parse options into pairs and cells; make and print plans."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -124,14 +124,14 @@ def with_setting(common: Common, assignment: str) -> Common:
 def make_all(
     common: Common, make: Callable[..., Path], wanted: "Sequence[tuple[Workspace, Pair, Cell]]"
 ) -> None:
-    """Make each wanted artifact, unless the user only wants to know."""
+    """Make each artifact, unless it is a dry run."""
     if not common.dry_run:
         for each in wanted:
             make(*each)
 
 
 def tell_plans(common: Common, plans: "Sequence[Plan]") -> None:
-    """Tell what was made, or would be."""
+    """Print the artifacts that were made, or would be."""
     from clir_cli import display
 
     rows = display.plan_rows(plans)
