@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus.checksums import known_digest, record_of
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
-from clir_cli.corpus.pins import known_digest, record_of
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k

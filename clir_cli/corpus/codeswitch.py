@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from clir_cli.corpus.cooccurrence import best_columns, dice_matrix, incidence, numbered
 from clir_cli.corpus.dictionaries import Dictionary
-from clir_cli.corpus.lexicon import best_columns, dice_matrix, incidence, numbered
 from clir_cli.corpus.records import SentencePair
-from clir_cli.corpus.words import word_spans, words
+from clir_cli.corpus.unicode_words import word_spans, words
 
 MOST = 3  # induced translations of a word
 SEEN = 2  # a word of fewer sentence pairs has no induced translation

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import checked_digest
 from clir_cli.corpus.catalogue import Source, SourceFile
+from clir_cli.corpus.checksums import known_digest
 from clir_cli.corpus.formats import irds, trec
 from clir_cli.corpus.formats.parts import Asked, CollectionReader, Parts
-from clir_cli.corpus.pins import known_digest
+from clir_cli.corpus.parse_cache import Documents, Read, files_under, memory
 from clir_cli.corpus.records import Collection, Document
-from clir_cli.corpus.remembered import Documents, Read, files_under, memory
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
 

@@ -1,8 +1,8 @@
 """Bilingual dictionaries: words of the query language to English, from the catalogue or the user.
 
-Keys are in lower case and Unicode NFC, as ``corpus/words.py`` cuts text into words; a key of
-several words is a term. Translations stand as they are written, best first: those of the user's
-files, then those of each source in the order of the settings.
+Keys are in lower case and Unicode NFC, as ``unicode_words.words`` returns them; a key of several
+words is a term. Translations are kept as written, best first: those of the user's files, then those
+of each source in the order of the settings.
 """
 
 import unicodedata
@@ -13,7 +13,7 @@ from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import checked_digest, located_files
 from clir_cli.corpus.catalogue import SourceFile
 from clir_cli.corpus.records import Pair
-from clir_cli.corpus.words import words
+from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import file_digest
 from clir_cli.settings import DictionarySettings

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clir_cli.corpus.lexicon import dice_matrix, incidence, numbered
+from clir_cli.corpus.cooccurrence import dice_matrix, incidence, numbered
 from clir_cli.corpus.records import SentencePair
 
 BAND = 12  # how far a line may have slipped

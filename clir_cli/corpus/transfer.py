@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from clir_cli.corpus.catalogue import SourceFile
-from clir_cli.corpus.pins import is_whole, known_digest, record_of, write_record
+from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.corpus.words import word_spans
+from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.optical.batches import pad_vectors
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, Packed, pad

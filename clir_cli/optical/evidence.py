@@ -8,8 +8,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from clir_cli.corpus.lexicon import best_columns, incidence
-from clir_cli.corpus.model1 import FAINTEST, expected_links
+from clir_cli.corpus.cooccurrence import best_columns, incidence
+from clir_cli.corpus.ibm_model1 import FAINTEST, expected_links
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def joint_occurrences(
 def model1_links(
     words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
 ) -> list[Evidence]:
-    """Count how often Model 1 expects them to be linked (corpus/model1.py)."""
+    """Count how often Model 1 expects them to be linked (corpus/ibm_model1.py)."""
 
     def seen(side: Numbered, size: int, kept: Sequence[int]) -> np.ndarray:
         units = (each for number in kept for each in side[number])

@@ -13,7 +13,7 @@ import torch
 from scipy import sparse
 from transformers import PreTrainedTokenizerBase
 
-from clir_cli.corpus.lexicon import best_columns
+from clir_cli.corpus.cooccurrence import best_columns
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.evidence import Counted, Lexicon, lexicon_of
 from clir_cli.optical.vocabulary import count_units

@@ -6,7 +6,7 @@ import bm25s
 import torch
 from torch import Tensor
 
-from clir_cli.corpus.words import words
+from clir_cli.corpus.unicode_words import words
 
 K1, B = 0.9, 0.4  # as the field's toolkits have them for passages
 

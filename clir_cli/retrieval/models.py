@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clir_cli.artifacts import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import Model, Package, models
-from clir_cli.corpus.pins import is_whole
+from clir_cli.corpus.checksums import is_whole
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest, file_digest
 from clir_cli.retrieval.checkpoints import described_by

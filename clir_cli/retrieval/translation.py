@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from clir_cli.corpus.words import words
+from clir_cli.corpus.unicode_words import words
 
 LONGEST_TERM = 4  # words
 

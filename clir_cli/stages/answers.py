@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from clir_cli.corpus.records import Document, Pair
-from clir_cli.corpus.words import word_spans
+from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.maxsim import top_documents

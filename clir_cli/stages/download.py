@@ -9,9 +9,9 @@ from clir_cli import artifacts
 from clir_cli.artifacts import Plan
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.catalogue import Model, SourceFile
+from clir_cli.corpus.checksums import is_whole
 from clir_cli.corpus.collections import IRDS, Needed, is_brought, needed
 from clir_cli.corpus.formats import irds
-from clir_cli.corpus.pins import is_whole
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import cached, fetch, is_offline
 from clir_cli.errors import MissingInput, UserError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
-from clir_cli.corpus.cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
+from clir_cli.corpus.inverse_cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.contrastive import Source
@@ -74,7 +74,7 @@ Split = tuple[Questions, Questions]  # to train on, and held out
 
 
 def cloze_questions(bitexts: Sequence[Bitext], most: int) -> Split:
-    """Return the English sides of bitexts as sentences to be asked for (corpus/cloze.py).
+    """Return the English sides of bitexts as sentences to be asked for (inverse cloze).
 
     Args:
         bitexts: One or several; each sentence enters once, and what one holds out is trained on
@@ -93,7 +93,7 @@ def _asked_for(name: str, sentences: Sequence[str]) -> Questions:
 
 
 def rest_questions(bitexts: Sequence[Bitext], most: int, seed: int) -> Split:
-    """Return runs of words that ask for the rest of their English sentence (corpus/cloze.py).
+    """Return runs of words that ask for the rest of their English sentence (inverse cloze).
 
     Args:
         bitexts: As for ``cloze_questions``.
@@ -111,7 +111,7 @@ def _left(sentences: Sequence[str], seed: int) -> Questions:
 
 
 def passage_questions(name: str, split: Split, most: int) -> Split:
-    """Return sentences of a split's documents that ask for the rest of them (corpus/cloze.py).
+    """Return sentences of a split's documents that ask for the rest of them (inverse cloze).
 
     The other rests of a document hold the sentence, and count neither as right nor as wrong.
 

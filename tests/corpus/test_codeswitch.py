@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.codeswitch import CodeSwitcher, induced_from, turned
+from clir_cli.corpus.inverse_cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.records import SentencePair
-from clir_cli.corpus.words import words
+from clir_cli.corpus.unicode_words import words
 
 SW = {"water": ("maji",), "children": ("watoto", "wana"), "clean": ("safi",)}
 MR = {"water": ("पाणी",), "school": ("शाळा",)}

@@ -7,10 +7,10 @@ import pytest
 
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.bitext import inputs, located_files
+from clir_cli.corpus.checksums import is_whole
 from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.dictionaries import load_dictionary
 from clir_cli.corpus.formats.shared import text_lines
-from clir_cli.corpus.pins import is_whole
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.suites import load_settings
 

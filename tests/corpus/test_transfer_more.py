@@ -13,7 +13,7 @@ from local_server import LocalServer, QuietHandler, serving
 
 from clir_cli.corpus import transfer
 from clir_cli.corpus.catalogue import SourceFile
-from clir_cli.corpus.pins import is_whole, record_of
+from clir_cli.corpus.checksums import is_whole, record_of
 from clir_cli.corpus.transfer import fetch
 from clir_cli.errors import MissingInput, UserError
 

@@ -1,9 +1,6 @@
 """Readers by format: files to records. A source in the catalogue names its reader."""
 
-from clir_cli.corpus.formats.collections import COLLECTION_READERS, Parts, read_beir, read_ntrex
-from clir_cli.corpus.formats.dictionaries import DICTIONARY_READERS, Entry
-from clir_cli.corpus.formats.moses import read_moses
-from clir_cli.corpus.formats.pairs import (
+from clir_cli.corpus.formats.bitext_readers import (
     Faults,
     PairReader,
     Wanted,
@@ -14,6 +11,9 @@ from clir_cli.corpus.formats.pairs import (
     read_tmx,
     read_tsv,
 )
+from clir_cli.corpus.formats.collections import COLLECTION_READERS, Parts, read_beir, read_ntrex
+from clir_cli.corpus.formats.dictionary_readers import DICTIONARY_READERS, Entry
+from clir_cli.corpus.formats.moses import read_moses
 from clir_cli.corpus.formats.shared import Located, open_zip
 
 PAIR_READERS: dict[str, PairReader] = {

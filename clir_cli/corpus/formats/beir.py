@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from zipfile import ZipFile
 
+from clir_cli.corpus.formats.jsonl_parquet import Row, Sheet, cell, json_lines, rows
 from clir_cli.corpus.formats.parts import Asked, Parts
 from clir_cli.corpus.formats.shared import DAMAGED, Located, damaged_zip, open_zip
-from clir_cli.corpus.formats.tables import Row, Sheet, cell, json_lines, rows
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 

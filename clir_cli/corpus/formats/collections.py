@@ -4,7 +4,7 @@ from clir_cli.corpus.formats.beir import read_beir, read_beir_zip
 from clir_cli.corpus.formats.irds import read_irds
 from clir_cli.corpus.formats.known_item import read_flores, read_ntrex
 from clir_cli.corpus.formats.parts import Asked, CollectionReader, Parts
-from clir_cli.corpus.formats.questions import (
+from clir_cli.corpus.formats.question_answering import (
     read_afriqa,
     read_belebele,
     read_mlqa,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 from zipfile import ZipFile
 
-from clir_cli.corpus.formats.pairs import Faults, Wanted
+from clir_cli.corpus.formats.bitext_readers import Faults, Wanted
 from clir_cli.corpus.formats.shared import DAMAGED, Located, damaged_zip, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError

@@ -15,7 +15,7 @@ from itertools import chain, islice
 import numpy as np
 from scipy import sparse
 
-from clir_cli.corpus.lexicon import incidence
+from clir_cli.corpus.cooccurrence import incidence
 
 ROUNDS = 5
 NOTHING = 0.1  # chance that a word has no counterpart

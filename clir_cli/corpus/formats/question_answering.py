@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from clir_cli.corpus.formats.jsonl_parquet import Row, Sheet, cell, json_document, rows
 from clir_cli.corpus.formats.parts import Asked, Parts, judged_for
 from clir_cli.corpus.formats.shared import Located, open_zip
-from clir_cli.corpus.formats.tables import Row, Sheet, cell, json_document, rows
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus import model1
-from clir_cli.corpus.model1 import Side, expected_links
+from clir_cli.corpus import ibm_model1
+from clir_cli.corpus.ibm_model1 import Side, expected_links
 
 WORDS = 6
 sentences = st.lists(st.integers(0, WORDS - 1), max_size=5)
@@ -20,7 +20,7 @@ def plain_links(left, right, rounds):
     ]
     by_left = {(x, y): shares[0][x] for x in range(WORDS) for y in range(WORDS)}
     by_right = {(x, y): shares[1][y] for x in range(WORDS) for y in range(WORDS)}
-    some, none = 1 - model1.NOTHING, model1.NOTHING
+    some, none = 1 - ibm_model1.NOTHING, ibm_model1.NOTHING
     links = np.zeros((WORDS, WORDS))
     for _ in range(rounds):
         links = np.zeros((WORDS, WORDS))
@@ -36,7 +36,7 @@ def plain_links(left, right, rounds):
             for y in range(WORDS):
                 by_left[x, y] = links[x, y] / max(links[:, y].sum(), 1e-30)
                 by_right[x, y] = links[x, y] / max(links[x].sum(), 1e-30)
-    return np.where(links > model1.FAINTEST, links, 0)
+    return np.where(links > ibm_model1.FAINTEST, links, 0)
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
@@ -44,8 +44,8 @@ def plain_links(left, right, rounds):
 def test_blocks_of_links_give_what_the_formula_says(rows, rounds, block):
     left, right = [one for one, _ in rows], [two for _, two in rows]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model1, "BLOCK", block)
-        patch.setattr(model1, "REMEMBERED", 2)
+        patch.setattr(ibm_model1, "BLOCK", block)
+        patch.setattr(ibm_model1, "REMEMBERED", 2)
         found = expected_links(left, right, (WORDS, WORDS), rounds=rounds)[0].toarray()
     np.testing.assert_allclose(found, plain_links(left, right, rounds), atol=1e-9)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from zipfile import ZipFile
 
+from clir_cli.corpus.formats.bitext_readers import Faults, Wanted, decoded
 from clir_cli.corpus.formats.moses import read_moses
-from clir_cli.corpus.formats.pairs import Faults, Wanted, decoded
 from clir_cli.corpus.formats.shared import DAMAGED, Located, damaged_zip, open_zip
 from clir_cli.errors import UserError
 

@@ -10,7 +10,7 @@ import itertools
 import random
 import re
 
-from clir_cli.corpus.words import word_spans
+from clir_cli.corpus.unicode_words import word_spans
 
 LEAST = 4  # words of a sentence that can be asked for
 SHORTEST = 3  # words of a query
