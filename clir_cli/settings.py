@@ -17,8 +17,8 @@ from pydantic_core import PydanticCustomError
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    # Settings that came later: written down where they differ from their default alone, so that
-    # what was made before they were there is what would be made now.
+    # Settings added later: serialised only if they differ from their default, so that artifacts
+    # made before they existed stay current.
     later: ClassVar[frozenset[str]] = frozenset()
 
     @model_serializer(mode="wrap")
@@ -46,69 +46,75 @@ class StudentSettings(_Section):
     later = frozenset({"layers", "rows"})
 
     model: str = Field("teacher", description="a model name, a folder, or `teacher`")
-    layers: int = Field(0, ge=0, description="keep the first so many layers; 0 keeps all")
+    layers: int = Field(0, ge=0, description="number of first layers to keep; 0: all")
     vocabulary: Literal["words", "subwords", "both", "initial"] = Field(
-        "both", description="what of the bitext gets a row beside the initial vocabulary"
+        "both", description="words of the bitext that become new tokens"
     )
-    subwords: int = Field(8000, ge=100, description="subword pieces to learn")
+    subwords: int = Field(8000, ge=100, description="number of subwords to learn")
     rows: Literal["ibm1", "dice", "plans"] = Field(
-        "ibm1", description="how the English tokens of a new row are found"
+        "ibm1", description="how the English tokens of a new token are found"
     )
     folds: int = Field(
-        8, ge=1, description="training reads a sentence with rows from the other folds; 1: from all"
+        8,
+        ge=1,
+        description="cross-fitting of new tokens: embeddings from the other folds; 1: from all",
     )
-    min_count: int = Field(2, ge=1, description="a word gets a row when it is seen this often")
-    neighbours: int = Field(5, ge=1, description="English tokens that a new row is the mean of")
+    min_count: int = Field(2, ge=1, description="least count of a word that becomes a token")
+    neighbours: int = Field(5, ge=1, description="English tokens whose mean starts a new embedding")
 
 
 class ModelsSettings(_Section):
-    """How models are fetched and read."""
+    """How models are downloaded and loaded."""
 
     allow_pickle: str = Field(
-        "", description="a file with pickled weights to read where a model has no safetensors"
+        "", description="file of pickled weights to load if a model has no safetensors"
     )
 
 
 class BitextSettings(_Section):
-    """Which sentence pairs, and what to do with bad ones."""
+    """The sentence pairs, and the filters on them."""
 
     sources: tuple[str, ...] = ()
     files: tuple[str, ...] = Field(
-        (), description="your own: one TSV (query language, English), or two parallel files"
+        (), description="your own files: one TSV (query language, English), or two parallel files"
     )
     on_error: Literal["stop", "skip"] = "stop"
-    realign: bool = Field(True, description="put right the lines of a source that slipped")
-    max_pairs: int = Field(0, ge=0, description="a random sample of so many pairs; 0 takes all")
-    max_pairs_per_source: int = Field(0, ge=0, description="the same for each source")
-    held_out: int = Field(200, ge=1, description="pairs for model selection, at most a tenth")
-    seed: int = Field(0, ge=0, description="of the samples; the split has its own")
-    duplicates: Literal["pair", "query", "english"] = Field(
-        "pair", description="what two pairs must not share"
+    realign: bool = Field(True, description="repair sources whose lines are misaligned")
+    max_pairs: int = Field(0, ge=0, description="size of a random sample of pairs; 0: all")
+    max_pairs_per_source: int = Field(0, ge=0, description="the same, per source")
+    held_out: int = Field(
+        200, ge=1, description="pairs held out to select the epoch, at most a tenth"
     )
-    max_characters: int = Field(0, ge=0, description="longest side; 0 takes all, as below")
-    max_words: int = Field(0, ge=0, description="longest side, in words between white space")
-    max_length_ratio: float = Field(0.0, ge=0, description="longer over shorter side, characters")
-    drop_markup: bool = Field(False, description="leave out pairs with HTML or wiki mark-up")
-    drop_copies: bool = Field(False, description="leave out pairs whose sides are the same")
+    seed: int = Field(0, ge=0, description="seed for sampling (the split has its own)")
+    duplicates: Literal["pair", "query", "english"] = Field(
+        "pair", description="what no two pairs may share"
+    )
+    max_characters: int = Field(0, ge=0, description="limit for either side; 0: none, as below")
+    max_words: int = Field(0, ge=0, description="limit for either side, in white-space words")
+    max_length_ratio: float = Field(
+        0.0, ge=0, description="limit for longer by shorter side, characters"
+    )
+    drop_markup: bool = Field(False, description="drop pairs with HTML or wiki mark-up")
+    drop_copies: bool = Field(False, description="drop pairs whose sides are the same")
 
 
 class DictionarySettings(_Section):
     """Bilingual dictionaries, for code-switching and for translation word by word."""
 
-    sources: tuple[str, ...] = Field((), description="names of the catalogue, best first")
+    sources: tuple[str, ...] = Field((), description="names in the catalogue, best first")
     files: tuple[str, ...] = Field(
-        (), description="your own, before the sources: TSV, MUSE, or a PanLex snapshot"
+        (), description="your own files, used before the sources: TSV, MUSE or a PanLex snapshot"
     )
     on_error: Literal["stop", "skip"] = "stop"
-    induced: bool = Field(True, description="add what the plans of the ot student say")
-    least_score: float = Field(0.1, ge=0, le=1, description="of an induced translation")
-    translations: int = Field(3, ge=1, description="of a word, where BM25 reads them")
+    induced: bool = Field(True, description="add words induced from the ot student's plans")
+    least_score: float = Field(0.1, ge=0, le=1, description="least score of an induced translation")
+    translations: int = Field(3, ge=1, description="translations per word in a BM25 query")
 
 
 class NmtSettings(_Section):
     """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
 
-    model: str = Field("", description="a sequence-to-sequence model: a name, or a folder")
+    model: str = Field("", description="sequence-to-sequence model: a name, or a folder")
     beams: int = Field(4, ge=1)
     max_tokens: int = Field(128, ge=1)
 
@@ -128,10 +134,10 @@ class TransportSettings(_Section):
 
 
 class ObjectiveSettings(_Section):
-    """What the objectives other than plain transport need (see optical/objectives.py)."""
+    """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
     pooled_weight: float = Field(1.0, ge=0, description="ot+pooled: weight of the pooled part")
-    temperature: float = Field(0.05, gt=0, description="kd-score: of the score distributions")
+    temperature: float = Field(0.05, gt=0, description="kd-score: softmax temperature")
 
 
 class TrainingSettings(_Section):
@@ -141,23 +147,23 @@ class TrainingSettings(_Section):
 
     epochs: int = Field(2, ge=1)
     epoch_pairs: int = Field(
-        0, ge=0, description="distill: sentence pairs that an epoch draws of a bitext; 0: all"
+        0, ge=0, description="distill: sentence pairs per epoch and bitext; 0: all"
     )
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = Field(
-        False, description="compute activations twice, rather than keep them: less memory"
+        False, description="recompute activations in the backward pass to save memory"
     )
     lora_rank: int = Field(
-        0, ge=0, description="train so many directions of each linear layer; 0 trains all weights"
+        0, ge=0, description="rank of LoRA adapters on linear layers; 0 trains all weights"
     )
     checkpoint_steps: int = Field(200, ge=1)
     shard: bool = Field(
-        False, description="under torchrun: each process keeps a share of the weights (FSDP)"
+        False, description="under torchrun: shard the weights over the processes (FSDP)"
     )
 
 
@@ -165,7 +171,7 @@ class JointSettings(_Section):
     """One student for several pairs (see optical/joint.py)."""
 
     temperature: float = Field(
-        2.0, ge=1, description="1 takes each pair's bitext as it is; large, equal shares of all"
+        2.0, ge=1, description="1: share of a pair by its bitext's size; large: equal shares"
     )
 
 
@@ -173,69 +179,65 @@ class ContrastiveSettings(_Section):
     """Contrastive training, ``clir train`` (see optical/contrastive.py)."""
 
     collection: str = Field(
-        "", description="queries and documents to train on, beside the bitext's sentences"
+        "", description="queries and documents to train on, besides sentences of the bitext"
     )
-    queries: int = Field(0, ge=0, description="a random sample of its queries; 0 takes all")
-    sentences: int = Field(
-        4000, ge=0, description="English sentences that spans of them ask for; 0 takes all"
-    )
-    temperature: float = Field(0.05, gt=0, description="of the scores over a batch's documents")
-    negatives: int = Field(1, ge=0, description="given hard negatives a query")
-    share: float = Field(0.5, ge=0, le=1, description="code-switch: p, of the query words")
+    queries: int = Field(0, ge=0, description="size of a random sample of its queries; 0: all")
+    sentences: int = Field(4000, ge=0, description="sentences for the inverse cloze task; 0: all")
+    temperature: float = Field(0.05, gt=0, description="softmax temperature of the scores")
+    negatives: int = Field(1, ge=0, description="hard negatives per query")
+    share: float = Field(0.5, ge=0, le=1, description="code-switch: share of replaced words")
     switching: Literal["bilingual", "multilingual"] = Field(
-        "bilingual", description="code-switch: the pair's dictionary, or those of all pairs"
+        "bilingual", description="code-switch: dictionary of the pair, or of all pairs"
     )
     lexicon: Literal["given", "dice", "plans"] = Field(
-        "dice", description="code-switch: the given dictionary; with the bitext's, or the plans'"
+        "dice", description="code-switch: given dictionary, or that plus the bitext's or the plans'"
     )
-    least_dice: float = Field(0.3, ge=0, le=1, description="of a translation from the bitext")
-    alpha: float = Field(0.5, ge=0, le=1, description="hybrid: of the batches, those in English")
+    least_dice: float = Field(0.3, ge=0, le=1, description="least Dice score of a translation")
+    alpha: float = Field(0.5, ge=0, le=1, description="hybrid: probability of an English batch")
 
 
 class MonolingualSettings(_Section):
-    """The recipe ``monolingual``: a teacher made of a pooled encoder, on little data."""
+    """The recipe ``monolingual``: a teacher trained from a pooled encoder, on little data."""
 
-    dimensions: int = Field(0, ge=0, description="of a token; 0 leaves them as they are")
-    passages: bool = Field(True, description="sentences of documents ask for the rest of them too")
+    dimensions: int = Field(0, ge=0, description="dimensions of a token embedding; 0: unchanged")
+    passages: bool = Field(True, description="inverse cloze on its documents, too")
     epochs: int = Field(2, ge=1)
     learning_rate: float = Field(2e-5, gt=0)
 
 
 class AugmentSettings(_Section):
-    """The recipe ``augment``: masked language modelling before distillation."""
+    """The recipe ``augment``: continued masked-LM pre-training before distillation."""
 
     files: tuple[str, ...] = Field(
-        (), description="your own text, a sentence a line; else the bitext's query side"
+        (), description="your own text, one sentence per line (default: the bitext's query side)"
     )
-    sentences: int = Field(0, ge=0, description="a random sample of so many; 0 takes all")
-    share: float = Field(0.15, gt=0, lt=1, description="of the tokens, that are to be guessed")
+    sentences: int = Field(0, ge=0, description="size of a random sample; 0: all")
+    share: float = Field(0.15, gt=0, lt=1, description="share of masked tokens")
     epochs: int = Field(2, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
 
 
 class IndexSettings(_Section):
-    """How documents are stored, and what indexing and searching may take."""
+    """How documents are stored, and limits for indexing and search."""
 
     later = frozenset({"format", "lists", "memory"})
 
     dtype: Literal["float16", "float32"] = "float16"
     format: Literal["dense", "int8", "residual1", "residual2", "residual4"] = Field(
-        "dense", description="dense keeps `dtype`; the others round (docs/index.md)"
+        "dense", description="dense keeps `dtype`; the others are lossy (docs/index.md)"
     )
     lists: bool = Field(
-        False, description="lists from centroids to documents; residual formats have them anyway"
+        False, description="inverted lists for search.candidates; residual formats have them anyway"
     )
     memory: str = Field(
         "",
         coerce_numbers_to_str=True,
-        description="what the process may take, such as 2GB; empty: no limit",
+        description="memory limit of the process, such as 2GB; empty: none",
     )
-    shard_documents: int = Field(4096, ge=1, description="documents a shard")
-    batch_tokens: int = Field(
-        0, ge=0, description="tokens that are encoded at once; 0 for what suits the machine"
-    )
+    shard_documents: int = Field(4096, ge=1, description="documents per shard")
+    batch_tokens: int = Field(0, ge=0, description="tokens per batch; 0: chosen for the machine")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the machine computes in it"
+        "auto", description="auto: bfloat16 if the machine supports it"
     )
 
     @field_validator("memory")
@@ -257,31 +259,31 @@ class SearchSettings(_Section):
 
     top_k: int = Field(100, ge=1)
     candidates: float = Field(
-        0, ge=0, description="documents (or below 1 the share of all) re-scored; 0 scores all"
+        0, ge=0, description="documents to re-score (below 1: a share of all); 0 scores all"
     )
 
 
 class FusionSettings(_Section):
-    """Which runs the method ``fusion`` puts together, and how (see evaluation/fusion.py)."""
+    """The runs that the method ``fusion`` combines, and how (see evaluation/fusion.py)."""
 
     runs: tuple[str, ...] = ("ot", "bm25")
     by: Literal["rrf", "zscore"] = "rrf"
 
 
 class EvaluationSettings(_Section):
-    """How certain the scores are said to be."""
+    """Confidence intervals and significance tests."""
 
     resamples: int = Field(2000, ge=100, description="bootstrap resamples over queries")
     confidence: float = Field(0.95, gt=0, lt=1)
-    test: Literal["t", "randomisation"] = Field("t", description="paired, of two methods")
+    test: Literal["t", "randomisation"] = Field("t", description="paired test of two methods")
 
 
 class ClusterSettings(_Section):
-    """What a worker occupies with ``--engine ray``; nothing that is made depends on it."""
+    """Resources of a worker with ``--engine ray``; no result depends on them."""
 
-    cpus: float = Field(0, ge=0, description="processors; 0: its share of this machine, else one")
-    gpus: float = Field(1, gt=0, description="GPUs, where it uses one; 0.5 puts two on a card")
-    memory_gb: float = Field(0, ge=0, description="gigabytes of memory; 0 for an estimate")
+    cpus: float = Field(0, ge=0, description="processors; 0: a share of this machine, else one")
+    gpus: float = Field(1, gt=0, description="GPUs; 0.5 puts two workers on one GPU")
+    memory_gb: float = Field(0, ge=0, description="memory in GB; 0: estimated")
 
 
 class Settings(_Section):
@@ -313,7 +315,7 @@ class Settings(_Section):
 
 
 def parse_size(text: str) -> int | None:
-    """Return the bytes that a size such as ``2GB``, ``512 MiB`` or ``1e9`` stands for.
+    """Return a size such as ``2GB``, ``512 MiB`` or ``1e9`` in bytes.
 
     Returns:
         None for an empty text.
