@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import typer
 
-from clir_cli import team
 from clir_cli.commands import looking, pipeline, study, training
 from clir_cli.errors import UserError
+from clir_cli.training import process_group
 
 app = typer.Typer(
     name="clir",
@@ -47,8 +47,8 @@ for name, command in COMMANDS.items():
 
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
-    if team.launched():
-        sys.exit(team.run_as_one(sys.argv[1:], run))
+    if process_group.launched():
+        sys.exit(process_group.run_as_one(sys.argv[1:], run))
     sys.exit(run(sys.argv[1:]))
 
 

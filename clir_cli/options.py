@@ -78,7 +78,7 @@ class Common:
         from clir_cli.runtime import check_device_name
         from clir_cli.stages.workspace import Workspace
         from clir_cli.suites import load_settings
-        from clir_cli.team import current
+        from clir_cli.training.process_group import current
 
         check_device_name(self.device)
         settings = load_settings(self.suite, self.config, self.assign)

@@ -176,7 +176,7 @@ class JointSettings(_Section):
 
 
 class ContrastiveSettings(_Section):
-    """Contrastive training, ``clir train`` (see optical/contrastive.py)."""
+    """Contrastive training, ``clir train`` (see training/contrastive.py)."""
 
     collection: str = Field(
         "", description="queries and documents to train on, besides sentences of the bitext"

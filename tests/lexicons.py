@@ -1,6 +1,6 @@
 """The lexicon of a bitext, or of several, without folds."""
 
-from clir_cli.optical.joint_words import induce_lexicons
+from clir_cli.vocabulary.multilingual import induce_lexicons
 
 
 def induce_lexicon(bitext, tokenizer, **chosen):

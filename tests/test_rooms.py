@@ -9,10 +9,12 @@ import clir_cli
 PACKAGE = Path(clir_cli.__file__).parent
 # From the ground up. A room imports from its own floor and from those below it.
 FLOORS = (
-    {"errors", "files", "runtime", "console", "settings", "suites", "artifacts", "cluster", "team"},
+    {"errors", "files", "runtime", "console", "settings", "suites", "artifacts", "cluster"},
     {"corpus", "evaluation"},
     {"retrieval"},
+    {"training"},
     {"optical"},
+    {"vocabulary"},
     {"stages"},
     {"study"},
     {"options", "display", "commands"},

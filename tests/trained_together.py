@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from clir_cli import team
 from clir_cli.cli import run
 from clir_cli.stages import trained
+from clir_cli.training import process_group
 
 
 def run_all(arguments: Sequence[str]) -> int:
@@ -33,4 +33,4 @@ def read_late(path, *, read=trained.read_tensors):
 if __name__ == "__main__":
     if os.environ["RANK"] != "0":
         trained.read_tensors = read_late
-    sys.exit(team.run_as_one(["distill", *sys.argv[1:]], run_all))
+    sys.exit(process_group.run_as_one(["distill", *sys.argv[1:]], run_all))

@@ -1,1 +1,1 @@
-"""The method: transport, objectives, batches, the training loop. No files, no command line."""
+"""The paper: transport plans, objectives of distillation, marginals, dictionaries from plans."""

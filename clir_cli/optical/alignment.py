@@ -12,10 +12,10 @@ import torch
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import word_spans
-from clir_cli.optical.batches import pad_vectors
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.settings import TransportSettings
+from clir_cli.training.batches import pad_vectors
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from torch.nn import functional
 
-from clir_cli.optical.batches import epoch_batches, pad_vectors
 from clir_cli.optical.marginals import Masses
 from clir_cli.optical.objectives import (
-    Loss,
     Objective,
     TokenBatch,
     greedy_tokens,
@@ -18,10 +16,12 @@ from clir_cli.optical.objectives import (
     pooled_mse,
     transport_and_pooled,
 )
-from clir_cli.optical.together import share_of
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.retrieval.maxsim import maxsim
 from clir_cli.settings import Settings
+from clir_cli.training.batches import epoch_batches, pad_vectors
+from clir_cli.training.data_parallel import share_of
+from clir_cli.training.loop import Loss
 
 # Means over sentence pairs. One that is not here may compare the pairs of a batch with each other.
 BY_SENTENCE = (

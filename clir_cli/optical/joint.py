@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import torch
 
-from clir_cli.optical.batches import epoch_batches
 from clir_cli.optical.distillation import Distillation, loss_of
-from clir_cli.optical.objectives import Loss
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.training.batches import epoch_batches
+from clir_cli.training.loop import Loss
 
 Example = tuple[str, int]  # the pair, and the number of the sentence pair in its bitext
 

@@ -4,8 +4,8 @@ All take the same batch and the same settings and return a scalar; the training 
 else of them. Pooled vectors are means over the unit token vectors that late interaction scores.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from clir_cli.optical.transport import Transport, solve
 from clir_cli.settings import Settings, TransportSettings
+from clir_cli.training.loop import Loss
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,6 @@ class TokenBatch:
     teacher_mask: Tensor
     student_weights: Tensor | None = None
     teacher_weights: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The value to minimise, a scalar, and what else to tell about the batch."""
-
-    value: Tensor
-    told: Mapping[str, float] = field(default_factory=dict)
 
 
 Objective = Callable[[TokenBatch, Settings], Loss]

@@ -16,7 +16,7 @@ detached, and nothing is unrolled.
     plan = transport_plan(1 - student @ teacher.mT, student_mask, teacher_mask)
     loss = (plan * (1 - student @ teacher.mT)).sum((1, 2)).mean()
 
-`solve` also tells how the plan was reached; `clir_cli.optical.sinkhorn` holds the mathematics.
+`solve` also reports how the plan was reached; `solvers/sinkhorn.py` has the mathematics.
 """
 
 import math
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from clir_cli.errors import nearest
-from clir_cli.optical.problem import make_problem
-from clir_cli.optical.solvers import SOLVERS
+from clir_cli.optical.solvers.problem import make_problem
+from clir_cli.optical.solvers.table import SOLVERS
 
 
 @dataclass(frozen=True)

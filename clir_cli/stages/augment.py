@@ -6,10 +6,10 @@ from pathlib import Path
 
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.errors import UserError
-from clir_cli.optical.masked import Masked, MaskedReader, with_head
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import Settings
 from clir_cli.stages.examples import sampled
+from clir_cli.training.masked_lm import Masked, MaskedReader, with_head
 
 
 def augmenting(

@@ -15,7 +15,6 @@ from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Training
 from clir_cli.retrieval import memory, models
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.first_pass import first_pass_inputs
@@ -28,6 +27,7 @@ from clir_cli.stages.starts import Start, student_to_train
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import Cell, Workspace, group_name
+from clir_cli.training.loop import Training
 
 
 def plan_student(workspace: Workspace, pair: Pair, cell: Cell) -> Plan:

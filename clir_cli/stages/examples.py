@@ -11,10 +11,10 @@ from clir_cli.corpus.collections import IRDS, collection_label, is_directory, lo
 from clir_cli.corpus.inverse_cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.contrastive import Source
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.stages.inputs import download_command, made_by
 from clir_cli.stages.workspace import Workspace
+from clir_cli.training.contrastive import Source
 
 Rows = Sequence[Sequence[int]]
 Change = Callable[[str, str], str]  # a text and the key of its lot, to the text that is asked

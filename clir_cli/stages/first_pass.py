@@ -6,14 +6,14 @@ from clir_cli import artifacts
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.optical.evidence import COUNTS, Count
-from clir_cli.optical.plan_rows import plan_links, word_plans
 from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.vocabulary.counts import COUNTS, Count
+from clir_cli.vocabulary.from_plans import plan_links, word_plans
 
 METHOD = "ot"
 

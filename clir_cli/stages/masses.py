@@ -41,7 +41,7 @@ def masses(
         ids: The token ids by which the student reads the sentences to train on.
         student: Its tokenizer reads what is held out.
         own_rows: Where the rows of folds begin in its embedding table, if there are any
-            (optical/crossfit.py).
+            (vocabulary/cross_fitting.py).
     """
     kind = workspace.settings.transport.marginals
     if kind == "uniform":

@@ -7,16 +7,16 @@ import torch
 
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
-from clir_cli.optical.crossfit import Ids, Initial, cross_fit, folds_of
-from clir_cli.optical.evidence import Lexicon
-from clir_cli.optical.joint_words import induce_lexicons
-from clir_cli.optical.vocabulary import extend_vocabulary
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.first_pass import row_count
 from clir_cli.stages.recipes import cell_of
 from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.workspace import Workspace
+from clir_cli.vocabulary.counts import Lexicon
+from clir_cli.vocabulary.cross_fitting import Ids, Initial, cross_fit, folds_of
+from clir_cli.vocabulary.extend import extend_vocabulary
+from clir_cli.vocabulary.multilingual import induce_lexicons
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Start:
     """A student before training, and the token ids of each bitext's sentences to train on.
 
     ``own_rows`` of its embedding table are its tokenizer's, where those of folds stand behind them
-    (optical/crossfit.py), else 0; ``new_rows`` of them came from the bitext.
+    (vocabulary/cross_fitting.py), else 0; ``new_rows`` of them came from the bitext.
     """
 
     student: Encoder

@@ -11,9 +11,7 @@ from clir_cli import runtime
 from clir_cli.corpus.codeswitch import CodeSwitcher
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.contrastive import Contrastive, Reading, Source, shares
 from clir_cli.optical.joint import quotas
-from clir_cli.optical.training import Task, Training
 from clir_cli.retrieval import memory, projection
 from clir_cli.retrieval.checkpoints import Kind
 from clir_cli.retrieval.encoder import Encoder
@@ -36,6 +34,8 @@ from clir_cli.stages.starts import initial_student
 from clir_cli.stages.teacher import documents_read
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import group_name
+from clir_cli.training.contrastive import Contrastive, Reading, Source, shares
+from clir_cli.training.loop import Task, Training
 
 Notes = dict[str, object]
 

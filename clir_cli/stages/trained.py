@@ -18,14 +18,14 @@ from safetensors.torch import save_file
 from clir_cli import artifacts, files
 from clir_cli.artifacts import Plan
 from clir_cli.errors import UserError
-from clir_cli.optical.sharding import whole
-from clir_cli.optical.training import Step, Training
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.checkpoints import write_recipe
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.projection import save_projection
 from clir_cli.retrieval.tensors import read_tensors
 from clir_cli.stages.workspace import Workspace
+from clir_cli.training.fsdp import whole
+from clir_cli.training.loop import Step, Training
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"

@@ -11,7 +11,7 @@ from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.settings import Settings
 from clir_cli.suites import load_settings
-from clir_cli.team import Team, current
+from clir_cli.training.process_group import Team, current
 
 TRAINED_TEACHER = "monolingual"  # the recipe that makes teachers
 

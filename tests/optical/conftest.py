@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clir_cli.errors import UserError
-from clir_cli.optical.solvers import SOLVERS
+from clir_cli.optical.solvers.table import SOLVERS
 from clir_cli.optical.transport import solve
 
 OURS = ["geomloss", "fused"]  # to be used; the others are there to compare with

@@ -6,9 +6,9 @@ from lexicons import induce_lexicon
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.alignment import induce_dictionary, token_words
-from clir_cli.optical.vocabulary import extend_vocabulary
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.settings import TransportSettings
+from clir_cli.vocabulary.extend import extend_vocabulary
 
 CPU = torch.device("cpu")
 BITEXT = [

@@ -15,9 +15,9 @@ from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.joint import JointDistillation, drawn, quotas
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Training
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
+from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
 COUNTS = st.lists(st.integers(1, 10**6), min_size=1, max_size=9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transport_problems import cosine_costs, examples, full, masks, violation
 
 from clir_cli.errors import UserError
-from clir_cli.optical import sinkhorn
+from clir_cli.optical.solvers import sinkhorn
 from clir_cli.optical.transport import greedy_plan, solve, transport_plan
 
 # The greedy limit

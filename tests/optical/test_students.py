@@ -10,12 +10,12 @@ import torch
 
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Training
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.adapters import merged, with_adapters
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, Recipe
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.suites import load_settings
+from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
 PAIRS = [

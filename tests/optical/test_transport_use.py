@@ -8,8 +8,8 @@ import torch
 from transport_problems import cosine_costs, full, masks, reference, unit, violation
 
 from clir_cli.errors import UserError
-from clir_cli.optical import solvers
-from clir_cli.optical.solvers import SOLVERS
+from clir_cli.optical.solvers import table
+from clir_cli.optical.solvers.table import SOLVERS
 from clir_cli.optical.transport import solve, transport_plan
 
 
@@ -105,7 +105,7 @@ def test_an_exception_inside_geomloss_leaves_gradients_on(monkeypatch):
     def explode(*args):
         raise RuntimeError("in the soft minimum")
 
-    monkeypatch.setattr(solvers, "times", explode)
+    monkeypatch.setattr(table, "times", explode)
     with pytest.raises(RuntimeError, match="in the soft minimum"):
         transport_plan(cosine_costs(2, 4, 5), full(2, 4), full(2, 5))
     assert torch.is_grad_enabled()
@@ -239,7 +239,7 @@ def test_a_solver_that_is_not_installed_says_how_to_install_it(monkeypatch, solv
 
 
 def test_the_fused_solver_without_a_compiler_says_what_to_install(monkeypatch):
-    from clir_cli.optical import fused
+    from clir_cli.optical.solvers import fused
 
     def lacking(*args, **kwargs):
         def compiled(*args):

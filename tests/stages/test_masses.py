@@ -10,13 +10,14 @@ from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Parallel, loss_of
 from clir_cli.optical.marginals import Masses
-from clir_cli.optical.objectives import Loss, aligned, cosine_cost
+from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.distill import plan_student
 from clir_cli.stages.masses import masses
 from clir_cli.stages.students import keep_layers
 from clir_cli.stages.workspace import Cell, Workspace
 from clir_cli.suites import load_settings
+from clir_cli.training.loop import Loss
 
 CPU = torch.device("cpu")
 ROWS = [

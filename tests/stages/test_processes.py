@@ -13,12 +13,12 @@ import pytest
 from safetensors.torch import load_file
 from tiny_encoders import tiny_bert
 
-from clir_cli import team
 from clir_cli.errors import UserError
 from clir_cli.stages.trained import made_together
 from clir_cli.stages.workspace import Workspace
 from clir_cli.suites import load_settings
-from clir_cli.team import Team
+from clir_cli.training import process_group
+from clir_cli.training.process_group import Team
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 SCRIPT = Path(__file__).parents[1] / "trained_together.py"
@@ -174,11 +174,11 @@ def test_torchrun_is_for_training(monkeypatch, capsys):
     told = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert team.launched()
-    assert team.run_as_one(["index"], lambda _: pytest.fail("it ran")) == 2
+    assert process_group.launched()
+    assert process_group.run_as_one(["index"], lambda _: pytest.fail("it ran")) == 2
     assert "torchrun is for clir distill and clir train" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")
-    assert team.run_as_one(["index"], lambda _: pytest.fail("it ran")) == 2
+    assert process_group.run_as_one(["index"], lambda _: pytest.fail("it ran")) == 2
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert not team.launched()
+    assert not process_group.launched()

@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.evidence import Lexicon
-from clir_cli.optical.vocabulary import new_rows, with_words
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.vocabulary.counts import Lexicon
+from clir_cli.vocabulary.extend import new_rows, with_words
 
 Ids = list[list[int]]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from clir_cli.errors import UserError
-from clir_cli.optical.problem import Problem
-from clir_cli.optical.sinkhorn import NEGLIGIBLE, Running, Scaling, Solved, scale, times
+from clir_cli.optical.solvers.problem import Problem
+from clir_cli.optical.solvers.sinkhorn import NEGLIGIBLE, Running, Scaling, Solved, scale, times
 
 # geomloss alone: temperatures from this one down to eps, halved each time, and then updates
 # at eps, so many between two looks at the marginals.
@@ -153,7 +153,7 @@ def pot(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
 
 def fused(problem: Problem, *, tolerance: float, max_iterations: int) -> Solved:
     """The updates of the default solver in compiled code."""
-    from clir_cli.optical.fused import fused as solver
+    from clir_cli.optical.solvers.fused import fused as solver
 
     return solver(problem, tolerance=tolerance, max_iterations=max_iterations)
 

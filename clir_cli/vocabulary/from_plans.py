@@ -12,10 +12,10 @@ from scipy import sparse
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.alignment import plans_of
-from clir_cli.optical.evidence import Count, Evidence, Numbered
-from clir_cli.optical.vocabulary import word_places
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import TransportSettings
+from clir_cli.vocabulary.counts import Count, Evidence, Numbered
+from clir_cli.vocabulary.extend import word_places
 
 FAINTEST = 1e-3  # mass below this is left out
 

@@ -1,4 +1,4 @@
-"""The updates of `clir_cli.optical.sinkhorn`, compiled into few passes over K.
+"""The updates of `clir_cli.optical.solvers.sinkhorn`, compiled into few passes over K.
 
 torch.compile writes C++ for a CPU and Triton for a GPU. Eight updates and the residuals after them
 are one call, in which K is read and nothing of its size is written. The first call compiles,
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from clir_cli.errors import UserError
-from clir_cli.optical.problem import Problem
-from clir_cli.optical.sinkhorn import CHECK_EVERY, Running, Scaling, Solved, advance, scale
+from clir_cli.optical.solvers.problem import Problem
+from clir_cli.optical.solvers.sinkhorn import CHECK_EVERY, Running, Scaling, Solved, advance, scale
 
 # Lengths are padded to multiples of this, which fills vector registers.
 LANES = 8

@@ -1,25 +1,32 @@
 """The training loop: one for every method, resumable to the bit, and silent about files.
 
-It runs in one process or in several that share each batch (optical/together.py).
+It runs in one process or in several that share each batch (training/data_parallel.py).
 """
 
 import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from clir_cli.optical import together
-from clir_cli.optical.objectives import Loss
-from clir_cli.optical.sharding import like, shard, whole
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import TrainingSettings
-from clir_cli.team import ALONE, Team
+from clir_cli.training import data_parallel
+from clir_cli.training.fsdp import like, shard, whole
+from clir_cli.training.process_group import ALONE, Team
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The value to minimise, a scalar, and what else to tell about the batch."""
+
+    value: Tensor
+    told: Mapping[str, float] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -105,10 +112,10 @@ class Training:
             fused=student.device.type in ("cpu", "cuda"),
         )
         self._random: dict[str, Tensor] = {}
-        self._reader = together.SharedReader(student, team) if team.several else student
+        self._reader = data_parallel.SharedReader(student, team) if team.several else student
         self._value = self._part
         if team.several and not self.sharded:  # fully sharded weights average by themselves
-            self._value = together.averaged(self.trained, self._part)
+            self._value = data_parallel.averaged(self.trained, self._part)
         self._part_told: Mapping[str, float] = {}
 
     def run(self) -> Iterator[Step]:
@@ -164,7 +171,7 @@ class Training:
         """Leave the gradients of a batch; return its loss, the same in every process."""
         team = self.team
         if team.several:
-            torch.manual_seed(together.step_seed(self.seed, self.step, team.rank))
+            torch.manual_seed(data_parallel.step_seed(self.seed, self.step, team.rank))
         value = self._value(batch)
         value.backward()
         told = self._part_told
@@ -172,7 +179,7 @@ class Training:
             return Loss(value.detach(), told)
         parts = [value.item(), *told.values()]
         mean, *rest = (
-            each / team.size for each in together.sum_over(team, parts, self.student.device)
+            each / team.size for each in data_parallel.sum_over(team, parts, self.student.device)
         )
         return Loss(torch.tensor(mean), dict(zip(told, rest, strict=True)))
 
@@ -184,7 +191,7 @@ class Training:
             loss = self.task.loss(self._reader, batch)
         else:
             own, weight = share
-            loss = together.weighted(self.task.loss(self.student, own), weight * self.team.size)
+            loss = _weighted(self.task.loss(self.student, own), weight * self.team.size)
         self._part_told = loss.told
         return loss.value
 
@@ -206,7 +213,7 @@ class Training:
         self.trained.eval()
         found = self.task.validate(self._reader)
         if self.team.several:
-            found = tuple(together.from_main(self.team, found, self.student.device))
+            found = tuple(data_parallel.from_main(self.team, found, self.student.device))
         return found
 
     def finished(self) -> Encoder:
@@ -276,6 +283,11 @@ def compute_twice(model: PreTrainedModel) -> None:
     # transformers renamed it within its fifth version; the old name warns where the new one is.
     enable = getattr(model, "activation_checkpointing_enable", None)
     (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+
+
+def _weighted(loss: Loss, factor: float) -> Loss:
+    told = {name: value * factor for name, value in loss.told.items()}
+    return Loss(loss.value * factor, told)
 
 
 def _copied(encoder: Encoder) -> Encoder:

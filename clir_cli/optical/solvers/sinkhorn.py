@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import threshold_
 
-from clir_cli.optical.problem import Problem
+from clir_cli.optical.solvers.problem import Problem
 
 # Added to sums, so that no update divides by an underflow. A scaling that this holds back leaves
 # SAFE, and absorbing it brings its sum into range.

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from clir_cli.optical.objectives import Loss
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.team import Team
+from clir_cli.training.process_group import Team
 
 
 class SharedReader:
@@ -121,9 +120,3 @@ def share_of(batch: Sequence[Any], rank: int, size: int) -> tuple[Sequence[Any],
     """
     own = batch[rank::size]
     return (own, len(own) / len(batch)) if own else (batch[:1], 0.0)
-
-
-def weighted(loss: Loss, factor: float) -> Loss:
-    """Return a loss times a factor, and so what it tells."""
-    told = {name: value * factor for name, value in loss.told.items()}
-    return Loss(loss.value * factor, told)

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.cooccurrence import best_columns
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.evidence import Counted, Lexicon, lexicon_of
-from clir_cli.optical.vocabulary import count_units
+from clir_cli.vocabulary.counts import Counted, Lexicon, lexicon_of
+from clir_cli.vocabulary.extend import count_units
 
 
 def induce_lexicons(

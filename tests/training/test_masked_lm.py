@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
-from clir_cli.optical.masked import UNSEEN, Masked, MaskedReader, with_head
-from clir_cli.optical.training import Training
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.suites import load_settings
+from clir_cli.training.loop import Training
+from clir_cli.training.masked_lm import UNSEEN, Masked, MaskedReader, with_head
 
 CPU = torch.device("cpu")
 TEXTS = [f"the {thing} of the {place}" for thing in ("water", "road", "goat") for place in

@@ -12,11 +12,11 @@ from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.crossfit import Initial, cross_fit, folds_of
-from clir_cli.optical.evidence import COUNTS
-from clir_cli.optical.joint_words import induce_lexicons
-from clir_cli.optical.vocabulary import extend_vocabulary, new_rows
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.vocabulary.counts import COUNTS
+from clir_cli.vocabulary.cross_fitting import Initial, cross_fit, folds_of
+from clir_cli.vocabulary.extend import extend_vocabulary, new_rows
+from clir_cli.vocabulary.multilingual import induce_lexicons
 
 WORDS = {
     "maji": "water", "mji": "city", "watoto": "children", "shule": "school", "daktari": "doctor",

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_encoders import tiny_bert
 
-from clir_cli.optical.contrastive import (
+from clir_cli.retrieval.checkpoints import Expansion, Recipe
+from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.suites import load_settings
+from clir_cli.training.contrastive import (
     Contrastive,
     Reading,
     Source,
@@ -21,10 +24,7 @@ from clir_cli.optical.contrastive import (
     read,
     shares,
 )
-from clir_cli.optical.training import Training
-from clir_cli.retrieval.checkpoints import Expansion, Recipe
-from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.suites import load_settings
+from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
 READING = Reading("sentence", 32, 64)

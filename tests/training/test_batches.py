@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.optical.batches import BUCKET, epoch_batches, pad_vectors
+from clir_cli.training.batches import BUCKET, epoch_batches, pad_vectors
 
 lengths_of = st.lists(st.integers(2, 200), min_size=1, max_size=300)
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clir_cli.optical.batches import epoch_batches, pad_vectors
-from clir_cli.optical.objectives import Loss
 from clir_cli.retrieval.checkpoints import Kind
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.retrieval.maxsim import maxsim
+from clir_cli.training.batches import epoch_batches, pad_vectors
+from clir_cli.training.loop import Loss
 
 HELD_OUT = 0  # the epoch whose queries the held-out sources ask, every time
 

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.evidence import (
+from clir_cli.vocabulary.counts import (
     Count,
     Counted,
     Evidence,
@@ -30,7 +30,7 @@ from clir_cli.optical.evidence import (
     Placed,
     joint_occurrences,
 )
-from clir_cli.optical.subwords import learn_pieces
+from clir_cli.vocabulary.subwords import learn_pieces
 
 # Marks that may go: not the vowel signs of scripts from Devanagari to Khmer, which are letters.
 ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"

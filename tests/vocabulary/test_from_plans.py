@@ -7,11 +7,11 @@ from lexicons import induce_lexicon
 from tiny_encoders import tiny_bert
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.evidence import COUNTS
-from clir_cli.optical.plan_rows import WordPlan, plan_links, word_plans
-from clir_cli.optical.vocabulary import extend_vocabulary, word_places
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.settings import TransportSettings
+from clir_cli.vocabulary.counts import COUNTS
+from clir_cli.vocabulary.extend import extend_vocabulary, word_places
+from clir_cli.vocabulary.from_plans import WordPlan, plan_links, word_plans
 
 BITEXT = [
     SentencePair("maji safi, ni muhimu!", "clean water is important"),

@@ -8,10 +8,10 @@ from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.optical.training import Training
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.settings import BitextSettings
 from clir_cli.suites import load_settings
+from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
 

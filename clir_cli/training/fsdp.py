@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.team import Team
+from clir_cli.training.process_group import Team
 
 
 def shard(encoder: Encoder, team: Team) -> None:

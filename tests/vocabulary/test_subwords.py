@@ -1,4 +1,4 @@
-from clir_cli.optical.subwords import learn_pieces
+from clir_cli.vocabulary.subwords import learn_pieces
 
 FINNISH = [
     ["talo", "talossa", "talosta"],

@@ -7,9 +7,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.evidence import COUNTS
-from clir_cli.optical.vocabulary import extend_vocabulary
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.vocabulary.counts import COUNTS
+from clir_cli.vocabulary.extend import extend_vocabulary
 
 BITEXT = [
     SentencePair("maji safi ni muhimu", "clean water is important"),

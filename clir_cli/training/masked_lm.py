@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clir_cli.errors import UserError
-from clir_cli.optical.batches import epoch_batches
-from clir_cli.optical.objectives import Loss
 from clir_cli.retrieval.encoder import Encoder, pad
+from clir_cli.training.batches import epoch_batches
+from clir_cli.training.loop import Loss
 
 KEPT, ANY = 0.1, 0.2  # of the chosen tokens: below the first stay, below the second become any
 UNSEEN = -100  # no token to guess here, as cross_entropy wants it

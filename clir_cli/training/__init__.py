@@ -1,0 +1,1 @@
+"""The training loop, its batches and tasks, and training in several processes."""

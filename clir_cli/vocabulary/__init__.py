@@ -1,0 +1,1 @@
+"""Token embeddings for words and subwords of the query language, estimated from bitext."""
