@@ -51,10 +51,10 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("zero-shot", "the initial student, untouched, reads the query", "initial"),
+        Method("zero-shot", "the initial student without training encodes the query", "initial"),
         Method(
             "rows",
-            "the initial student with rows for the bitext's words and pieces, not trained",
+            "the initial student plus embeddings of the bitext's words and subwords, not trained",
             "distilled",
             learns=False,
         ),
@@ -70,38 +70,38 @@ METHODS = {
         ),
         Method(
             "kd-greedy",
-            "each student token towards its nearest teacher token: a hard alignment",
+            "hard alignment: each student token is pulled to its nearest teacher token",
             "distilled",
         ),
         Method(
             "kd-mse",
-            "pooled student vector towards the teacher's: squared distance",
+            "matches the teacher's pooled vector: squared distance",
             "distilled",
         ),
         Method(
             "kd-cosine",
-            "pooled student vector towards the teacher's: cosine",
+            "matches the teacher's pooled vector: cosine",
             "distilled",
         ),
         Method(
             "kd-score",
-            "the teacher's score distribution over the batch's English sides: KL divergence",
+            "matches the teacher's score distribution over the batch: KL divergence",
             "distilled",
         ),
         Method(
             "code-switch",
-            "clir train: English queries with words through a dictionary, contrastive",
+            "clir train: contrastive, on English queries with words replaced by translations",
             "trained",
         ),
         Method(
             "hybrid",
-            "clir train: batches in English or across languages, contrastive",
+            "clir train: contrastive, on English and cross-lingual batches",
             "trained",
         ),
         *(
             Method(
                 f"{whose}-english",
-                f"English queries, read by the student of {whose}: what it does in English",
+                f"the student of {whose} on English queries: what it does in English",
                 "borrowed",
                 queries="english",
                 whose=whose,
@@ -109,30 +109,33 @@ METHODS = {
             for whose in ("ot", "code-switch", "hybrid")
         ),
         Method(
-            "bm25", "BM25 on the untranslated query: a floor of shared names", "", scorer="bm25"
+            "bm25",
+            "BM25 on the untranslated query: a lower bound from shared names",
+            "",
+            scorer="bm25",
         ),
         Method(
             "dictionary",
-            "the query word by word through a bilingual dictionary, then the teacher",
+            "word-by-word dictionary translation of the query, then the teacher",
             "teacher",
             queries="dictionary",
         ),
         Method(
             "dictionary-bm25",
-            "the query word by word through a bilingual dictionary, then BM25",
+            "word-by-word dictionary translation of the query, then BM25",
             "",
             queries="dictionary",
             scorer="bm25",
         ),
         Method(
             "nmt",
-            "the query translated by a sequence-to-sequence model, then the teacher",
+            "machine translation of the query (nmt.model), then the teacher",
             "teacher",
             queries="nmt",
         ),
         Method(
             "nmt-bm25",
-            "the query translated by a sequence-to-sequence model, then BM25",
+            "machine translation of the query (nmt.model), then BM25",
             "",
             queries="nmt",
             scorer="bm25",
@@ -140,13 +143,13 @@ METHODS = {
         Method("english-bm25", "BM25 on the English query", "", queries="english", scorer="bm25"),
         Method(
             "fusion",
-            "the runs of fusion.runs as one, by reciprocal rank or z-score (fusion.by)",
+            "fuses the runs of fusion.runs by reciprocal rank or z-score (fusion.by)",
             "",
             scorer="fusion",
         ),
         Method(
             "english",
-            "the ceiling: English queries, the teacher on both sides",
+            "the ceiling: English queries encoded by the teacher",
             "teacher",
             queries="english",
         ),

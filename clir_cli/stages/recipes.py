@@ -42,13 +42,13 @@ RECIPES = {
     for recipe in (
         Recipe(
             "monolingual",
-            "a teacher of English: questions and passages, or spans and their sentences",
+            "an English teacher, from questions and passages, or from spans and their sentences",
             "teacher",
             {**TEACHER, "contrastive": DATA, "monolingual": ()},
         ),
         Recipe(
             "code-switch",
-            "a student: English queries with a share of their words through a dictionary",
+            "a student, from English queries with a share of their words translated",
             "student",
             {
                 **TEACHER,
@@ -59,13 +59,13 @@ RECIPES = {
         ),
         Recipe(
             "hybrid",
-            "a student: each batch English with probability alpha, else of the bitext",
+            "a student, from batches in English (with probability alpha) or of the bitext",
             "student",
             {**TEACHER, "student": (), "contrastive": (*DATA, "alpha")},
         ),
         Recipe(
             "augment",
-            "an initial student that has read on in the query language (masked words)",
+            "an initial student with continued masked-LM pre-training on the query language",
             "initial",
             {**TEACHER, "student": (), "augment": ()},
         ),
