@@ -13,15 +13,15 @@ Four formats, told apart by their files:
 import json
 import string
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from clir_cli.errors import UserError
 
-Kind = Literal["query", "document", "sentence"]
+TextKind = Literal["query", "document", "sentence"]
 
-RECIPE = "recipe.json"
+TEXT_FORMAT = "recipe.json"
 ARTIFACT = "artifact.metadata"
 MODULES = "modules.json"
 SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
@@ -47,7 +47,7 @@ class Expansion:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TextFormat:
     """How a checkpoint treats texts. The default is that of a plain transformer.
 
     Attributes:
@@ -68,11 +68,11 @@ class Recipe:
     skipped: tuple[str, ...] = ()
     skipped_in: tuple[str, ...] = ("document",)
 
-    def prefix(self, kind: Kind) -> str:
+    def prefix(self, kind: TextKind) -> str:
         """Return what stands before a text of a kind."""
         return self.document_prefix if kind == "document" else self.query_prefix
 
-    def length(self, kind: Kind) -> int:
+    def length(self, kind: TextKind) -> int:
         """Return the longest text of a kind in tokens, 0 for no bound.
 
         A sentence of a bitext is read with the query's prefix, but is not cut as short: queries are
@@ -82,13 +82,13 @@ class Recipe:
             return self.expansion.length
         return {"query": self.query_length, "document": self.document_length}.get(kind, 0)
 
-    def for_student(self) -> "Recipe":
-        """Return the recipe of a student: the query's prefix, and nothing else.
+    def for_student(self) -> "TextFormat":
+        """Return the text format of a student: the query's prefix, and nothing else.
 
         A student learns where the tokens of a sentence stand. Tokens of expansion belong to no
         word, so the transport would have nothing to say of them, and they are left out.
         """
-        return Recipe(query_prefix=self.query_prefix)
+        return TextFormat(query_prefix=self.query_prefix)
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class Checkpoint:
     Attributes:
         folder: The model's folder.
         body: The folder with config.json, tokenizer and weights of the transformer.
-        recipe: How texts are treated.
+        text_format: How texts are treated.
         layers: The projection's layers with the folder of their weights.
         markers: Whether the prefixes are tokens of the vocabulary that the tokenizer would cut.
     """
 
     folder: Path
     body: Path
-    recipe: Recipe
+    text_format: TextFormat
     layers: tuple[tuple[Layer, Path], ...] = ()
     stanford: bool = False
     markers: bool = False
@@ -131,14 +131,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     config = _json(folder / "config.json")
     modules = _json(folder / MODULES) if (folder / MODULES).is_file() else []
     settings = _json(folder / SENTENCE_TRANSFORMERS)
-    if (folder / RECIPE).is_file():
-        found = Checkpoint(folder, folder, _distilled(_json(folder / RECIPE)))
+    if (folder / TEXT_FORMAT).is_file():
+        found = Checkpoint(folder, folder, _distilled(_json(folder / TEXT_FORMAT)))
     elif modules and _is_multi_vector(modules, settings):
         found = _multi_vector(folder, modules, settings)
     elif (folder / ARTIFACT).is_file() or "HF_ColBERT" in (config.get("architectures") or ()):
         found = _stanford(folder)
     else:
-        found = Checkpoint(folder, folder, Recipe())
+        found = Checkpoint(folder, folder, TextFormat())
     _refuse_code(found.body)
     return found
 
@@ -148,7 +148,7 @@ def described_by(folder: Path) -> list[Path]:
     if not (folder / MODULES).is_file() and not (folder / ARTIFACT).is_file():
         return []
     checkpoint = read_checkpoint(folder)
-    if checkpoint.recipe == Recipe() and not checkpoint.layers:
+    if checkpoint.text_format == TextFormat() and not checkpoint.layers:
         return []
     folders = {part for _, part in checkpoint.layers} | {checkpoint.body}
     if (folder / MODULES).is_file():
@@ -185,15 +185,15 @@ def _refuse_code(body: Path) -> None:
 # ------------------------------------------------------------------ distilled students
 
 
-def _distilled(told: dict[str, Any]) -> Recipe:
-    return Recipe(query_prefix=str(told.get("query_prefix", "")))
+def _distilled(told: dict[str, Any]) -> TextFormat:
+    return TextFormat(query_prefix=str(told.get("query_prefix", "")))
 
 
-def write_recipe(folder: Path, recipe: Recipe) -> None:
+def write_text_format(folder: Path, text_format: TextFormat) -> None:
     """Write recipe.json beside a student's model; a plain one needs none."""
-    if recipe != Recipe():
-        kept = {name: value for name, value in asdict(recipe).items() if name == "query_prefix"}
-        (folder / RECIPE).write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    if text_format != TextFormat():
+        prefix = {"query_prefix": text_format.query_prefix}
+        (folder / TEXT_FORMAT).write_text(json.dumps(prefix) + "\n", encoding="utf-8")
 
 
 # ------------------------------------------------------------------ Stanford ColBERT
@@ -202,14 +202,14 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 def _stanford(folder: Path) -> Checkpoint:
     told = _json(folder / ARTIFACT)
     length = int(told.get("query_maxlen") or 32)
-    recipe = Recipe(
+    text_format = TextFormat(
         query_prefix=f"{told.get('query_token_id') or '[unused0]'} ",
         document_prefix=f"{told.get('doc_token_id') or '[unused1]'} ",
         document_length=int(told.get("doc_maxlen") or 0),
         expansion=Expansion(length, attended=bool(told.get("attend_to_mask_tokens"))),
         skipped=tuple(string.punctuation) if told.get("mask_punctuation", True) else (),
     )
-    return Checkpoint(folder, folder, recipe, stanford=True, markers=True)
+    return Checkpoint(folder, folder, text_format, stanford=True, markers=True)
 
 
 # ------------------------------------------------------------------ multi-vector modules
@@ -244,7 +244,7 @@ def _multi_vector(
     )
     own = {**_legacy(settings), **_json(body / "sentence_bert_config.json")}
     skipped = _skipped(mask, settings)
-    recipe = Recipe(
+    text_format = TextFormat(
         query_prefix=_prompt(settings, "query"),
         document_prefix=_prompt(settings, "document"),
         query_length=int(own.get("query_length") or 0),
@@ -254,7 +254,7 @@ def _multi_vector(
         skipped_in=tuple((mask or {}).get("skiplist_tasks") or ("document",)),
     )
     markers = "query_prefix" in settings or "document_prefix" in settings
-    return Checkpoint(folder, body, recipe, layers, markers=markers)
+    return Checkpoint(folder, body, text_format, layers, markers=markers)
 
 
 def _prompt(settings: dict[str, Any], side: str) -> str:

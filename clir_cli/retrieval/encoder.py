@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.retrieval import loading
-from clir_cli.retrieval.checkpoints import Kind, Recipe, read_checkpoint
+from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
 from clir_cli.retrieval.projection import Projection, load_projection
 
 
@@ -59,8 +59,8 @@ class Input:
 class Encoder:
     """A tokenizer and a transformer whose last hidden states are the token embeddings.
 
-    Where the checkpoint has a projection, the embeddings are the projected states; its recipe says
-    what is put before a text, filled up and skipped (retrieval/checkpoints.py).
+    Where the checkpoint has a projection, the embeddings are the projected states; its text format
+    says which prefix, expansion and skipped tokens it has (retrieval/checkpoints.py).
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -68,7 +68,7 @@ class Encoder:
     device: torch.device
     precision: torch.dtype
     projection: Projection | None = None
-    recipe: Recipe = field(default_factory=Recipe)
+    text_format: TextFormat = field(default_factory=TextFormat)
 
     @property
     def dimensions(self) -> int:
@@ -89,21 +89,21 @@ class Encoder:
         return nn.ModuleDict(parts)
 
     def tokenize(
-        self, texts: Sequence[str], max_tokens: int, kind: Kind = "sentence"
+        self, texts: Sequence[str], max_tokens: int, kind: TextKind = "sentence"
     ) -> list[list[int]]:
         """Return token ids with prefix and special tokens, cut to ``max_tokens`` and the limits.
 
-        The limits are those of the model's positions and of the checkpoint's recipe.
+        The limits are those of the model's positions and of the checkpoint's text format.
         """
         if not texts:  # which the tokenizer does not take
             return []
-        prefixed = [self.recipe.prefix(kind) + text for text in texts]
+        prefixed = [self.text_format.prefix(kind) + text for text in texts]
         limit = self._limit(max_tokens, kind)
         encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
         return [list(ids) for ids in encoded["input_ids"]]
 
-    def _limit(self, max_tokens: int, kind: Kind) -> int:
-        bounds = [max_tokens, self.position_limit, self.recipe.length(kind)]
+    def _limit(self, max_tokens: int, kind: TextKind) -> int:
+        bounds = [max_tokens, self.position_limit, self.text_format.length(kind)]
         return min(bound for bound in bounds if bound)
 
     @property
@@ -113,16 +113,16 @@ class Encoder:
         # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
         return int(limit) - (2 if "roberta" in self.model.config.model_type else 0)
 
-    def inputs(self, texts: Sequence[str], max_tokens: int, kind: Kind) -> list[Input]:
+    def inputs(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> list[Input]:
         """Return texts as the model reads them: with prefix, expansion, and skipped tokens told."""
         found = []
         for ids in self.tokenize(texts, max_tokens, kind):
             real = len(ids)
-            if kind == "query" and self.recipe.expansion:
-                ids = ids + [self._filling] * (self.recipe.expansion.length - real)
-                real = len(ids) if self.recipe.expansion.attended else real
+            if kind == "query" and self.text_format.expansion:
+                ids = ids + [self._filling] * (self.text_format.expansion.length - real)
+                real = len(ids) if self.text_format.expansion.attended else real
             kept = None
-            if self._skipped and kind in self.recipe.skipped_in:
+            if self._skipped and kind in self.text_format.skipped_in:
                 kept = [place for place, each in enumerate(ids) if each not in self._skipped]
             found.append(Input(ids, real, kept))
         return found
@@ -131,26 +131,29 @@ class Encoder:
     def _skipped(self) -> frozenset[int]:
         """Ids of the skipped tokens; words that the vocabulary lacks must not stand for [UNK]."""
         unknown = self.tokenizer.unk_token
-        ids = {word: self.tokenizer.convert_tokens_to_ids(word) for word in self.recipe.skipped}
+        words = self.text_format.skipped
+        ids = {word: self.tokenizer.convert_tokens_to_ids(word) for word in words}
         absent = (None, self.tokenizer.unk_token_id)
         return frozenset(
-            each for word, each in ids.items() if each not in absent or word == unknown
+            token for word, token in ids.items() if token not in absent or word == unknown
         )
 
     @cached_property
     def _filling(self) -> int:
-        named = self.recipe.expansion.token if self.recipe.expansion else ""
+        named = self.text_format.expansion.token if self.text_format.expansion else ""
         if named:
             return int(self.tokenizer.convert_tokens_to_ids(named))
         mask = self.tokenizer.mask_token_id
         return int(self.tokenizer.eos_token_id if mask is None else mask)
 
-    def spans(self, text: str, max_tokens: int, kind: Kind = "sentence") -> list[tuple[int, int]]:
+    def spans(
+        self, text: str, max_tokens: int, kind: TextKind = "sentence"
+    ) -> list[tuple[int, int]]:
         """Return where in the text the token of each embedding stands, in characters.
 
         Tokens that stand for none of it (special ones, the prefix, expansion) have the span (0, 0).
         """
-        prefix = self.recipe.prefix(kind)
+        prefix = self.text_format.prefix(kind)
         encoded = self.tokenizer(
             prefix + text,
             truncation=True,
@@ -190,7 +193,7 @@ class Encoder:
         texts: Sequence[str],
         max_tokens: int,
         *,
-        kind: Kind = "sentence",
+        kind: TextKind = "sentence",
         batch_tokens: int = 0,
         dtype: torch.dtype = torch.float32,
         advance: Callable[[int], None] = lambda _: None,
@@ -200,7 +203,7 @@ class Encoder:
         Args:
             texts: N texts.
             max_tokens: Longest text in tokens; the rest of it is cut.
-            kind: How a checkpoint with a recipe is to read them: a ``query`` with expansion, a
+            kind: How a checkpoint with a text format is to read them: a ``query`` with expansion, a
                 ``document`` without skipped tokens, a ``sentence`` as a query without expansion.
                 Plain models read all alike.
             batch_tokens: Bound on (texts x longest text) of a batch; 0 for ``usual_batch``.
@@ -315,7 +318,7 @@ def load_encoder(
     *,
     pickled: str = "",
 ) -> Encoder:
-    """Load tokenizer and model from a folder, with projection and recipe where it has them.
+    """Load tokenizer and model from a folder, with projection and text format where it has them.
 
     Args:
         folder: A model's folder, in one of the formats of retrieval/checkpoints.py.
@@ -334,5 +337,5 @@ def load_encoder(
     loading.check_fit(folder, tokenizer, model, projection)
     if projection is not None:
         projection = projection.to(device).eval()
-    recipe = checkpoint.recipe
-    return Encoder(tokenizer, model.to(device).eval(), device, precision, projection, recipe)
+    text_format = checkpoint.text_format
+    return Encoder(tokenizer, model.to(device).eval(), device, precision, projection, text_format)

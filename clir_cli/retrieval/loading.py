@@ -116,9 +116,9 @@ def _keep_whole(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> N
     They were put in as token ids ([unused0]); as text the tokenizer would cut them to pieces.
     A prefix that is no token of the vocabulary stays ordinary text.
     """
-    recipe = checkpoint.recipe
+    text_format = checkpoint.text_format
     known = tokenizer.get_vocab()
-    for prefix in (recipe.query_prefix, recipe.document_prefix):
+    for prefix in (text_format.query_prefix, text_format.document_prefix):
         for marker in (prefix, *prefix.split()[:1]):
             if marker in known:
                 if tokenizer.tokenize(marker) != [marker]:

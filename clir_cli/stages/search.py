@@ -16,7 +16,7 @@ from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import Run, read_run, write_run
 from clir_cli.retrieval import models
-from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.lexical import bm25_scores
 from clir_cli.retrieval.maxsim import top_documents
@@ -152,7 +152,7 @@ def open_encoder(workspace: Workspace, pair: Pair, cell: Cell) -> Encoder:
     return open_encoder_at(workspace, encoder_folder(workspace, pair, cell), device)
 
 
-def reading(cell: Cell) -> Kind:
+def reading(cell: Cell) -> TextKind:
     """Return how a method's encoder reads queries: the teacher in full, a student as it learned."""
     return "query" if METHODS[cell.method].encoder == "teacher" else "sentence"
 

@@ -38,7 +38,7 @@ def initial_encoder(
             many layers.
     """
     student = open_encoder_at(workspace, initial_folder(workspace, pair), device, precision)
-    student = replace(student, recipe=student.recipe.for_student())
+    student = replace(student, text_format=student.text_format.for_student())
     if workspace.settings.student.layers:
         keep_layers(student.model, workspace.settings.student.layers)
     head, dimensions = _teacher_head(teacher_folder(workspace))

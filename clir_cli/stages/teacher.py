@@ -12,7 +12,7 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.retrieval import models
-from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
@@ -64,7 +64,7 @@ def _read(
     path: Path,
     parts: Sequence[Sequence[str]],
     *,
-    kind: Kind,
+    kind: TextKind,
     limit: Mapping[str, int],
     title: str,
     device: torch.device,

@@ -13,7 +13,7 @@ from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.joint import quotas
 from clir_cli.retrieval import memory, projection
-from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.augment import augmenting
 from clir_cli.stages.examples import (
@@ -221,7 +221,7 @@ def _contrastive(
     job: Job,
     sources: Sequence[Sequence[Source]],
     *,
-    query: Kind = "sentence",
+    query: TextKind = "sentence",
     weights: Sequence[float] = (),
     steps: int = 0,
 ) -> Contrastive:

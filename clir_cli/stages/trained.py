@@ -19,7 +19,7 @@ from clir_cli import artifacts, files
 from clir_cli.artifacts import Plan
 from clir_cli.errors import UserError
 from clir_cli.retrieval import adapters
-from clir_cli.retrieval.checkpoints import write_recipe
+from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.projection import save_projection
 from clir_cli.retrieval.tensors import read_tensors
@@ -239,7 +239,7 @@ def save_encoder(draft: Path, student: Encoder, *, adapted: bool, rows: int = 0)
         student.model.resize_token_embeddings(rows)
     student.model.save_pretrained(draft, safe_serialization=True)
     student.tokenizer.save_pretrained(draft)
-    write_recipe(draft, student.recipe)
+    write_text_format(draft, student.text_format)
     if student.projection is not None:
         save_projection(draft, student.projection)
     for name in (CHECKPOINT, BEST):  # only now: until here a full disk costs nothing

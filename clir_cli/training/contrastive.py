@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clir_cli.retrieval.checkpoints import Kind
+from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
 from clir_cli.retrieval.maxsim import maxsim
 from clir_cli.training.batches import epoch_batches, pad_vectors
@@ -89,7 +89,7 @@ class Reading:
         document_tokens: Longest document.
     """
 
-    query: Kind
+    query: TextKind
     query_tokens: int
     document_tokens: int
 
@@ -127,7 +127,9 @@ def mean_maxsim(queries: Tensor, asked: Tensor, documents: Tensor, there: Tensor
     return (best * asked[:, None, :]).sum(dim=2) / asked.sum(dim=1)[:, None]
 
 
-def read(encoder: Encoder, texts: Sequence[str], most: int, kind: Kind) -> tuple[Tensor, Tensor]:
+def read(
+    encoder: Encoder, texts: Sequence[str], most: int, kind: TextKind
+) -> tuple[Tensor, Tensor]:
     """Return embeddings (B, n, d) and the mask (B, n) of those that count; differentiable."""
     inputs = encoder.inputs(texts, most, kind)
     ids, mask = pad([each.ids for each in inputs], encoder.pad_id, encoder.device)

@@ -51,7 +51,7 @@ def word_plans(
         batch_size: Pairs whose plans are computed together.
         advance: Called with the number of pairs that were aligned.
     """
-    places_of = word_places(student.tokenizer, student.recipe.prefix("sentence"))
+    places_of = word_places(student.tokenizer, student.text_format.prefix("sentence"))
     special = set(teacher.tokenizer.all_special_ids)
     found: dict[int, WordPlan] = {}
     order = sorted(range(len(bitext)), key=lambda index: len(bitext[index].query))

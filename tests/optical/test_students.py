@@ -12,7 +12,7 @@ from clir_cli.optical.distillation import Distillation, Parallel
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.adapters import merged, with_adapters
-from clir_cli.retrieval.checkpoints import Checkpoint, Layer, Recipe
+from clir_cli.retrieval.checkpoints import Checkpoint, Layer, TextFormat
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import Training
@@ -125,7 +125,7 @@ def test_computing_activations_twice_changes_no_weight(plain, data):
 def test_a_projection_is_saved_and_loaded_whole(tmp_path):
     made = projection.Projection(Layer(6, 4, bias=True, activation="Tanh"), Layer(4, 3))
     projection.save_projection(tmp_path, made)
-    found = projection.load_projection(Checkpoint(tmp_path, tmp_path, Recipe()))
+    found = projection.load_projection(Checkpoint(tmp_path, tmp_path, TextFormat()))
     states = torch.randn(5, 6)
     assert torch.equal(found(states), made(states))
     assert (found.inputs, found.outputs) == (6, 3)

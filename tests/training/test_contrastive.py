@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_encoders import tiny_bert
 
-from clir_cli.retrieval.checkpoints import Expansion, Recipe
+from clir_cli.retrieval.checkpoints import Expansion, TextFormat
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
 from clir_cli.training.contrastive import (
@@ -87,11 +87,11 @@ def test_late_interaction_sees_no_padding_even_where_all_is_negative():
 
 
 def test_a_text_is_read_as_the_index_and_the_search_read_it(tiny):
-    recipe = Recipe(
+    text_format = TextFormat(
         query_prefix="[unused0] ", document_prefix="[unused1] ", expansion=Expansion(12),
         skipped=(".", ","), document_length=9,
     )  # fmt: skip
-    encoder = replace(tiny, recipe=recipe)
+    encoder = replace(tiny, text_format=text_format)
     texts = ["clean water, here.", "a longer text, with more of the words. and more, and more."]
     for kind in ("query", "document", "sentence"):
         packed = encoder.encode(texts, 32, kind=kind)
