@@ -23,13 +23,15 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class MetricSplit:
     """The metrics of a request: those of one run, and those across pairs.
 
-    ``single`` holds what ``across`` is computed from too, behind what was asked for itself.
+    ``scored`` are the measures to compute for each run: ``single``, then those that ``across``
+    is computed from.
     """
 
     single: tuple[str, ...]
+    scored: tuple[str, ...]
     across: tuple[str, ...]
 
 
@@ -46,12 +48,12 @@ def parse_metrics(text: str) -> list[str]:
     return list(dict.fromkeys(names)) or parse_measures(text)
 
 
-def asked(names: Sequence[str]) -> Asked:
+def split_metrics(names: Sequence[str]) -> MetricSplit:
     """Sort metrics into those of one run and those across pairs."""
-    across = [name for name in names if name == RANK_DISTANCE or name.startswith(GAP)]
-    plain = [name for name in names if name not in across]
-    base = [name.removeprefix(GAP) for name in across if name != RANK_DISTANCE]
-    return Asked(tuple(dict.fromkeys([*plain, *base])), tuple(dict.fromkeys(across)))
+    across = dict.fromkeys(name for name in names if name == RANK_DISTANCE or name.startswith(GAP))
+    single = dict.fromkeys(name for name in names if name not in across)
+    bases = [name.removeprefix(GAP) for name in across if name != RANK_DISTANCE]
+    return MetricSplit(tuple(single), tuple(dict.fromkeys([*single, *bases])), tuple(across))
 
 
 def resource_of(pair: str) -> str:

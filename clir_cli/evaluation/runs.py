@@ -6,6 +6,7 @@ from pathlib import Path
 from clir_cli.errors import UserError
 from clir_cli.files import write_text
 
+RUN_FILE = "run.trec"
 Run = Mapping[str, Sequence[tuple[str, float]]]
 
 

@@ -10,9 +10,9 @@ from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.evaluation import gaps, measures, scores, significance
 from clir_cli.evaluation.measures import Score
-from clir_cli.evaluation.runs import read_run
+from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.stages.inputs import read_collection
-from clir_cli.stages.search import RUN, plan_run
+from clir_cli.stages.search import plan_run
 from clir_cli.stages.workspace import Cell, Workspace
 
 Row = dict[str, object]
@@ -83,7 +83,7 @@ def evaluate(
         UserError: A run is missing or was made from something that has changed since, or a metric
             across pairs has too few of them.
     """
-    asked = gaps.asked(names)
+    split = gaps.split_metrics(names)
     if baseline is not None and baseline not in cells:
         cells = [*cells, baseline]
     judged: list[Judged] = []
@@ -92,7 +92,7 @@ def evaluate(
         collection = read_collection(workspace, pair.query)
         for cell in cells:
             try:
-                judged.append(_judge(workspace, collection, pair, cell, asked.single))
+                judged.append(_judge(workspace, collection, pair, cell, split.scored))
             except MissingInput as error:
                 if all_needed or cell == baseline:
                     raise
@@ -105,11 +105,11 @@ def evaluate(
         for score in each.scores
     ]
     for group in _by_cell(judged):
-        if asked.across and len(group) < len(pairs):
-            across = ", ".join(asked.across)
+        if split.across and len(group) < len(pairs):
+            across = ", ".join(split.across)
             missing.append(f"{across} of {group[0].cell.label}: it has no run for every pair")
         else:
-            found += _across(workspace, group, asked.across)
+            found += _across(workspace, group, split.across)
     rows = [_row(workspace, each) for each in found]
     folder = results / workspace.suite
     per_query = [row for each in found for row in _query_rows(workspace, each)]
@@ -125,7 +125,7 @@ def _judge(
 ) -> Judged:
     plan = plan_run(workspace, collection, pair, cell)
     artifacts.require_current(plan)
-    run = read_run(plan.path / RUN)
+    run = read_run(plan.path / RUN_FILE)
     settings = workspace.settings.evaluation
     found = measures.score(
         collection.qrels,

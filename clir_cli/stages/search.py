@@ -14,7 +14,7 @@ from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
-from clir_cli.evaluation.runs import Run, read_run, write_run
+from clir_cli.evaluation.runs import RUN_FILE, Run, read_run, write_run
 from clir_cli.retrieval import models
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
@@ -36,8 +36,6 @@ from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
 from clir_cli.stages.translations import TRANSLATORS, Asked
 from clir_cli.stages.workspace import Cell, Workspace
-
-RUN = "run.trec"
 
 
 def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell, *, deep: bool = True) -> Path:
@@ -213,7 +211,7 @@ def _fusion_inputs(job: Job) -> dict[str, str]:
 def _by_fusion(job: Job) -> Run:
     settings = job.workspace.settings
     runs = [
-        read_run(job.workspace.run(job.pair, cell, settings.collection) / RUN)
+        read_run(job.workspace.run(job.pair, cell, settings.collection) / RUN_FILE)
         for cell in _fused_cells(job)
     ]
     return fuse(runs, settings.fusion.by, settings.search.top_k)
@@ -286,7 +284,7 @@ def _make_run(job: Job, plan: Plan) -> None:
             talk.say(f"{plan.path} is current")
             return
         ranked = _rank(job)
-        write_run(draft / RUN, ranked, tag=job.cell.label)
+        write_run(draft / RUN_FILE, ranked, tag=job.cell.label)
         notes = json.dumps({"queries": len(ranked)})
         files.write_text(draft / "notes.json", notes + "\n")
     talk.say(f"{plan.path}: {len(ranked):,} queries")

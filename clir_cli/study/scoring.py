@@ -9,9 +9,8 @@ from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, measures, significance
 from clir_cli.evaluation.measures import Score
-from clir_cli.evaluation.runs import read_run
+from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.evaluation.seeds import query_means
-from clir_cli.stages.search import RUN
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Point, baseline_of
 from clir_cli.study.tasks import Shared, Site
@@ -52,10 +51,9 @@ class Cells:
 
     def command(self, *points: Point) -> str:
         """Return the command that scores a point, or those of several pairs and one method."""
-        asked = gaps.asked(self.experiment.metrics)
-        plain = [metric for metric in self.experiment.metrics if metric not in asked.across]
-        metrics = plain if len(points) == 1 else self.experiment.metrics
-        return self.shared.evaluate(points, metrics or asked.single)
+        split = gaps.split_metrics(self.experiment.metrics)
+        metrics = split.single if len(points) == 1 else self.experiment.metrics
+        return self.shared.evaluate(points, metrics or split.scored)
 
     def methods(self) -> list[list[Point]]:
         """Return the points by method, variant, seed and collection: those of all pairs."""
@@ -114,8 +112,7 @@ def method_of(point: Point) -> tuple[str, int, str]:
 
 def judge(cells: Cells) -> tuple[list[Result], list[Failure]]:
     """Score every run of an experiment, and its methods across pairs; tell what has no score."""
-    asked = gaps.asked(cells.experiment.metrics)
-    plain = [metric for metric in cells.experiment.metrics if metric not in asked.across]
+    split = gaps.split_metrics(cells.experiment.metrics)
     judged: list[_Judged] = []
     failures: list[Failure] = []
     for point in cells.points:
@@ -123,9 +120,9 @@ def judge(cells: Cells) -> tuple[list[Result], list[Failure]]:
         try:
             if ended.outcome not in WELL:
                 raise UserError(ended.error)
-            judged.append(_judge(cells, point, asked.single))
+            judged.append(_judge(cells, point, split.scored))
         except UserError as error:
-            failures.append(Failure(point, str(point.pair), plain, str(error)))
+            failures.append(Failure(point, str(point.pair), split.single, str(error)))
     found = [
         Result(
             each.collection.name,
@@ -137,24 +134,24 @@ def judge(cells: Cells) -> tuple[list[Result], list[Failure]]:
         )
         for each in judged
         for score in each.scores
-        if score.measure in plain
+        if score.measure in split.single
     ]
     by_point = {each.point: each for each in judged}
-    for points in cells.methods() if asked.across else ():
+    for points in cells.methods() if split.across else ():
         try:
             lacking = [point for point in points if point not in by_point]
             if lacking:
                 raise UserError(f"{lacking[0].pair} has no run")
-            found += _across(cells, [by_point[point] for point in points], asked.across)
+            found += _across(cells, [by_point[point] for point in points], split.across)
         except UserError as error:
-            failures.append(Failure(points[0], gaps.ALL_PAIRS, asked.across, str(error)))
+            failures.append(Failure(points[0], gaps.ALL_PAIRS, split.across, str(error)))
     return found, failures
 
 
 def _judge(cells: Cells, point: Point, metrics: Sequence[str]) -> _Judged:
     collection = collection_of(point.settings, point.pair.query, cells.site)
     artifacts.verify(cells.run(point))
-    run = read_run(cells.run(point) / RUN)
+    run = read_run(cells.run(point) / RUN_FILE)
     settings = point.settings.evaluation
     drawn = {"resamples": settings.resamples, "confidence": settings.confidence}
     return _Judged(point, collection, run, measures.score(collection.qrels, run, metrics, **drawn))

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.gaps import asked, gap, parse_metrics, rank_distance, ranks, resource_of
+from clir_cli.evaluation.gaps import (
+    gap,
+    parse_metrics,
+    rank_distance,
+    ranks,
+    resource_of,
+    split_metrics,
+)
 from clir_cli.evaluation.measures import bootstrap_interval
 
 
@@ -131,8 +138,9 @@ def test_ties_are_ranked_as_trec_eval_ranks_them() -> None:
 def test_metrics_across_pairs_are_asked_for_as_any_other() -> None:
     names = parse_metrics(" MAP,gap-nDCG@10, rank-distance,map,gap-map")
     assert names == ["map", "gap-ndcg@10", "rank-distance", "gap-map"]
-    assert asked(names).single == ("map", "ndcg@10")
-    assert asked(names).across == ("gap-ndcg@10", "rank-distance", "gap-map")
+    assert split_metrics(names).single == ("map",)
+    assert split_metrics(names).scored == ("map", "ndcg@10")
+    assert split_metrics(names).across == ("gap-ndcg@10", "rank-distance", "gap-map")
 
 
 @pytest.mark.parametrize(

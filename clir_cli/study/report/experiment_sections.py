@@ -80,7 +80,7 @@ def _section(results: Results, each: Experiment) -> Section:
     for collection in dict.fromkeys(rows["collection"]):
         own = rows[rows["collection"] == collection]
         metrics = list(dict.fromkeys(own["metric"]))
-        across = gaps.asked(metrics[1:]).across
+        across = gaps.split_metrics(metrics[1:]).across
         for metric in [*metrics[:1], *across]:
             drawn = own[own["metric"] == metric]
             blocks.append(_figure(results, each, drawn, f"{metric} on {collection}", made))
