@@ -56,7 +56,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
         {
             "source": row["source"],
             "file": row["file"],
-            "size": f"{row['bytes'] / 1e6:.2f} MB" if row["bytes"] else "not told",
+            "size": f"{row['bytes'] / 1e6:.2f} MB" if row["bytes"] else "unknown",
             "licence": row["licence"],
             "from": row["url"],
             "there": "yes" if row["there"] else "no",

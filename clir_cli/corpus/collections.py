@@ -137,7 +137,7 @@ def _readable(name: str, language: str, downloads: Path) -> _Readable:
         raise UserError(f"collection {name} has no queries in {language!r}")
     asked = _asked(chosen, language, downloads)
     if chosen.bring and not is_brought(asked.folder):
-        raise UserError(f"collection {name} is yours to bring: {told(chosen, asked.folder)}")
+        raise UserError(f"collection {name} is user-supplied: {told(chosen, asked.folder)}")
     located = [] if chosen.bring else _located(chosen, language, downloads)
     files = files_under(asked.folder) if chosen.bring else [each.path for each in located]
     facts = [known_digest(each.path, each.entry) or "" for each in located]

@@ -106,7 +106,7 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
     for name in settings.sources:
         source = catalogue.source("dictionaries", name)
         if source.bring:
-            raise UserError(f"dictionary {name} is yours to bring: {source.bring}")
+            raise UserError(f"dictionary {name} is user-supplied: {source.bring}")
         files = located_files("dictionaries", name, pair.query, downloads)
         for file in files:
             checked_digest(file)

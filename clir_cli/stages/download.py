@@ -44,7 +44,7 @@ class Need:
     def origin(self) -> str:
         """Return where the file comes from, for people."""
         if self.bring:
-            return f"yours to bring: {self.bring}"
+            return f"user-supplied: {self.bring}"
         return self.entry.url or "in the package"
 
     def told(self) -> dict[str, object]:
@@ -140,7 +140,9 @@ def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> l
         download_model(workspace, name, mirror)
     brought = [f"{need.source}: {need.bring} (at {need.path})" for need in missing if need.bring]
     if brought:
-        raise UserError(f"everything else is there; yours to bring: {'; '.join(brought)}")
+        raise UserError(
+            f"everything else is there; the rest is user-supplied: {'; '.join(brought)}"
+        )
     return wanted
 
 

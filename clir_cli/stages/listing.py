@@ -41,7 +41,9 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
             "name": each.name,
-            "what it is": f"{each.title}; you bring {each.bring}" if each.bring else each.title,
+            "what it is": f"{each.title}; user-supplied: {each.bring}"
+            if each.bring
+            else each.title,
             "languages": " ".join(each.languages) or "any",
             "size": _size(each),
             "licence": each.licence,
@@ -54,11 +56,11 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
 def _size(source: catalogue.Source) -> str:
     """Return the size of all files, as far as it is told; what is not fetched says so."""
     if source.bring:
-        return "yours to bring"
+        return "user-supplied"
     sizes = [file.bytes or file.about for file in source.files]
     if not any(sizes):
         bundled = source.files and not any(file.url for file in source.files)
-        return "in the package" if bundled else "not told"
+        return "in the package" if bundled else "unknown"
     told = sum(sizes)
     text = f"{told / 1e9:.1f} GB" if told > 1e9 else f"{told / 1e6:.1f} MB"
     return text if all(sizes) else f"more than {text}"

@@ -381,7 +381,7 @@ def test_what_must_be_brought_is_told_before_and_by_every_stage(clir, home: Path
     for command in (("download", "--lang", "sw-en", *own), ("index", *own)):
         outcome = clir(*command)
         assert outcome.code == 2
-        assert "yours to bring" in outcome.err
+        assert "user-supplied" in outcome.err
         assert "downloads/brought/clef-2000-2003" in outcome.err
     listed = next(row for row in clir("ls", "collections", "--json").json
                   if row["name"] == "clef-2000-2003")  # fmt: skip

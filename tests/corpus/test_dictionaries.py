@@ -210,7 +210,7 @@ def test_a_damaged_snapshot_is_told(
 
 
 def test_panlex_is_yours_to_bring() -> None:
-    with pytest.raises(UserError, match="dictionary panlex is yours to bring: a CSV snapshot"):
+    with pytest.raises(UserError, match="dictionary panlex is user-supplied: a CSV snapshot"):
         load_dictionary("panlex", SWAHILI, Path("nowhere"))
 
 

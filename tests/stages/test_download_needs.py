@@ -34,7 +34,7 @@ def test_a_dry_run_tells_size_licence_address_and_what_is_there(
     assert told["sample", "so.tsv"]["there"], "dictionaries are needed too"
     shown = clir(*words).out
     assert "21.83 MB" in shown
-    assert "not told" in shown
+    assert "unknown" in shown
     assert list(tmp_path.iterdir()) == []
 
 
@@ -75,11 +75,11 @@ def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, 
     words = ("download", "--lang", "fi-en", "--home", home, "--set", f"collection={clef[0]}")
     dry = clir(*words, "--dry-run", "--json").json
     (row,) = [each for each in dry if each["source"] == clef[0]]
-    assert str(row["url"]).startswith("yours to bring: ")
+    assert str(row["url"]).startswith("user-supplied: ")
     assert not row["there"]
     outcome = clir(*words)
     assert outcome.code == 2
-    assert f"yours to bring: {clef[0]}: " in outcome.err
+    assert f"user-supplied: {clef[0]}: " in outcome.err
     folder = Path(row["path"])
     folder.mkdir(parents=True)
     shutil.copy(bundled("data") / "sample" / "collection" / "corpus.jsonl", folder)
