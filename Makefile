@@ -59,4 +59,4 @@ wheel: $(READY)  ## build the wheel in dist/
 	$(BIN)/python -m build --wheel --outdir dist
 
 clean:  ## remove the virtual environment and caches; artifacts and results stay
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
