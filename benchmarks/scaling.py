@@ -23,7 +23,8 @@ import torch
 
 from benchmarks.machine import describe
 from clir_cli import runtime
-from clir_cli.cluster.engine import Engine, connect
+from clir_cli.cluster.connection import Engine, connect
+from clir_cli.cluster.shard_search import release
 from clir_cli.console import Talk
 from clir_cli.corpus.records import Collection
 from clir_cli.retrieval.encoder import Packed
@@ -31,7 +32,6 @@ from clir_cli.retrieval.receipts import receipt_path
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
-from clir_cli.stages.ranking_on_ray import release
 from clir_cli.stages.search import ranker_of
 from clir_cli.stages.workspace import Workspace
 from clir_cli.suites import load_settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from clir_cli.cluster.engine import Engine as Cluster
+    from clir_cli.cluster.connection import Engine as Cluster
     from clir_cli.stages.workspace import Workspace
 
 EVERY_STAGE = {
@@ -73,7 +73,7 @@ class Common:
 
     def workspace(self, collection: str = "", engine: "Cluster | None" = None) -> "Workspace":
         """Resolve the settings and return what the stages work with."""
-        from clir_cli.cluster.engine import Engine as Cluster
+        from clir_cli.cluster.connection import Engine as Cluster
         from clir_cli.console import Talk
         from clir_cli.runtime import check_device_name
         from clir_cli.stages.workspace import Workspace

@@ -9,12 +9,13 @@ import clir_cli
 PACKAGE = Path(clir_cli.__file__).parent
 # From the ground up. A room imports from its own floor and from those below it.
 FLOORS = (
-    {"errors", "files", "runtime", "console", "settings", "suites", "artifacts", "cluster"},
+    {"errors", "files", "runtime", "console", "settings", "suites", "artifacts"},
     {"corpus", "evaluation"},
     {"retrieval"},
     {"training"},
     {"optical"},
     {"vocabulary"},
+    {"cluster"},
     {"stages"},
     {"study"},
     {"options", "display", "commands"},

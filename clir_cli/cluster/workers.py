@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clir_cli.cluster.engine import Engine, Needs, connect, places
+from clir_cli.cluster.connection import Engine, Needs, connect, places
 from clir_cli.cluster.probe import Probe, probed
 from clir_cli.errors import UserError
 
@@ -198,22 +198,27 @@ class Tasks:
 
     pool: Pool
     _running: dict[Any, str] = field(default_factory=dict)
+    _refused: list[tuple[str, UserError]] = field(default_factory=list)
 
-    def __len__(self) -> int:
-        return len(self._running)
+    @property
+    def free(self) -> int:
+        """Return how many more may be started; Ray lets them wait for what they need."""
+        return max(0, self.pool.room(Needs()) - len(self._running) - len(self._refused))
 
     def start(self, key: str, needs: Needs, work: Callable[[Any], Any], item: Any) -> None:
-        """Begin ``work(item)``; it is begun again on another worker when one dies.
-
-        Raises:
-            UserError: No machine of the cluster has what it needs.
-        """
-        self.pool.room(needs)
+        """Begin ``work(item)``; it is begun again on another worker when one dies."""
+        try:
+            self.pool.room(needs)
+        except UserError as error:  # there is no machine that is large enough
+            self._refused.append((key, error))
+            return
         function = self.pool.ray.remote(_do_once).options(max_retries=RESTARTS, **needs.options)
         self._running[function.remote(self.pool.probe, work, item)] = key
 
     def wait(self) -> tuple[str, Any]:
         """Return the key and the result of one that has ended; a UserError where it could not."""
+        if self._refused:
+            return self._refused.pop()
         done = self.pool.await_some(list(self._running), 1)[0]
         key = self._running.pop(done)
         try:

@@ -64,7 +64,7 @@ def reproduce(
         return
     style = "latex" if latex else "markdown" if as_markdown else style
     share = _share(cells)
-    from clir_cli.cluster import engine as clusters
+    from clir_cli.cluster import connection as clusters
     from clir_cli.study import reproduce as study
     from clir_cli.study import tables
     from clir_cli.study.grid import Base

@@ -10,7 +10,7 @@ from clir_cli.options import Common
 
 if TYPE_CHECKING:
     from clir_cli.artifacts import Plan
-    from clir_cli.cluster.engine import Engine
+    from clir_cli.cluster.connection import Engine
     from clir_cli.corpus.records import Pair
     from clir_cli.stages.workspace import Cell, Workspace
 
@@ -105,7 +105,7 @@ def baseline_of(
 
 def engine_of(name: str, address: str, jobs: int) -> "Engine":
     """Return the engine that ``--engine``, ``--address`` and ``--jobs`` name."""
-    from clir_cli.cluster.engine import Engine
+    from clir_cli.cluster.connection import Engine
 
     engine = Engine(name, address, jobs)
     engine.check()

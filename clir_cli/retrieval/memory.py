@@ -26,6 +26,7 @@ from clir_cli.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+PROCESS = 700_000_000  # bytes of an interpreter with torch, a collection and a tokenizer
 WORD = 4  # bytes of a float32
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")

@@ -7,24 +7,30 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from clir_cli import runtime
+from clir_cli.cluster import connection
+from clir_cli.cluster.shard_encoding import EncodingConfig, ShardTexts, encode_shards
+from clir_cli.cluster.workers import pool
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
 from clir_cli.retrieval import memory, receipts, store
 from clir_cli.retrieval.encoder import Encoder, Input, Packed, encode_inputs, usual_batch
 from clir_cli.retrieval.layout import Block
+from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.retrieval.store.selection import selected, write_selected
 from clir_cli.settings import IndexSettings
+from clir_cli.stages.fitting import open_encoder_at
+from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.workspace import Workspace
 
-PROCESS = 700_000_000  # bytes of the interpreter and its libraries, collection and tokenizer
 COPIES = 5  # of a shard's vectors at once: one is made while another is turned into bytes
 ROUNDING = 12  # bytes a number while it is rounded
 LEAST_DOCUMENTS = 32  # of a shard
@@ -78,12 +84,15 @@ class Job:
         """Write a shard's receipt."""
         receipts.write_receipt(self.draft, number, self.recipe, self.digests[block.places])
 
-    def inputs(self, block: Block) -> list[Input]:
-        """Return the documents of a block as the teacher reads them."""
+    def texts(self, block: Block) -> list[str]:
+        """Return the texts of the documents of a block."""
         documents = self.collection.documents
-        texts = [documents[place].full_text for place in block.places.tolist()]
+        return [documents[place].full_text for place in block.places.tolist()]
+
+    def inputs(self, block: Block) -> list[Input]:
+        """Return the documents of a block as the teacher encodes them."""
         limit = self.workspace.settings.teacher.document_tokens
-        return self.teacher.inputs(texts, limit, "document")
+        return self.teacher.inputs(self.texts(block), limit, "document")
 
     def write(self, number: int, block: Block, packed: Packed) -> None:
         """Write a shard, and when it is there its receipt."""
@@ -150,6 +159,14 @@ def write_shards(job: Job, blocks: Sequence[Block], encode: Encode) -> list[str]
     return told
 
 
+def open_teacher(workspace: Workspace, folder: Path, tokens: int) -> Encoder:
+    """Load the teacher as documents are encoded with it, ``tokens`` padded tokens at once."""
+    runtime.hush_libraries()
+    device = runtime.choose_device(workspace.device)
+    precision = runtime.choose_precision(workspace.settings.index.precision, device)
+    return open_encoder_at(workspace, folder, device, precision, tokens=tokens)
+
+
 def encode(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
     """Encode the blocks that are left in this process; with them there are ``done`` documents."""
     settings = job.workspace.settings.index
@@ -175,6 +192,45 @@ def encode(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
             del packed, inputs
         if written is not None:
             written.result()
+
+
+def encode_on_ray(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
+    """Encode the blocks that are left by workers of Ray, as ``encode`` does in this process.
+
+    Raises:
+        UserError: No Ray, no room, or a worker died too often; complete shards stay.
+    """
+    workspace, settings = job.workspace, job.workspace.settings
+    shards = [
+        ShardTexts(number, job.texts(block), job.digests[block.places]) for number, block in left
+    ]
+    already = done - sum(len(shard.texts) for shard in shards)
+    with (
+        counter(job, done, already) as advance,
+        pool(workspace.engine, workspace.home, workspace.talk.say) as workers,
+    ):
+        device = connection.device_for(workers.ray, workspace.device)
+        # What suits the processors here, not a worker's share of them: other batches, other bytes.
+        batch = settings.index.batch_tokens or usual_batch(torch.device(device))
+        there = replace(workspace, home=workspace.home.resolve(), device=device)
+        folder = teacher_folder(workspace).resolve()
+        opens = partial(open_teacher, there, folder, batch)
+        config = EncodingConfig(opens, settings, job.draft.resolve(), batch, job.recipe)
+        longest = max((len(shard.texts) for shard in shards), default=0)
+        taken = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, longest)
+        needs = connection.needs(workspace.engine, settings.cluster, device, taken)
+        for count in encode_shards(workers, config, shards, needs):
+            advance(count)
+
+
+def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, documents: int) -> int:
+    """Return the memory of a worker whose shards have at most so many documents."""
+    settings = job.workspace.settings
+    needed = memory.encoding(memory.shape_of(teacher), Load(1, batch, False))
+    tokens = documents * settings.teacher.document_tokens // 2  # half as long as may be
+    width = torch.finfo(getattr(torch, settings.index.dtype)).bits // 8
+    model = needed.weights if device == "cuda" else needed.total
+    return PROCESS + model + COPIES * tokens * job.teacher.dimensions * width
 
 
 @contextmanager

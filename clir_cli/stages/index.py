@@ -15,15 +15,14 @@ from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import layout, models, receipts, store
 from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.receipts import text_digests
-from clir_cli.stages import encoding, encoding_on_ray, stored
-from clir_cli.stages.fitting import open_encoder_at
+from clir_cli.stages import encoding, stored
 from clir_cli.stages.inputs import collection_words, teacher_folder
 from clir_cli.stages.workspace import Workspace
 
 IDS = "documents.txt"
 UNSEEN = ("collection", "shard_documents")  # settings that no embedding depends on
 How = Literal["make", "update", "repair"]
-ENCODERS = {"local": encoding.encode, "ray": encoding_on_ray.encode}  # by the engine
+ENCODERS = {"local": encoding.encode, "ray": encoding.encode_on_ray}  # by the engine
 
 
 def plan_index(workspace: Workspace, collection: Collection) -> Plan:
@@ -84,12 +83,10 @@ def _fill(
     workspace: Workspace, collection: Collection, plan: Plan, draft: Path, before: Path | None
 ) -> int:
     """Write an index into a draft, taking from the one before what is whole; return its tokens."""
-    runtime.hush_libraries()
     settings = workspace.settings.index
     device = runtime.choose_device(workspace.device)
-    precision = runtime.choose_precision(settings.precision, device)
     batch = settings.batch_tokens or usual_batch(device)
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), device, precision, tokens=batch)
+    teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
     if before is not None:
         _take_codec(before, draft)

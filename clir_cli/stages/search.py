@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
+from clir_cli.cluster.shard_search import spread_ranker
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
@@ -30,7 +31,6 @@ from clir_cli.stages.inputs import (
 )
 from clir_cli.stages.methods import METHODS, parse_methods
 from clir_cli.stages.queries import queries_of, query_language
-from clir_cli.stages.ranking_on_ray import spread_ranker
 from clir_cli.stages.recipes import refuse_seen, student_command
 from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
@@ -165,7 +165,19 @@ def _ranker(workspace: Workspace, index: Index) -> Ranker:
     return Ranker(index.shards, search.top_k, search.candidates, limit)
 
 
-RANKERS: dict[str, Callable[[Workspace, Index], Ranker]] = {"local": _ranker, "ray": spread_ranker}
+def _ranker_on_ray(workspace: Workspace, index: Index) -> Ranker:
+    return spread_ranker(
+        workspace.engine,
+        workspace.settings,
+        workspace.index(workspace.settings.collection),
+        index.shards,
+        home=workspace.home,
+        device=workspace.device,
+        say=workspace.talk.say,
+    )
+
+
+RANKERS: dict[str, Callable[[Workspace, Index], Ranker]] = {"local": _ranker, "ray": _ranker_on_ray}
 
 
 # ------------------------------------------------------------------ words

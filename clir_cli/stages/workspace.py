@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clir_cli.cluster.engine import Engine
+from clir_cli.cluster.connection import Engine
 from clir_cli.console import Talk
 from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Pair

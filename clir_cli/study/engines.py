@@ -1,7 +1,7 @@
 """Who does the tasks: this process, or several of them on this machine.
 
 An engine takes tasks that are ready, as many as it has ``free`` places for, and gives back what
-became of each as it ends. Another one is an entry in ``ENGINES``, as Ray's (``on_ray.py``): tasks
+became of each as it ends. Another one is an entry in ``ENGINES``: tasks
 and sites can be pickled, and ``clir_cli.study.work.do`` does one anywhere that sees the same
 files.
 """
@@ -11,14 +11,21 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+from clir_cli.cluster import connection
+from clir_cli.cluster.workers import Tasks, pool
 from clir_cli.console import Talk
-from clir_cli.study.on_ray import on_ray
+from clir_cli.errors import UserError
+from clir_cli.retrieval import memory
+from clir_cli.retrieval.memory import PROCESS, Load
+from clir_cli.stages.inputs import initial_folder, teacher_folder
+from clir_cli.stages.methods import METHODS
 from clir_cli.study.tasks import Site, Task
 from clir_cli.study.work import Done, do
 
@@ -182,6 +189,81 @@ def _threads_in_children(threads: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ |= before
+
+
+# ------------------------------------------------------------------ Ray
+
+
+@dataclass
+class OnRay:
+    """Workers of Ray, which finds a place for what each task declares."""
+
+    site: Site
+    tasks: Tasks
+    device: str
+
+    @property
+    def free(self) -> int:
+        """Return how many more tasks may be given to Ray."""
+        return self.tasks.free
+
+    def start(self, task: Task) -> None:
+        """Give a task to Ray."""
+        device = self.device if _computes(task) else "cpu"
+        site = replace(self.site, device=device)
+        taken = _memory(task, site)
+        needs = connection.needs(self.tasks.pool.engine, task.settings.cluster, device, taken)
+        self.tasks.start(task.key, needs, partial(do, site=site), task)
+
+    def wait(self) -> Done:
+        """Return what became of a task. One whose worker died is done by another."""
+        key, result = self.tasks.wait()
+        return Done(key, "failed", error=str(result)) if isinstance(result, UserError) else result
+
+
+def _computes(task: Task) -> bool:
+    """Tell whether a task has use for a GPU."""
+    if task.verb == "search" and task.cell is not None:
+        return METHODS[task.cell.method].scorer == "maxsim"
+    return task.verb != "download"
+
+
+def _memory(task: Task, site: Site) -> int:
+    """Return about how many bytes a task needs beside those of a GPU."""
+    settings = task.settings
+    workspace = site.workspace(settings)
+    on_gpu = site.device == "cuda"
+    with suppress(UserError, OSError):  # a model that is not there yet: whoever reads it says so
+        if task.verb in ("distill", "train"):
+            shape = memory.shape_of(initial_folder(workspace, task.pair))
+            load = Load(settings.training.batch_size, settings.teacher.query_tokens, False)
+            needed = memory.training(shape, load)
+        elif _computes(task):
+            shape = memory.shape_of(teacher_folder(workspace))
+            needed = memory.encoding(shape, Load(1, settings.index.batch_tokens or 16_384, False))
+        else:
+            return PROCESS
+        return PROCESS + (needed.weights if on_gpu else needed.total)
+    return PROCESS
+
+
+@contextmanager
+def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
+    """Yield the tasks of Ray; a cluster that it started ends with the command.
+
+    Args:
+        site: Where the work is done; its folder must be seen by all machines of the cluster.
+        jobs: Tasks at a time; 0 for as many as there are processors.
+        talk: Where to report what is waited for.
+    """
+    engine = connection.Engine("ray", site.address, jobs)
+    with pool(engine, site.home, talk.say) as workers:
+        device = connection.device_for(workers.ray, site.device)
+        tasks = Tasks(workers)
+        try:
+            yield OnRay(replace(site, home=site.home.resolve()), tasks, device)
+        finally:
+            tasks.stop()
 
 
 ENGINES: dict[str, Callable[[Site, int, Talk], AbstractContextManager[Engine]]] = {

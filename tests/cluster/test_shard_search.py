@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from clir_cli.cluster.shard_search import Part, SpreadRanker, answer, hold, parted
 from clir_cli.errors import UserError
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import top_documents
 from clir_cli.retrieval.quality import packed
 from clir_cli.retrieval.ranking import Ranker
-from clir_cli.retrieval.ranking_on_ray import Part, SpreadRanker, answer, hold, parted
 from clir_cli.settings import IndexSettings
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clir_cli.cluster import workers
-from clir_cli.cluster.engine import Engine, Needs, device_for
+from clir_cli.cluster.connection import Engine, Needs, device_for
 from clir_cli.cluster.workers import Holders, Tasks, Trade
 from clir_cli.errors import UserError
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 import clir_cli
-from clir_cli.cluster import engine as clusters
+from clir_cli.cluster import connection as clusters
 from clir_cli.cluster import probe as probes
-from clir_cli.cluster.engine import Engine, Needs
+from clir_cli.cluster.connection import Engine, Needs
 from clir_cli.errors import UserError
 from clir_cli.settings import ClusterSettings
 
-TESTS = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
 with_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: ray)"
 )
@@ -126,12 +126,12 @@ def told(tmp_path_factory) -> dict:
     """What the script in ray_work.py saw; its last line is all that it may print."""
     folder = tmp_path_factory.mktemp("ray")
     found = subprocess.run(
-        [sys.executable, TESTS / "ray_work.py", folder],
+        [sys.executable, HERE / "ray_work.py", folder],
         capture_output=True,
         text=True,
         timeout=900,
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(TESTS)},
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(HERE)},
     )
     assert found.returncode == 0, found.stderr
     (line,) = found.stdout.splitlines()  # neither the workers' output nor Ray's own

@@ -5,8 +5,11 @@ where it is held, and only the best come back; which documents are scored again 
 where all are known, and each query's are scored together by one worker, from whichever shards.
 """
 
-from collections.abc import Iterator, Sequence
+import atexit
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -14,13 +17,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clir_cli.cluster.workers import Holders
-from clir_cli.retrieval import store
+from clir_cli import artifacts, runtime
+from clir_cli.cluster import connection
+from clir_cli.cluster.connection import Engine
+from clir_cli.cluster.workers import Holders, Trade, pool
+from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.candidates import approximate, nearest_lists
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import maxsim_batch, rounding_pays
-from clir_cli.retrieval.ranking import AGAIN, Ranker, best_places
+from clir_cli.retrieval.ranking import AGAIN, BATCH_TOKENS, Ranker, best_places
 from clir_cli.retrieval.store import Shard
+from clir_cli.settings import Settings
 
 How = Literal["full", "rounded", "centroids"]
 Found = list[tuple[Tensor, Tensor]]  # for each query places among all documents, and scores
@@ -188,3 +195,80 @@ def _again(held: Held, queries: Packed, question: Again) -> Found:
         else:
             found.append((none.long(), none))
     return found
+
+
+# ------------------------------------------------------------------ actors kept between methods
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The workers that hold an index."""
+
+    of: tuple[Path, str, Engine]
+    device: str
+    holders: Holders
+    stack: ExitStack
+
+
+_KEPT: list[_Kept] = []  # at most one: another index takes the memory that this one had
+
+
+def spread_ranker(
+    engine: Engine,
+    settings: Settings,
+    folder: Path,
+    shards: Sequence[Shard],
+    *,
+    home: Path,
+    device: str,
+    say: Callable[[str], None],
+) -> SpreadRanker:
+    """Return a ranker of an index whose shards are held by workers; the same index, the same ones.
+
+    Args:
+        engine: Where the cluster is, and how many workers there may be.
+        settings: Those of the search, the index and the cluster are read.
+        folder: The index.
+        shards: Its shards.
+        home: A folder that all machines share.
+        device: Where the workers compute.
+        say: Reports what is waited for.
+
+    Raises:
+        UserError: No Ray, or no room.
+    """
+    folder = folder.resolve()
+    of = folder, artifacts.read_manifest(folder)["fingerprint"], engine
+    if not _KEPT or _KEPT[0].of != of:
+        release()
+        stack = ExitStack()
+        atexit.unregister(release)
+        workers = stack.enter_context(pool(engine, home, say))
+        device = connection.device_for(workers.ray, device)
+        limit = settings.index.memory_bytes
+        longest = max(len(shard) for shard in shards)
+        taken = limit or memory.PROCESS + 4 * BATCH_TOKENS * longest
+        needs = connection.needs(engine, settings.cluster, device, taken)
+        parts = parted(shards, workers.room(needs))
+        trades = [
+            Trade(partial(_open, Part(folder, numbers, place, len(parts), device, limit)), answer)
+            for place, numbers in enumerate(parts)
+        ]
+        holders = Holders(workers, trades, needs)
+        stack.callback(holders.close)
+        _KEPT.append(_Kept(of, device, holders, stack))
+        atexit.register(release)  # after Ray has registered its own end, so that it runs first
+    (kept,) = _KEPT
+    search, limit = settings.search, settings.index.memory_bytes
+    return SpreadRanker(shards, search.top_k, search.candidates, limit, kept.holders, kept.device)
+
+
+def _open(part: Part) -> Held:
+    runtime.choose_device(part.device)  # refuses what the machine has not, in one line
+    return hold(part)
+
+
+def release() -> None:
+    """End the workers that hold an index."""
+    while _KEPT:
+        _KEPT.pop().stack.close()
