@@ -140,9 +140,7 @@ def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> l
         download_model(workspace, name, mirror)
     brought = [f"{need.source}: {need.bring} (at {need.path})" for need in missing if need.bring]
     if brought:
-        raise UserError(
-            f"everything else is there; the rest is user-supplied: {'; '.join(brought)}"
-        )
+        raise UserError(f"all else is there; the rest is user-supplied: {'; '.join(brought)}")
     return wanted
 
 

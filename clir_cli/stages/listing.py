@@ -41,9 +41,7 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
             "name": each.name,
-            "what it is": f"{each.title}; user-supplied: {each.bring}"
-            if each.bring
-            else each.title,
+            "what it is": f"{each.title}; supply {each.bring}" if each.bring else each.title,
             "languages": " ".join(each.languages) or "any",
             "size": _size(each),
             "licence": each.licence,
