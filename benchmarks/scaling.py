@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.machine import describe
 from clir_cli import runtime
-from clir_cli.cluster.connection import Engine, connect
+from clir_cli.cluster.connection import EngineOptions, connect
 from clir_cli.cluster.shard_search import release
 from clir_cli.console import Talk
 from clir_cli.corpus.records import Collection
@@ -36,7 +36,11 @@ from clir_cli.stages.search import ranker_of
 from clir_cli.stages.workspace import Workspace
 from clir_cli.suites import load_settings
 
-WAYS = {"local": Engine(), "ray 1": Engine("ray", "", 1), "ray 2": Engine("ray", "", 2)}
+WAYS = {
+    "local": EngineOptions(),
+    "ray 1": EngineOptions("ray", "", 1),
+    "ray 2": EngineOptions("ray", "", 2),
+}
 COLUMNS = ("stage", "way", "round", "seconds", "items", "rate", "load", "machine")
 
 

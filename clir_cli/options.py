@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from clir_cli.cluster.connection import Engine as Cluster
+    from clir_cli.cluster.connection import EngineOptions
     from clir_cli.stages.workspace import Workspace
 
 EVERY_STAGE = {
@@ -71,9 +71,9 @@ class Common:
     as_json: bool
     quiet: bool
 
-    def workspace(self, collection: str = "", engine: "Cluster | None" = None) -> "Workspace":
+    def workspace(self, collection: str = "", engine: "EngineOptions | None" = None) -> "Workspace":
         """Resolve the settings and return what the stages work with."""
-        from clir_cli.cluster.connection import Engine as Cluster
+        from clir_cli.cluster.connection import EngineOptions
         from clir_cli.console import Talk
         from clir_cli.runtime import check_device_name
         from clir_cli.stages.workspace import Workspace
@@ -92,7 +92,7 @@ class Common:
             dry_run=self.dry_run,
             talk=Talk(self.quiet or not current().main),
             typed=tuple(self._typed()),
-            engine=engine or Cluster(),
+            engine=engine or EngineOptions(),
         )
 
     def _typed(self) -> Iterator[str]:

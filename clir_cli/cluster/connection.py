@@ -17,7 +17,7 @@ OBJECTS = 256 << 20  # bytes for what travels between processes of a machine: te
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineOptions:
     """Who does the work.
 
     Attributes:
@@ -44,7 +44,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Needs:
+class Resources:
     """What a worker occupies: processors, GPUs, and bytes of memory (0: not declared)."""
 
     cpus: float = 1
@@ -71,7 +71,7 @@ class Needs:
         return found | ({"memory": self.memory} if self.memory else {})
 
 
-def connect(engine: Engine) -> Any:
+def connect(engine: EngineOptions) -> Any:
     """Return Ray, connected; a second call finds what the first has made.
 
     A cluster of this machine ends with the process.
@@ -115,7 +115,7 @@ def connect(engine: Engine) -> Any:
     return ray
 
 
-def _look_for(engine: Engine) -> None:
+def _look_for(engine: EngineOptions) -> None:
     """Refuse an address where nobody answers; Ray itself would try for minutes."""
     address = _last() if engine.address == "auto" else engine.address
     host, colon, port = address.rpartition(":")
@@ -135,7 +135,7 @@ def _last() -> str:
     return ""
 
 
-def _no_cluster(engine: Engine, error: Exception) -> str:
+def _no_cluster(engine: EngineOptions, error: Exception) -> str:
     why = " ".join(str(error).split())[:200]
     if engine.address:
         remedy = "start one with `ray start --head`, or leave --address out for one of this machine"
@@ -150,7 +150,7 @@ def _processors() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def places(ray: Any, needs: Needs) -> int:
+def places(ray: Any, needs: Resources) -> int:
     """Return how many workers the machines of the cluster have room for, whoever is there now."""
     return sum(
         int(min(node["Resources"].get(name, 0) // value for name, value in needs.resources.items()))
@@ -169,17 +169,19 @@ def device_for(ray: Any, device: str) -> str:
         raise UserError(f"--device {device}: Ray gives out the cards; write --device cuda")
     if device != "auto":
         return device
-    return "cuda" if places(ray, Needs(cpus=0, gpus=1)) else "cpu"
+    return "cuda" if places(ray, Resources(cpus=0, gpus=1)) else "cpu"
 
 
-def share(engine: Engine) -> int:
+def share(engine: EngineOptions) -> int:
     """Return the processors of a worker: its share of this machine, or one of a cluster's."""
     if engine.address:
         return 1
     return max(1, _processors() // (engine.jobs or _processors()))
 
 
-def needs(engine: Engine, settings: ClusterSettings, device: str, memory: int) -> Needs:
+def worker_resources(
+    engine: EngineOptions, settings: ClusterSettings, device: str, memory: int
+) -> Resources:
     """Return what a worker occupies.
 
     Args:
@@ -188,7 +190,7 @@ def needs(engine: Engine, settings: ClusterSettings, device: str, memory: int) -
         device: ``cuda`` or another.
         memory: Bytes that it is estimated to need; the settings may say otherwise.
     """
-    return Needs(
+    return Resources(
         cpus=settings.cpus or share(engine),
         gpus=settings.gpus if device == "cuda" else 0,
         memory=int(settings.memory_gb * 1e9) or memory,

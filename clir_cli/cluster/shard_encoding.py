@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clir_cli.cluster.connection import Needs
+from clir_cli.cluster.connection import Resources
 from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import Pool, Trade
 from clir_cli.retrieval import receipts, store
@@ -50,7 +50,7 @@ class ShardTexts:
 
 
 def encode_shards(
-    pool: Pool, config: EncodingConfig, shards: Sequence[ShardTexts], needs: Needs
+    pool: Pool, config: EncodingConfig, shards: Sequence[ShardTexts], needs: Resources
 ) -> Iterator[int]:
     """Encode shards; yield the number of documents of each when it is there.
 

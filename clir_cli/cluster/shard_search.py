@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clir_cli import artifacts, runtime
 from clir_cli.cluster import connection
-from clir_cli.cluster.connection import Engine
+from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import Holders, Trade, pool
 from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.candidates import approximate, nearest_lists
@@ -204,7 +204,7 @@ def _again(held: Held, queries: Packed, question: Again) -> Found:
 class _Kept:
     """The workers that hold an index."""
 
-    of: tuple[Path, str, Engine]
+    of: tuple[Path, str, EngineOptions]
     device: str
     holders: Holders
     stack: ExitStack
@@ -214,7 +214,7 @@ _KEPT: list[_Kept] = []  # at most one: another index takes the memory that this
 
 
 def spread_ranker(
-    engine: Engine,
+    engine: EngineOptions,
     settings: Settings,
     folder: Path,
     shards: Sequence[Shard],
@@ -248,7 +248,7 @@ def spread_ranker(
         limit = settings.index.memory_bytes
         longest = max(len(shard) for shard in shards)
         taken = limit or memory.PROCESS + 4 * BATCH_TOKENS * longest
-        needs = connection.needs(engine, settings.cluster, device, taken)
+        needs = connection.worker_resources(engine, settings.cluster, device, taken)
         parts = parted(shards, workers.room(needs))
         trades = [
             Trade(partial(_open, Part(folder, numbers, place, len(parts), device, limit)), answer)

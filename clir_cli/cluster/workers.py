@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clir_cli.cluster.connection import Engine, Needs, connect, places
+from clir_cli.cluster.connection import EngineOptions, Resources, connect, places
 from clir_cli.cluster.probe import Probe, probed
 from clir_cli.errors import UserError
 
@@ -54,11 +54,11 @@ class Pool:
     """Where workers come from, and whom to tell what is waited for."""
 
     ray: Any
-    engine: Engine
+    engine: EngineOptions
     probe: Probe
     say: Callable[[str], None]
 
-    def room(self, needs: Needs) -> int:
+    def room(self, needs: Resources) -> int:
         """Return how many workers there may be at once.
 
         Raises:
@@ -72,7 +72,9 @@ class Pool:
             )
         return min(found, self.engine.jobs or found)
 
-    def spread(self, trade: Trade, items: Sequence[Any], needs: Needs) -> Iterator[tuple[int, Any]]:
+    def spread(
+        self, trade: Trade, items: Sequence[Any], needs: Resources
+    ) -> Iterator[tuple[int, Any]]:
         """Give each item to a worker that is free; yield its number and result as it ends.
 
         Raises:
@@ -98,7 +100,7 @@ class Pool:
             for _, worker in busy.values():
                 self.ray.kill(worker)
 
-    def start(self, trade: Trade, needs: Needs) -> Any:
+    def start(self, trade: Trade, needs: Resources) -> Any:
         """Return a worker that is being started."""
         kind = self.ray.remote(_Worker)
         again = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
@@ -134,7 +136,7 @@ class Pool:
 
 
 @contextmanager
-def pool(engine: Engine, home: Path, say: Callable[[str], None]) -> Iterator[Pool]:
+def pool(engine: EngineOptions, home: Path, say: Callable[[str], None]) -> Iterator[Pool]:
     """Yield a pool whose workers see a folder.
 
     Args:
@@ -156,7 +158,7 @@ class Holders:
 
     pool: Pool
     trades: Sequence[Trade]
-    needs: Needs
+    needs: Resources
     _workers: list[Any] = field(default_factory=list)
 
     def ask(self, items: Iterable[Any], ahead: int = 4) -> Iterator[list[Any]]:
@@ -203,9 +205,9 @@ class Tasks:
     @property
     def free(self) -> int:
         """Return how many more may be started; Ray lets them wait for what they need."""
-        return max(0, self.pool.room(Needs()) - len(self._running) - len(self._refused))
+        return max(0, self.pool.room(Resources()) - len(self._running) - len(self._refused))
 
-    def start(self, key: str, needs: Needs, work: Callable[[Any], Any], item: Any) -> None:
+    def start(self, key: str, needs: Resources, work: Callable[[Any], Any], item: Any) -> None:
         """Begin ``work(item)``; it is begun again on another worker when one dies."""
         try:
             self.pool.room(needs)

@@ -74,7 +74,7 @@ def reproduce(
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace()
     typed = tuple(each for each in workspace.typed if not each.startswith("--set "))
-    clusters.Engine(engine, address, jobs).check()
+    clusters.EngineOptions(engine, address, jobs).check()
     site = Site(common.home, common.device, mirror, common.force, typed=typed, address=address)
     base = Base(common.suite, common.config, tuple(common.assign))
     prepared = study.prepare(chosen, base, site, results)

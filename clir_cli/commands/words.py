@@ -10,7 +10,7 @@ from clir_cli.options import Common
 
 if TYPE_CHECKING:
     from clir_cli.artifacts import Plan
-    from clir_cli.cluster.connection import Engine
+    from clir_cli.cluster.connection import EngineOptions
     from clir_cli.corpus.records import Pair
     from clir_cli.stages.workspace import Cell, Workspace
 
@@ -103,11 +103,11 @@ def baseline_of(
     return cell
 
 
-def engine_of(name: str, address: str, jobs: int) -> "Engine":
+def engine_of(name: str, address: str, jobs: int) -> "EngineOptions":
     """Return the engine that ``--engine``, ``--address`` and ``--jobs`` name."""
-    from clir_cli.cluster.connection import Engine
+    from clir_cli.cluster.connection import EngineOptions
 
-    engine = Engine(name, address, jobs)
+    engine = EngineOptions(name, address, jobs)
     engine.check()
     if jobs and name == "local":
         raise UserError(f"--jobs {jobs} counts workers; add --engine ray")

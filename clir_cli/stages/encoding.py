@@ -218,7 +218,7 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, Block]], done: int) -> Non
         config = EncodingConfig(opens, settings, job.draft.resolve(), batch, job.recipe)
         longest = max((len(shard.texts) for shard in shards), default=0)
         taken = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, longest)
-        needs = connection.needs(workspace.engine, settings.cluster, device, taken)
+        needs = connection.worker_resources(workspace.engine, settings.cluster, device, taken)
         for count in encode_shards(workers, config, shards, needs):
             advance(count)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clir_cli.cluster.connection import Engine
+from clir_cli.cluster.connection import EngineOptions
 from clir_cli.console import Talk
 from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Pair
@@ -31,7 +31,7 @@ class Workspace:
     talk: Talk = field(default_factory=Talk)
     typed: tuple[str, ...] = ()
     team: Team = field(default_factory=current)
-    engine: Engine = field(default_factory=Engine)
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
     @property
     def suite(self) -> str:

@@ -212,7 +212,9 @@ class OnRay:
         device = self.device if _computes(task) else "cpu"
         site = replace(self.site, device=device)
         taken = _memory(task, site)
-        needs = connection.needs(self.tasks.pool.engine, task.settings.cluster, device, taken)
+        needs = connection.worker_resources(
+            self.tasks.pool.engine, task.settings.cluster, device, taken
+        )
         self.tasks.start(task.key, needs, partial(do, site=site), task)
 
     def wait(self) -> Done:
@@ -256,7 +258,7 @@ def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
         jobs: Tasks at a time; 0 for as many as there are processors.
         talk: Where to report what is waited for.
     """
-    engine = connection.Engine("ray", site.address, jobs)
+    engine = connection.EngineOptions("ray", site.address, jobs)
     with pool(engine, site.home, talk.say) as workers:
         device = connection.device_for(workers.ray, site.device)
         tasks = Tasks(workers)

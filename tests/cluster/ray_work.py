@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clir_cli.cluster import workers
-from clir_cli.cluster.connection import Engine, Needs, device_for
+from clir_cli.cluster.connection import EngineOptions, Resources, device_for
 from clir_cli.cluster.workers import Holders, Tasks, Trade
 from clir_cli.errors import UserError
 
@@ -51,9 +51,9 @@ def alone(item: str) -> str:
 def main(folder: Path) -> None:
     said: list[str] = []
     told: dict[str, object] = {}
-    trade, needs = Trade(prepare, work), Needs()
-    with workers.pool(Engine("ray", jobs=2), folder / "shared", said.append) as pool:
-        told["room"] = pool.room(needs), pool.room(Needs(cpus=0.5))
+    trade, needs = Trade(prepare, work), Resources()
+    with workers.pool(EngineOptions("ray", jobs=2), folder / "shared", said.append) as pool:
+        told["room"] = pool.room(needs), pool.room(Resources(cpus=0.5))
         told["device"] = device_for(pool.ray, "auto")
         words = ["a", "b", f"kill:{folder / 'once'}", "c", "place:"]
         told["spread"] = sorted(pool.spread(trade, words, needs))
@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
         told["said after another"] = len(said)
         told["error"] = _error(lambda: list(pool.spread(trade, ["a", "wrong:"], needs)))
         told["bug"] = _error(lambda: list(pool.spread(trade, ["a", "bug:here"], needs)))
-        told["too large"] = _error(lambda: pool.room(Needs(gpus=512, memory=10**9)))
+        told["too large"] = _error(lambda: pool.room(Resources(gpus=512, memory=10**9)))
         tasks = Tasks(pool)
         for word in ("a", f"kill:{folder / 'thrice'}", "wrong:"):
             tasks.start(word[:4], needs, alone, word)

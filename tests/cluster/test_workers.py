@@ -17,7 +17,7 @@ import pytest
 import clir_cli
 from clir_cli.cluster import connection as clusters
 from clir_cli.cluster import probe as probes
-from clir_cli.cluster.connection import Engine, Needs
+from clir_cli.cluster.connection import EngineOptions, Resources
 from clir_cli.errors import UserError
 from clir_cli.settings import ClusterSettings
 
@@ -44,28 +44,28 @@ def test_nothing_outside_its_room_imports_ray():
 def test_without_the_extra_one_line_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'clir-cli\[ray\]'"):
-        clusters.connect(Engine("ray"))
+        clusters.connect(EngineOptions("ray"))
 
 
 def test_engines_that_cannot_be_meant():
     with pytest.raises(UserError, match=r"unknown engine 'rai': did you mean ray\?"):
-        Engine("rai").check()
+        EngineOptions("rai").check()
     with pytest.raises(UserError, match="--address auto names a Ray cluster; add --engine ray"):
-        Engine("local", "auto").check()
-    Engine("local").check()
-    Engine("ray", "auto", 3).check()
+        EngineOptions("local", "auto").check()
+    EngineOptions("local").check()
+    EngineOptions("ray", "auto", 3).check()
 
 
 def test_what_a_worker_occupies(monkeypatch):
     monkeypatch.setattr(clusters, "_processors", lambda: 8)
-    here, there = Engine("ray", jobs=2), Engine("ray", "auto", 2)
+    here, there = EngineOptions("ray", jobs=2), EngineOptions("ray", "auto", 2)
     chosen = ClusterSettings()
-    assert clusters.needs(here, chosen, "cpu", 5) == Needs(cpus=4, gpus=0, memory=5)
-    assert clusters.needs(there, chosen, "cpu", 5) == Needs(cpus=1, gpus=0, memory=5)
-    assert clusters.needs(Engine("ray"), chosen, "cpu", 0) == Needs(cpus=1)
+    assert clusters.worker_resources(here, chosen, "cpu", 5) == Resources(cpus=4, gpus=0, memory=5)
+    assert clusters.worker_resources(there, chosen, "cpu", 5) == Resources(cpus=1, gpus=0, memory=5)
+    assert clusters.worker_resources(EngineOptions("ray"), chosen, "cpu", 0) == Resources(cpus=1)
     chosen = ClusterSettings(cpus=3, gpus=0.5, memory_gb=2)
-    assert clusters.needs(here, chosen, "cuda", 5) == Needs(3, 0.5, 2_000_000_000)
-    assert Needs(3, 0.5, 2_000_000_000).told() == "3 CPU, 0.5 GPU, 2.0 GB of memory"
+    assert clusters.worker_resources(here, chosen, "cuda", 5) == Resources(3, 0.5, 2_000_000_000)
+    assert Resources(3, 0.5, 2_000_000_000).told() == "3 CPU, 0.5 GPU, 2.0 GB of memory"
 
 
 def test_a_certain_card_is_not_for_ray():
@@ -115,10 +115,10 @@ def test_an_address_where_nobody_answers_is_told_at_once(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=rf"--address {address}: no Ray cluster there"):
-            clusters.connect(Engine("ray", address))
+            clusters.connect(EngineOptions("ray", address))
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(UserError, match="--address auto: no Ray cluster there"):
-            clusters.connect(Engine("ray", "auto"))
+            clusters.connect(EngineOptions("ray", "auto"))
 
 
 @pytest.fixture(scope="module")
