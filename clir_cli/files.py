@@ -1,17 +1,19 @@
 """Files: written whole or not at all, by one process at a time, and known by their sha256."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from clir_cli.errors import Busy
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 def digest(value: Any) -> str:
@@ -30,44 +32,46 @@ def file_digest(path: Path) -> str:
 def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Let one process at a time write ``path``; its folder is made, and goes again if left empty.
 
+    The lock is the operating system's on ``.NAME.lock`` beside it, so it ends with the process.
+
     Args:
         path: What is written.
         wait: Whether to wait for another process, rather than to refuse.
 
     Raises:
         Busy: Another process holds it, and ``wait`` is not set.
+        OSError: The lock file cannot be made (a link is never followed), or the disk has no locks.
     """
     file = path.with_name(f".{path.name}.lock")
     made = [folder for folder in file.parents if not folder.exists()]
-    stream = _locked(file, path, wait)
+    lock = _locked(file, path, wait)
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # before it is let go, so that nobody can have locked it
-        stream.close()
+        # Removed before it is released, so that no other process can have locked it. Windows does
+        # not remove open files; there the release does.
+        with suppress(PermissionError):
+            file.unlink(missing_ok=True)
+        lock.release()
         with suppress(OSError):  # not empty: then those above are not either
             for folder in made:
                 folder.rmdir()
 
 
-def _locked(file: Path, path: Path, wait: bool) -> IO[str]:
-    """Return the lock file, open and locked, and still the one that stands under its name."""
+def _locked(file: Path, path: Path, wait: bool) -> "BaseFileLock":
+    """Return the lock, held. A process that leaves may remove the folder under one that comes."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(file, fallback_to_soft=False)  # a soft lock would outlive a killed process
     missed = 0
     while True:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with ExitStack() as stack:
-                stream = stack.enter_context(file.open("w"))
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                except BlockingIOError:
-                    message = f"another process is making {path}; wait for it to end"
-                    raise Busy(message) from None
-                if os.path.samestat(os.fstat(stream.fileno()), file.stat()):
-                    stack.pop_all()
-                    return stream
+            lock.acquire(blocking=wait)
+            return lock
+        except Timeout:
+            raise Busy(f"another process is making {path}; wait for it to end") from None
         except (FileNotFoundError, FileExistsError):
-            # The one who goes took the file, or its empty folder, from under the one who comes.
             missed += 1
             if missed > 100:  # then it is something else
                 raise
@@ -106,6 +110,7 @@ def explain_os_error(error: Exception) -> str | None:
         errno.ENOTDIR: "a file stands where a folder is needed; choose another folder with --home",
         errno.EEXIST: "a file stands where a folder is needed; choose another folder with --home",
         errno.EISDIR: "a folder stands where a file is needed; move it away",
+        errno.ELOOP: "a link stands where a file is needed; remove it",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
         errno.ENOLCK: "the disk gives no file locks; choose another folder with --home",
         errno.ENOSYS: "the disk gives no file locks; choose another folder with --home",

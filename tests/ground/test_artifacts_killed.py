@@ -1,6 +1,8 @@
 """Artifacts whose making is killed, or that several processes make side by side."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -168,3 +170,38 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_wait(
         made(planned(home))
     assert "a file stands where a folder is needed" in str(files.explain_os_error(caught.value))
     assert tree(tmp_path) == ["home"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_never_goes_through_a_link(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "precious"
+    if there:
+        target.write_text("years of work")
+    (tmp_path / ".table.lock").symlink_to(target)
+    with pytest.raises(OSError) as caught, alone(tmp_path / "table", wait=True):
+        pass
+    assert "a link stands where a file is needed" in str(files.explain_os_error(caught.value))
+    assert target.read_text() == "years of work" if there else not target.exists()
+
+
+def test_a_lock_file_that_is_left_over_is_taken_and_not_emptied_before(tmp_path: Path) -> None:
+    file = tmp_path / ".table.lock"
+    file.write_text("left by a process that was killed")
+    with alone(tmp_path / "table"):
+        assert file.read_text() == "left by a process that was killed"
+    assert tree(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_disk_without_locks_is_told_in_one_line_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, wait: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError) as caught, alone(tmp_path / "table", wait=wait):
+        (tmp_path / "table").write_text("")
+    assert "the disk gives no file locks" in str(files.explain_os_error(caught.value))
+    assert not (tmp_path / "table").exists()
