@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.collections import load_collection
 from clir_cli.retrieval.encoder import Packed, load_encoder
-from clir_cli.retrieval.tensors import read_tensors
+from clir_cli.retrieval.tensor_files import read_tensors
 
 SOURCES = {"tico-19": "fr", "sib-200": "fr", "tatoeba": "de"}
 DIMENSIONS = 128

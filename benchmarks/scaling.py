@@ -5,7 +5,7 @@
 Documents and queries are XQuAD's, or those of another collection whose files are there
 (`clir download --suite open --collection xquad`). Every way takes its turn in each round, with one
 thread a process. Seconds are those of the whole stage, workers being started in it; the rate of
-documents is taken from the first shard's receipt to the last, and that of queries from a second
+documents is taken from the first shard's checksums to the last, and that of queries from a second
 pass, so neither holds the start of a worker. Load is the system's average over a minute, before:
 where it is above the number of processors, a rate tells how much of them others left.
 """
@@ -28,7 +28,7 @@ from clir_cli.cluster.shard_search import release
 from clir_cli.console import Talk
 from clir_cli.corpus.records import Collection
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.retrieval.receipts import receipt_path
+from clir_cli.retrieval.shard_checksums import checksum_path
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
@@ -105,7 +105,7 @@ def indexed(workspace: Workspace, collection: Collection, _: Packed) -> tuple[fl
     seconds = time.perf_counter() - started
     size, count = workspace.settings.index.shard_documents, len(collection.documents)
     ends = sorted(
-        receipt_path(folder, number).stat().st_mtime for number in range(-(-count // size))
+        checksum_path(folder, number).stat().st_mtime for number in range(-(-count // size))
     )
     # The shards that ended with the first were begun before there was anything to see.
     workers = max(1, workspace.engine.jobs)

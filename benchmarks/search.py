@@ -31,9 +31,9 @@ from benchmarks.machine import describe
 from benchmarks.stores import build, bytes_of, opened
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.index_recall import recall
 from clir_cli.retrieval.maxsim import maxsim_batch
-from clir_cli.retrieval.quality import recall
-from clir_cli.retrieval.ranking import Ranker, best_places
+from clir_cli.retrieval.ranking import Ranker, best_indices
 from clir_cli.settings import IndexSettings, parse_size
 
 SHARD = 4096
@@ -224,14 +224,14 @@ def memory(bench: Bench) -> list[Row]:
 
 def child(words: Sequence[str]) -> None:
     """Search in a process of its own, and print its largest memory in GB."""
-    from clir_cli.retrieval.tensors import read_tensors
+    from clir_cli.retrieval.tensor_files import read_tensors
 
     torch.set_num_threads(1)
     tensors, _ = read_tensors(Path(words[1]))
     queries = Packed(tensors["vectors"], tensors["offsets"])
     ranker = Ranker(opened(Path(words[0])), TOP_K, float(words[2]), parse_size(words[3]))
     for scores in ranker.rank(queries):
-        best_places(scores, TOP_K)
+        best_indices(scores, TOP_K)
     # Not getrusage, which remembers the process that started this one.
     told = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     print(json.dumps({"peak": round(int(told) * 1024 / 1e9, 3)}))

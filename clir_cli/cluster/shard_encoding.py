@@ -16,7 +16,7 @@ import torch
 from clir_cli.cluster.connection import Resources
 from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import Pool, Trade
-from clir_cli.retrieval import receipts, store
+from clir_cli.retrieval import shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, encode_inputs
 from clir_cli.settings import Settings
 
@@ -42,7 +42,7 @@ class EncodingConfig:
 
 @dataclass(frozen=True)
 class ShardTexts:
-    """The documents of one shard; ``digests`` (documents, 16) go into its receipt."""
+    """The documents of one shard; ``digests`` (documents, 16) go into its checksum file."""
 
     number: int
     texts: list[str]
@@ -59,7 +59,7 @@ def encode_shards(
     """
     trade = Trade(partial(_prepare, config), partial(_encode, config))
     for place, _ in pool.spread(trade, shards, needs):
-        await_file(receipts.receipt_path(config.draft, shards[place].number))
+        await_file(shard_checksums.checksum_path(config.draft, shards[place].number))
         yield len(shards[place].texts)
     for unfinished in config.draft.glob(".*.tmp"):  # of workers that died while writing
         unfinished.unlink()
@@ -78,4 +78,4 @@ def _encode(config: EncodingConfig, ready: tuple[Encoder, store.Codec], shard: S
         dtype=getattr(torch, config.settings.index.dtype),
     )
     store.write_shard(config.draft, shard.number, packed, codec)
-    receipts.write_receipt(config.draft, shard.number, config.recipe, shard.digests)
+    shard_checksums.write_checksums(config.draft, shard.number, config.recipe, shard.digests)

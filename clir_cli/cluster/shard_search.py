@@ -25,7 +25,7 @@ from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.candidates import approximate, nearest_lists
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import maxsim_batch, rounding_pays
-from clir_cli.retrieval.ranking import AGAIN, BATCH_TOKENS, Ranker, best_places
+from clir_cli.retrieval.ranking import AGAIN, BATCH_TOKENS, Ranker, best_indices
 from clir_cli.retrieval.store import Shard
 from clir_cli.settings import Settings
 
@@ -97,11 +97,11 @@ class SpreadRanker(Ranker):
         depth = self.rescored or min(AGAIN * self.top_k, self.documents)
         rough = self._ask(Best(queries, depth, "centroids" if self.rescored else "rounded"),
                           len(queries))  # fmt: skip
-        chosen = [best_places(scores, depth) for scores in rough]
+        chosen = [best_indices(scores, depth) for scores in rough]
         if self.rescored and rounded and depth > AGAIN * self.top_k:
             closer = self._ask(Again(queries, chosen, rounded=True), len(queries))
             chosen = [
-                places[best_places(scores[places], AGAIN * self.top_k)]
+                places[best_indices(scores[places], AGAIN * self.top_k)]
                 for places, scores in zip(chosen, closer, strict=True)
             ]
         yield from self._ask(Again(queries, chosen, rounded=False), len(queries))
@@ -172,7 +172,7 @@ def _best(held: Held, queries: Packed, question: Best) -> Found:
             floor = row.topk(min(question.depth, len(row))).values[-1]
             kept = torch.nonzero(row >= floor).flatten()
         else:
-            kept = best_places(row, question.depth)
+            kept = best_indices(row, question.depth)
         found.append((places[kept], row[kept]))
     return found
 

@@ -25,6 +25,12 @@ class Packed:
     vectors: Tensor
     offsets: Tensor
 
+    @classmethod
+    def of(cls, texts: Sequence[Tensor]) -> "Packed":
+        """Return the token embeddings (n, d) of each text end to end, in float32."""
+        sizes = torch.tensor([0, *(len(text) for text in texts)])
+        return cls(torch.cat([text.float() for text in texts]), sizes.cumsum(0))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, weight_files
-from clir_cli.retrieval.tensors import read_tensors
+from clir_cli.retrieval.tensor_files import read_tensors
 
 PROJECTION = "projection.safetensors"
 STANFORD = "linear.weight"

@@ -117,10 +117,10 @@ class Ranker:
                 return
         for number in range(len(queries)):
             query = queries[number]
-            chosen = best_places(rough[number], depth)
+            chosen = best_indices(rough[number], depth)
             if self.rescored and rounded and depth > AGAIN * self.top_k:
                 scores = self.again(query, chosen, rounded=True)
-                chosen = chosen[best_places(scores, AGAIN * self.top_k)]
+                chosen = chosen[best_indices(scores, AGAIN * self.top_k)]
             full = torch.full((self.documents,), float("-inf"))
             full[chosen] = self.again(query, chosen)
             yield full
@@ -139,7 +139,7 @@ class Ranker:
         return torch.cat(scores)
 
 
-def best_places(scores: Tensor, count: int) -> Tensor:
+def best_indices(scores: Tensor, count: int) -> Tensor:
     """Return the places of the best ``count``, in order of place; ties go to the first."""
     if count >= len(scores):
         return torch.arange(len(scores))

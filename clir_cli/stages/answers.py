@@ -8,9 +8,8 @@ import torch
 from clir_cli.corpus.records import Document, Pair
 from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import top_documents
-from clir_cli.retrieval.quality import packed
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.inputs import read_collection, teacher_folder
@@ -45,7 +44,7 @@ def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list
     encoder = open_encoder(workspace, pair, cell)
     limit, kind = workspace.settings.teacher.query_tokens, reading(cell)
     query = encoder.encode([text], limit, kind=kind)[0].to(encoder.device)
-    (scores,) = ranker_of(workspace, index).rank(packed([query]))
+    (scores,) = ranker_of(workspace, index).rank(Packed.of([query]))
     found = top_documents(scores, index.ids, workspace.settings.search.top_k)
     by_id = {document.id: document for document in collection.documents}
     place = {identity: number for number, identity in enumerate(index.ids)}

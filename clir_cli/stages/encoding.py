@@ -21,11 +21,10 @@ from clir_cli.cluster.workers import pool
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
-from clir_cli.retrieval import memory, receipts, store
+from clir_cli.retrieval import memory, shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, Input, Packed, encode_inputs, usual_batch
-from clir_cli.retrieval.layout import Block
 from clir_cli.retrieval.memory import PROCESS, Load
-from clir_cli.retrieval.store.selection import selected, write_selected
+from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.settings import IndexSettings
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
@@ -60,48 +59,53 @@ class Job:
         path = self.draft / store.CODEC
         return digest([self.made_by, file_digest(path) if path.exists() else ""])
 
-    def fault(self, number: int, block: Block) -> str:
+    def fault(self, number: int, block: ShardDocuments) -> str:
         """Return what is wrong with a shard of the draft; nothing when it is whole."""
-        return receipts.fault(self.draft, number, self.recipe, self.digests[block.places])
+        return shard_checksums.fault(self.draft, number, self.recipe, self.digests[block.documents])
 
-    def take(self, number: int, block: Block) -> str:
+    def take(self, number: int, block: ShardDocuments) -> str:
         """Take a shard from the index before; return why that cannot be, or nothing."""
-        source = block.source
-        if source is None or self.before is None:
+        reused = block.reused
+        if reused is None or self.before is None:
             return "new"
-        wrong = receipts.fault(self.before, source.number, self.recipe, self.held[source.number])
+        wrong = shard_checksums.fault(
+            self.before, reused.shard, self.recipe, self.held[reused.shard]
+        )
         if wrong:
             return wrong
-        if source.whole:
-            receipts.carry(self.before, source.number, self.draft, number)
+        if reused.whole:
+            shard_checksums.link_shard(self.before, reused.shard, self.draft, number)
         else:
-            shard = store.read_shard(self.before, source.number, self.codec)
-            write_selected(self.draft, number, selected(shard, torch.from_numpy(source.rows)))
+            shard = store.read_shard(self.before, reused.shard, self.codec)
+            some = store.select_documents(shard, torch.from_numpy(reused.rows))
+            store.save_shard(self.draft, number, some)
             self.sign(number, block)
         return ""
 
-    def sign(self, number: int, block: Block) -> None:
-        """Write a shard's receipt."""
-        receipts.write_receipt(self.draft, number, self.recipe, self.digests[block.places])
+    def sign(self, number: int, block: ShardDocuments) -> None:
+        """Write a shard's checksum file."""
+        shard_checksums.write_checksums(
+            self.draft, number, self.recipe, self.digests[block.documents]
+        )
 
-    def texts(self, block: Block) -> list[str]:
+    def texts(self, block: ShardDocuments) -> list[str]:
         """Return the texts of the documents of a block."""
         documents = self.collection.documents
-        return [documents[place].full_text for place in block.places.tolist()]
+        return [documents[place].full_text for place in block.documents.tolist()]
 
-    def inputs(self, block: Block) -> list[Input]:
+    def inputs(self, block: ShardDocuments) -> list[Input]:
         """Return the documents of a block as the teacher encodes them."""
         limit = self.workspace.settings.teacher.document_tokens
         return self.teacher.inputs(self.texts(block), limit, "document")
 
-    def write(self, number: int, block: Block, packed: Packed) -> None:
-        """Write a shard, and when it is there its receipt."""
+    def write(self, number: int, block: ShardDocuments, packed: Packed) -> None:
+        """Write a shard, and then its checksum file."""
         store.write_shard(self.draft, number, packed, self.codec)
         self.sign(number, block)
 
 
 # Encodes the blocks that are left, each with its number; the index has so many documents then.
-Encode = Callable[[Job, Sequence[tuple[int, Block]], int], None]
+Encode = Callable[[Job, Sequence[tuple[int, ShardDocuments]], int], None]
 
 
 def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) -> int:
@@ -129,7 +133,7 @@ def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) 
     return min(settings.shard_documents, room)
 
 
-def write_shards(job: Job, blocks: Sequence[Block], encode: Encode) -> list[str]:
+def write_shards(job: Job, blocks: Sequence[ShardDocuments], encode: Encode) -> list[str]:
     """Bring the shards of a draft to what the blocks say.
 
     Whole ones stay; those that the index before has are taken from it; the others are encoded.
@@ -145,17 +149,17 @@ def write_shards(job: Job, blocks: Sequence[Block], encode: Encode) -> list[str]
     for path in job.draft.glob("shard-*.receipt.json"):  # of a longer draft
         number = int(path.name.split("-")[1].split(".")[0])
         if number >= len(blocks):
-            for each in (path, *receipts.shard_files(job.draft, number)):
+            for each in (path, *shard_checksums.shard_files(job.draft, number)):
                 each.unlink()
-    left: list[tuple[int, Block]] = []
+    left: list[tuple[int, ShardDocuments]] = []
     told: list[str] = []
     for number, block in enumerate(blocks):
         if job.fault(number, block):
             why = job.take(number, block)
             if why:
                 left.append((number, block))
-                told += [why] if block.source else []
-    encode(job, left, sum(len(block.places) for block in blocks))
+                told += [why] if block.reused else []
+    encode(job, left, sum(len(block.documents) for block in blocks))
     return told
 
 
@@ -167,10 +171,10 @@ def open_teacher(workspace: Workspace, folder: Path, tokens: int) -> Encoder:
     return open_encoder_at(workspace, folder, device, precision, tokens=tokens)
 
 
-def encode(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
+def encode(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> None:
     """Encode the blocks that are left in this process; with them there are ``done`` documents."""
     settings = job.workspace.settings.index
-    wanted = sum(len(block.places) for _, block in left)
+    wanted = sum(len(block.documents) for _, block in left)
     with counter(job, done, done - wanted) as advance, _overlapped() as (reads, writes):
         written: Future[None] | None = None
         coming = reads.submit(job.inputs, left[0][1]) if left else None
@@ -194,7 +198,7 @@ def encode(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
             written.result()
 
 
-def encode_on_ray(job: Job, left: Sequence[tuple[int, Block]], done: int) -> None:
+def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> None:
     """Encode the blocks that are left by workers of Ray, as ``encode`` does in this process.
 
     Raises:
@@ -202,7 +206,7 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, Block]], done: int) -> Non
     """
     workspace, settings = job.workspace, job.workspace.settings
     shards = [
-        ShardTexts(number, job.texts(block), job.digests[block.places]) for number, block in left
+        ShardTexts(number, job.texts(block), job.digests[block.documents]) for number, block in left
     ]
     already = done - sum(len(shard.texts) for shard in shards)
     with (

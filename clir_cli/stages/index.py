@@ -12,9 +12,9 @@ from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import MissingInput, UserError
-from clir_cli.retrieval import layout, models, receipts, store
+from clir_cli.retrieval import models, shard_checksums, shard_layout, store
 from clir_cli.retrieval.encoder import usual_batch
-from clir_cli.retrieval.receipts import text_digests
+from clir_cli.retrieval.shard_checksums import text_digests
 from clir_cli.stages import encoding, stored
 from clir_cli.stages.inputs import collection_words, teacher_folder
 from clir_cli.stages.workspace import Workspace
@@ -92,21 +92,21 @@ def _fill(
         _take_codec(before, draft)
     codec = stored.make_codec(workspace, collection, teacher, draft)
     digests = text_digests([document.full_text for document in collection.documents])
-    blocks = layout.fresh(len(digests), size)
+    blocks = shard_layout.new_layout(len(digests), size)
     held: list[np.ndarray] = []
     if before is not None:
         # Where it is not known what the shards hold, perhaps it is what a new index would have.
-        held = _held(before) or [digests[block.places] for block in blocks]
-        blocks = layout.updated(digests, held, size)
+        held = _held(before) or [digests[block.documents] for block in blocks]
+        blocks = shard_layout.updated_layout(digests, held, size)
     job = encoding.Job(
         workspace, collection, teacher, draft, codec, _made_by(plan), digests, before, held
     )
     for line in encoding.write_shards(job, blocks, ENCODERS[workspace.engine.name]):
         workspace.talk.say(f"made again: {line}")
-    rows = [place for block in blocks for place in block.places.tolist()]
+    rows = [place for block in blocks for place in block.documents.tolist()]
     in_order = [collection.documents[place] for place in rows]
     files.write_text(draft / IDS, "".join(f"{document.id}\n" for document in in_order))
-    layout.write_layout(draft, digests, blocks)
+    shard_layout.write_layout(draft, digests, blocks)
     tokens = sum(int(shard.offsets[-1]) for shard in store.read_shards(draft))
     notes = {
         "documents": len(collection.documents),
@@ -191,13 +191,13 @@ def _is_whole(before: Path, name: str) -> bool:
 
 def _take_codec(before: Path, draft: Path) -> None:
     if not (draft / store.CODEC).exists() and _is_whole(before, store.CODEC):
-        receipts.link(before / store.CODEC, draft / store.CODEC)
+        shard_checksums.link(before / store.CODEC, draft / store.CODEC)
 
 
 def _held(before: Path) -> list[np.ndarray]:
     """Return the digests of the rows of each shard of an index; nothing where that is not known."""
-    whole = _is_whole(before, layout.DIGESTS) and _is_whole(before, layout.SHARDS)
-    return layout.read_layout(before) if whole else []
+    whole = _is_whole(before, shard_layout.DIGESTS) and _is_whole(before, shard_layout.SHARDS)
+    return shard_layout.read_layout(before) if whole else []
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Run, read_run, write_run
 from clir_cli.retrieval import models
+from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.retrieval.lexical import bm25_scores
 from clir_cli.retrieval.maxsim import top_documents
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.fitting import open_encoder_at

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError
-from clir_cli.retrieval import quality, store
+from clir_cli.retrieval import index_recall, store
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.workspace import Workspace
@@ -70,17 +70,19 @@ def measured(
     taken += sum(file.stat().st_size for file in draft.glob(store.CODEC))
     told: dict[str, object] = {"bytes_a_token": round(taken / max(1, tokens), 2)}
     if codec.format != "dense":
-        places = quality.spread(total, COMPARED)
+        places = index_recall.evenly_spaced(total, COMPARED)
         fresh = _encoded(workspace, [documents[place] for place in places], teacher)
-        kept = quality.documents_of(shards, places)
+        kept = index_recall.documents_at(shards, places)
         told["format"] = codec.format
-        told["format_recall"] = round(quality.format_recall(_each(fresh), kept), 4)
+        told["format_recall"] = round(index_recall.format_recall(_each(fresh), kept), 4)
     if codec.has_lists:
-        asked = quality.documents_of(shards, quality.spread(total, ASKED))
+        asked = index_recall.documents_at(shards, index_recall.evenly_spaced(total, ASKED))
         counts = sorted({min(total, TOP_K * multiple) for multiple in MULTIPLES})
         ranker = Ranker(shards, TOP_K, memory=workspace.settings.index.memory_bytes)
         try:
-            found = quality.candidate_recall(ranker, quality.sampled_queries(asked), counts)
+            found = index_recall.candidate_recall(
+                ranker, index_recall.sampled_queries(asked), counts
+            )
         except UserError as error:  # an index is not lost for want of memory to measure it
             workspace.talk.say(f"candidates are not measured: {error}")
             return told

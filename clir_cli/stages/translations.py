@@ -14,7 +14,7 @@ from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.files import digest
 from clir_cli.retrieval import models
-from clir_cli.retrieval.translation import coverage, translate
+from clir_cli.retrieval.word_translation import coverage, translate
 from clir_cli.stages.dictionary import merged, plan_dictionary, read_induced
 from clir_cli.stages.inputs import download_command, fetched_model, made_by
 from clir_cli.stages.methods import METHODS

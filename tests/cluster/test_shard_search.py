@@ -13,7 +13,6 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import top_documents
-from clir_cli.retrieval.quality import packed
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.settings import IndexSettings
 
@@ -44,10 +43,10 @@ def texts(count: int, seed: int, levels: int = 0) -> list[torch.Tensor]:
 
 
 def store_of(folder, documents, size: int, **chosen) -> list[store.Shard]:
-    codec = store.train_codec(IndexSettings(**chosen), packed(documents))
+    codec = store.train_codec(IndexSettings(**chosen), Packed.of(documents))
     store.save_codec(folder, codec)
     for number, start in enumerate(range(0, len(documents), size)):
-        store.write_shard(folder, number, packed(documents[start : start + size]), codec)
+        store.write_shard(folder, number, Packed.of(documents[start : start + size]), codec)
     return list(store.read_shards(folder))
 
 
@@ -76,7 +75,7 @@ def ranked(ranker: Ranker, queries: Packed) -> list[list[tuple[str, float]]]:
 )
 def test_parts_rank_as_the_whole_does(tmp_path, chosen, candidates):
     shards = store_of(tmp_path, texts(60, seed=1), 7, **chosen)
-    queries = packed(texts(40, seed=2))
+    queries = Packed.of(texts(40, seed=2))
     whole = Ranker(shards, top_k=5, candidates=candidates)
     expected = ranked(whole, queries)
     assert len(expected) == 40 and all(len(each) == 5 for each in expected)
@@ -86,7 +85,7 @@ def test_parts_rank_as_the_whole_does(tmp_path, chosen, candidates):
 
 def test_ids_decide_among_equals_of_several_parts(tmp_path):
     shards = store_of(tmp_path, texts(50, seed=3, levels=2), 6)
-    queries = packed(texts(10, seed=4, levels=3))
+    queries = Packed.of(texts(10, seed=4, levels=3))
     whole = Ranker(shards, top_k=8)
     expected = ranked(whole, queries)
     assert any(len({score for _, score in each}) < len(each) for each in expected)
@@ -96,14 +95,14 @@ def test_ids_decide_among_equals_of_several_parts(tmp_path):
 def test_more_wanted_than_there_are(tmp_path):
     shards = store_of(tmp_path, texts(9, seed=5), 4)
     whole = Ranker(shards, top_k=100)
-    queries = packed(texts(3, seed=6))
+    queries = Packed.of(texts(3, seed=6))
     assert ranked(spread(tmp_path, whole, 2), queries) == ranked(whole, queries)
 
 
 def test_no_lists_no_candidates(tmp_path):
     whole = Ranker(store_of(tmp_path, texts(9, seed=5), 4), top_k=3)
     with pytest.raises(UserError, match="needs an index with lists"):
-        ranked(replace(spread(tmp_path, whole, 2), candidates=4), packed(texts(1, seed=6)))
+        ranked(replace(spread(tmp_path, whole, 2), candidates=4), Packed.of(texts(1, seed=6)))
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

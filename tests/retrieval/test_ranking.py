@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval import candidates, quality, ranking, store
+from clir_cli.retrieval import candidates, index_recall, ranking, store
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import maxsim, maxsim_batch, rounding_pays, top_documents
 from clir_cli.retrieval.ranking import Ranker
@@ -34,7 +34,7 @@ def folders(tmp_path_factory):
     for name in store.FORMATS:
         folder = found[name] = tmp_path_factory.mktemp(name)
         parts = [texts(lengths(100, seed), seed) for seed in range(3)]
-        sample = quality.packed([part[number] for part in parts for number in range(len(part))])
+        sample = Packed.of([part[number] for part in parts for number in range(len(part))])
         codec = store.train_codec(IndexSettings(format=name, lists=True), sample)
         store.save_codec(folder, codec)
         for number, part in enumerate(parts):
@@ -80,9 +80,9 @@ def test_the_best_are_those_of_exact_scores_over_the_stored_vectors(folders, nam
     shards = list(store.read_shards(folders[name]))
     for number, scores in enumerate(Ranker(shards, top_k=10).rank(QUERIES)):
         exact = torch.cat([maxsim(QUERIES[number], shard) for shard in shards])
-        best = ranking.best_places(exact, 10)
+        best = ranking.best_indices(exact, 10)
         torch.testing.assert_close(scores[best], exact[best], atol=1e-5, rtol=1e-5)
-        assert ranking.best_places(scores, 10).tolist() == best.tolist()
+        assert ranking.best_indices(scores, 10).tolist() == best.tolist()
 
 
 @pytest.mark.parametrize("name", store.FORMATS)
@@ -92,18 +92,20 @@ def test_as_many_candidates_as_documents_are_an_exact_search(folders, name):
     for candidates_ in (1.0, 300.0, 1e6):  # one is a number, not a share
         found = Ranker(shards, top_k=300 if candidates_ == 1 else 10, candidates=candidates_)
         for scores, whole in zip(found.rank(QUERIES), exact, strict=False):
-            best = ranking.best_places(whole, 10)
+            best = ranking.best_indices(whole, 10)
             torch.testing.assert_close(scores[best], whole[best], atol=1e-5, rtol=1e-5)
 
 
 def test_more_candidates_find_more_and_only_they_have_scores(folders):
     shards = list(store.read_shards(folders["residual2"]))
-    queries = quality.sampled_queries(quality.documents_of(shards, quality.spread(300, 20)))
+    queries = index_recall.sampled_queries(
+        index_recall.documents_at(shards, index_recall.evenly_spaced(300, 20))
+    )
     ranker = Ranker(shards, top_k=10)
-    found = quality.candidate_recall(ranker, queries, [10, 40, 300])
+    found = index_recall.candidate_recall(ranker, queries, [10, 40, 300])
     assert found[10] <= found[40] <= found[300] == 1
     assert found[40] > 0.9
-    (scores,) = Ranker(shards, 10, candidates=0.1).rank(quality.packed([queries[0]]))
+    (scores,) = Ranker(shards, 10, candidates=0.1).rank(Packed.of([queries[0]]))
     assert 0 < (scores > float("-inf")).sum() <= 30
 
 
@@ -148,11 +150,11 @@ def test_too_small_a_limit_says_how_much_is_needed(folders):
 
 def test_the_same_document_twice_is_ordered_by_id_wherever_it_lies(tmp_path):
     one = texts([6, 11, 6, 3, 6], 3)
-    again = quality.packed([one[0], one[1], one[0], one[3], one[0]])
+    again = Packed.of([one[0], one[1], one[0], one[3], one[0]])
     for number in range(2):
         store.write_shard(tmp_path, number, again)
     shards = list(store.read_shards(tmp_path))
-    (scores,) = Ranker(shards).rank(quality.packed([one[0]]))
+    (scores,) = Ranker(shards).rank(Packed.of([one[0]]))
     names = [f"d{number}" for number in range(10)]
     assert [name for name, _ in top_documents(scores, names, 6)] == [
         "d9", "d7", "d5", "d4", "d2", "d0",
@@ -169,6 +171,6 @@ def test_a_rounded_format_keeps_less_of_the_ranking_the_fewer_its_bits():
         part = store.FORMATS[name]
         arrays = {**part.encode(codec, documents.vectors, near), "nearest": near}
         back = Packed(part.decode(codec, arrays), documents.offsets)
-        rounded[name] = quality.format_recall(fresh, [back[number] for number in range(80)])
+        rounded[name] = index_recall.format_recall(fresh, [back[number] for number in range(80)])
     assert rounded["residual1"] < rounded["residual4"] <= 1
-    assert quality.format_recall(fresh, fresh) == 1
+    assert index_recall.format_recall(fresh, fresh) == 1

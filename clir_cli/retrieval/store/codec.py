@@ -24,7 +24,7 @@ from clir_cli.files import write_bytes
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.store.clusters import Clusters, centroid_count, kmeans
 from clir_cli.retrieval.store.formats import FORMATS, unpacking
-from clir_cli.retrieval.tensors import read_tensors
+from clir_cli.retrieval.tensor_files import read_tensors
 from clir_cli.settings import IndexSettings
 
 CODEC = "codec.safetensors"

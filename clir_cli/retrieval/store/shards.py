@@ -164,6 +164,27 @@ def gather(shards: Sequence[Shard], chosen: Tensor, *, release: bool = False) ->
     return Shard(shards[0].codec, offsets, arrays)
 
 
+def select_documents(shard: Shard, documents: Tensor) -> Shard:
+    """Return the documents (k,), ascending, as a shard in memory: the same bytes, not decoded."""
+    lengths = shard.offsets.diff()[documents]
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    shifts = (shard.offsets[documents] - offsets[:-1]).repeat_interleave(lengths)
+    rows = (torch.arange(int(offsets[-1])) + shifts).numpy()
+    arrays = {name: np.ascontiguousarray(array[rows]) for name, array in shard.arrays.items()}
+    lists = _select_lists(shard.lists, documents.numpy(), len(shard)) if shard.lists else None
+    return Shard(shard.codec, offsets, arrays, lists)
+
+
+def _select_lists(lists: Lists, documents: np.ndarray, count: int) -> Lists:
+    number = np.full(count, -1)
+    number[documents] = np.arange(len(documents))
+    postings = number[lists.postings]
+    kept = postings >= 0
+    before = np.concatenate([[0], np.cumsum(kept)])
+    short = np.uint16 if len(documents) <= 1 << 16 else np.int32
+    return Lists(postings[kept].astype(short), before[lists.starts].astype(lists.starts.dtype))
+
+
 def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None = None) -> None:
     """Write one shard; each file is whole or not there, and the offsets are the last.
 
@@ -183,9 +204,22 @@ def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None =
             written["nearest"] = nearest.numpy().astype(np.uint16)
         lists = _lists(nearest, packed.offsets, len(codec.centroids))
         written |= {"postings": lists.postings, "starts": lists.starts}
-    for part, array in written.items():
-        write_bytes(shard_path(folder, number, part), _npy(array))
-    write_bytes(shard_path(folder, number, OFFSETS), _npy(packed.offsets.numpy()))
+    _write_arrays(folder, number, written, packed.offsets)
+
+
+def save_shard(folder: Path, number: int, shard: Shard) -> None:
+    """Write a shard as it is encoded in memory; each file is whole or absent, offsets last."""
+    lists = dict(vars(shard.lists)) if shard.lists else {}
+    _write_arrays(folder, number, {**shard.arrays, **lists}, shard.offsets)
+
+
+def _write_arrays(
+    folder: Path, number: int, arrays: Mapping[str, np.ndarray], offsets: Tensor
+) -> None:
+    for part, array in (*arrays.items(), (OFFSETS, offsets.numpy())):
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        write_bytes(shard_path(folder, number, part), buffer.getvalue())
 
 
 def _lists(nearest: Tensor, offsets: Tensor, centroids: int) -> Lists:
@@ -196,12 +230,6 @@ def _lists(nearest: Tensor, offsets: Tensor, centroids: int) -> Lists:
     starts = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
     short = np.uint16 if documents <= 1 << 16 else np.int32
     return Lists((keys % max(1, documents)).numpy().astype(short), starts.numpy().astype(np.int32))
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def read_shard(folder: Path, number: int, codec: Codec | None = None) -> Shard:

@@ -1,6 +1,6 @@
 import pytest
 
-from clir_cli.retrieval.translation import coverage, translate
+from clir_cli.retrieval.word_translation import coverage, translate
 
 DICTIONARY = {
     "maji": ("water", "liquid"),

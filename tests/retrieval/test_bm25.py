@@ -1,7 +1,7 @@
 import torch
 
 from clir_cli.corpus.unicode_words import words
-from clir_cli.retrieval.lexical import bm25_scores
+from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.maxsim import top_documents
 
 DOCUMENTS = [
