@@ -39,16 +39,15 @@ def violation(plan, row_mask, column_mask):
     return (plan.sum(2) - rows).abs().sum(1) + (plan.sum(1) - columns).abs().sum(1)
 
 
-def reference(cost, row_mask, column_mask, *, eps, rho=None, updates=20_000):
+def reference(cost, row_mask, column_mask, *, eps, updates=20_000):
     """The plan by plain log-domain updates in float64, run to a standstill."""
     cost = cost.double()
     log_a = (row_mask.double() / row_mask.sum(1, keepdim=True)).log()
     log_b = (column_mask.double() / column_mask.sum(1, keepdim=True)).log()
-    damping = 1.0 if rho is None else rho / (rho + eps)
     g = torch.zeros_like(log_b)
     for _ in range(updates):
-        f = -damping * eps * ((g / eps + log_b)[:, None, :] - cost / eps).logsumexp(2)
-        new = -damping * eps * ((f / eps + log_a)[:, :, None] - cost / eps).logsumexp(1)
+        f = -eps * ((g / eps + log_b)[:, None, :] - cost / eps).logsumexp(2)
+        new = -eps * ((f / eps + log_a)[:, :, None] - cost / eps).logsumexp(1)
         moved, g = (new - g).nan_to_num().abs().max(), new
         if moved < 1e-10:
             break

@@ -3,15 +3,15 @@
 OPTICAL (Huang, Yu & Allan, WSDM 2023, section 3) distils an English retriever into a query encoder
 of another language. Bitext says which sentences translate each other, not which tokens; the plan
 of least cost from one sentence's tokens to the other's fills that in. With S the student's
-token embeddings, T the teacher's, and masses a and b on them,
+token embeddings, T the teacher's, and marginals a and b (the mass of each token),
 
     C_ij = 1 - cos(S_i, T_j)
     P    = argmin  sum_ij P_ij C_ij + eps KL(P | a b^T)     with  P 1 = a  and  P^T 1 = b
     loss = sum_ij P_ij C_ij
 
-and the loss is differentiated with P held fixed: P is the best plan for C, so a small change
-of P changes the objective in second order only (the envelope theorem). Hence plans come back
-detached, and nothing is unrolled.
+and the loss is differentiated with P held fixed. P is the optimum for C, so a small change of P
+changes the regularised objective in second order only (the envelope theorem); the loss itself is
+the sharp cost, without the entropy. Hence plans are detached, and nothing is unrolled.
 
     plan = transport_plan(1 - student @ teacher.mT, student_mask, teacher_mask)
     loss = (plan * (1 - student @ teacher.mT)).sum((1, 2)).mean()
@@ -19,8 +19,8 @@ detached, and nothing is unrolled.
 `solve` also reports how the plan was reached; `solvers/sinkhorn.py` has the mathematics.
 """
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,9 +38,8 @@ class Transport:
         plan: (B, n, m) float32, detached; exactly zero on padding.
         iterations: (B,) int64; updates of both sides.
         violation: (B,) L1 distance of the plan's marginals, both sides together, from those asked
-            for, as a share of the mass of a sentence. With `rho`, the mass that one more update
-            would move.
-        converged: (B,) bool; whether the violation is within the tolerance.
+            for, as a share of the mass of a sentence.
+        converged: (B,) bool; True if the violation is within the tolerance.
     """
 
     plan: Tensor
@@ -57,45 +56,9 @@ class Transport:
         return (self.plan * cost).sum((1, 2))
 
 
-def transport_plan(
-    cost: Tensor,
-    row_mask: Tensor,
-    column_mask: Tensor,
-    *,
-    eps: float = 0.05,
-    tolerance: float = 1e-3,
-    max_iterations: int = 2000,
-    **settings,
-) -> Tensor:
-    """Transport plans of a batch of pairs.
-
-    Args:
-        cost: (B, n, m), any floating type; what stands on padding does not matter.
-        row_mask: (B, n) bool, True on real tokens.
-        column_mask: (B, m) bool.
-        eps: strength of the entropy, in units of the cost.
-        tolerance: L1 distance of the plan's marginals from those asked for.
-        max_iterations: updates after which a pair stops in any case.
-        **settings: the solver, the masses and the penalty; see `solve`.
-
-    Returns:
-        (B, n, m) float32, detached; exactly zero on padding. Rows and columns sum to the masses
-        of the real tokens within the tolerance, unless the iterations ran out: `solve` tells.
-
-    Raises:
-        UserError: a pair without tokens or with costs that are no numbers; or a solver that is
-            not installed.
-        ValueError: shapes or settings that do not fit.
-    """
-    return solve(
-        cost,
-        row_mask,
-        column_mask,
-        eps=eps,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        **settings,
-    ).plan
+def transport_plan(cost: Tensor, row_mask: Tensor, column_mask: Tensor, **settings: Any) -> Tensor:
+    """Transport plans of a batch of pairs: (B, n, m) float32, detached; see `solve`."""
+    return solve(cost, row_mask, column_mask, **settings).plan
 
 
 def solve(
@@ -109,15 +72,15 @@ def solve(
     solver: str = "geomloss",
     row_weights: Tensor | None = None,
     column_weights: Tensor | None = None,
-    rho: float | None = None,
 ) -> Transport:
     """Transport plans of a batch of pairs, with iterations, violation and convergence per pair.
 
     Everything is computed in float32, outside autocast and without gradients, whatever the caller
-    does; a pair's plan does not depend on the other pairs of its batch.
+    does; a pair's plan does not depend on the other pairs of its batch. Rows and columns of a plan
+    sum to the masses of the real tokens within the tolerance, unless the iterations ran out.
 
     Args:
-        cost: (B, n, m), any floating type; what stands on padding does not matter.
+        cost: (B, n, m), any floating type; values on padding are ignored.
         row_mask: (B, n) bool, True on real tokens.
         column_mask: (B, m) bool.
         eps: strength of the entropy, in units of the cost.
@@ -125,10 +88,8 @@ def solve(
         max_iterations: updates after which a pair stops in any case.
         solver: a name in `SOLVERS`.
         row_weights: (B, n) non-negative, scaled to sum to one over real tokens; None for the
-            same mass on each. `clir_cli.optical.marginals` makes some.
+            same mass on each. See `marginals.py`.
         column_weights: (B, m), likewise.
-        rho: penalty on the marginals in place of exact ones, in units of the cost:
-            the objective gains rho KL(P 1 | a) + rho KL(P^T 1 | b). None for exact marginals.
 
     Raises:
         UserError: a pair without tokens or with costs that are no numbers; or a solver that is
@@ -147,46 +108,13 @@ def solve(
             row_mask,
             column_mask,
             eps=eps,
-            rho=rho,
             row_weights=row_weights,
             column_weights=column_weights,
         )
-        found = SOLVERS[solver](problem, tolerance=tolerance, max_iterations=max_iterations)
+        solution = SOLVERS[solver](problem, tolerance=tolerance, max_iterations=max_iterations)
     return Transport(
-        plan=found.plan,
-        iterations=found.iterations,
-        violation=found.residual,
-        converged=found.residual <= tolerance,
+        plan=solution.plan,
+        iterations=solution.iterations,
+        violation=solution.violation,
+        converged=solution.violation <= tolerance,
     )
-
-
-def greedy_plan(
-    cost: Tensor,
-    row_mask: Tensor,
-    column_mask: Tensor,
-    *,
-    row_weights: Tensor | None = None,
-) -> Tensor:
-    """Plans that send each row to its nearest column and leave the columns' masses open.
-
-    This is the limit of transport without the constraint on the columns, as eps falls to zero: what
-    MaxSim does with a query. Of several nearest columns the first one takes the mass.
-
-    Args:
-        cost: (B, n, m), any floating type.
-        row_mask: (B, n) bool, True on real tokens.
-        column_mask: (B, m) bool.
-        row_weights: as in `solve`.
-
-    Returns:
-        (B, n, m) float32, detached; zero on padding, rows sum to their masses.
-
-    Raises:
-        UserError: a pair without tokens or with costs that are no numbers.
-        ValueError: shapes that do not fit.
-    """
-    with torch.no_grad():
-        problem = make_problem(cost, row_mask, column_mask, eps=1.0, row_weights=row_weights)
-        reachable = problem.cost.masked_fill(~column_mask[:, None, :], math.inf)
-        plan = torch.zeros_like(problem.cost)
-        return plan.scatter_(2, reachable.argmin(2, keepdim=True), problem.a[:, :, None])

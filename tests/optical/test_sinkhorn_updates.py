@@ -1,4 +1,4 @@
-"""The limit that transport has without entropy, and the updates that lead to a plan."""
+"""The updates that lead to a plan."""
 
 import math
 
@@ -6,29 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transport_problems import cosine_costs, examples, full, masks, violation
+from transport_problems import examples, full, masks, violation
 
-from clir_cli.errors import UserError
 from clir_cli.optical.solvers import sinkhorn
-from clir_cli.optical.transport import greedy_plan, solve, transport_plan
-
-# The greedy limit
-
-
-def test_the_greedy_plan_sends_each_row_to_its_nearest_column():
-    cost = torch.tensor([[[0.3, 0.1, 0.0], [0.2, 0.2, 0.0], [0.0, 0.0, 0.0]]])
-    plan = greedy_plan(cost, masks([2], 3), masks([2], 3))
-    assert plan.tolist() == [[[0.0, 0.5, 0.0], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]]]
-
-
-def test_the_greedy_plan_costs_at_most_what_transport_costs():
-    cost, rows, columns = cosine_costs(4, 9, 12), masks([9, 5, 1, 9], 9), masks([12, 4, 7, 1], 12)
-    greedy = greedy_plan(cost, rows, columns)
-    plan = transport_plan(cost, rows, columns, eps=0.005, tolerance=1e-5)
-    assert ((greedy * cost).sum((1, 2)) <= (plan * cost).sum((1, 2)) + 1e-5).all()
-    with pytest.raises(UserError, match="pair 0"):
-        greedy_plan(cost, rows & False, columns)
-
+from clir_cli.optical.transport import solve
 
 # The updates themselves
 

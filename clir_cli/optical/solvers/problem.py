@@ -1,10 +1,11 @@
-"""A batch of transport problems, checked once and then trusted by every solver.
+"""A batch of transport problems, checked once, and its solution.
 
-A problem is a cost matrix between the tokens of a sentence and those of its translation, the
-mass that each token holds, and the strength eps of the entropy. A batch of them is padded to one
-shape, and padding holds no mass.
+A problem is a cost matrix between the tokens of a sentence and those of its translation, the mass
+of each token, and the strength eps of the entropy. A batch is padded to one shape; padding has no
+mass.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,30 +23,32 @@ class Problem:
         a: (B, n) mass of the rows: non-negative, sums to one, zero on padding.
         b: (B, m) mass of the columns, likewise.
         eps: strength of the entropy, in units of the cost.
-        rho: strength of the Kullback-Leibler penalty on the marginals, in units of the cost;
-            None asks for the marginals exactly.
     """
 
     cost: Tensor
     a: Tensor
     b: Tensor
     eps: float
-    rho: float | None = None
 
     @property
     def cells(self) -> Tensor:
         """(B, n, m) bool: the cells that may hold mass."""
         return (self.a > 0)[:, :, None] & (self.b > 0)[:, None, :]
 
-    @property
-    def damping(self) -> float:
-        """What an update is scaled by: 1 with exact marginals, rho / (rho + eps) otherwise.
 
-        A penalty of a million eps is more than float32 can tell from exact marginals.
-        """
-        if self.rho is None or self.rho > 1e6 * self.eps:
-            return 1.0
-        return self.rho / (self.rho + self.eps)
+@dataclass(frozen=True)
+class Solution:
+    """What a solver returns.
+
+    Attributes:
+        plan: (B, n, m).
+        iterations: (B,) int64; updates of both sides, without a warm start and Newton steps.
+        violation: (B,) L1 distance of the plan's marginals, both sides together, from a and b.
+    """
+
+    plan: Tensor
+    iterations: Tensor
+    violation: Tensor
 
 
 def make_problem(
@@ -54,18 +57,16 @@ def make_problem(
     column_mask: Tensor,
     *,
     eps: float,
-    rho: float | None = None,
     row_weights: Tensor | None = None,
     column_weights: Tensor | None = None,
 ) -> Problem:
     """Check a batch and bring it into the form that the solvers expect.
 
     Args:
-        cost: (B, n, m); what stands on padding does not matter.
+        cost: (B, n, m); values on padding are ignored.
         row_mask: (B, n) bool, True on real tokens.
         column_mask: (B, m) bool.
         eps: strength of the entropy, above 0.
-        rho: strength of the penalty on the marginals, above 0, or None for exact marginals.
         row_weights: (B, n), non-negative; scaled to sum to one over the real tokens. None gives
             every real token the same mass.
         column_weights: (B, m), likewise.
@@ -87,25 +88,31 @@ def make_problem(
                 f"{name} has shape {tuple(mask.shape)} and type {mask.dtype}; "
                 f"expected {shape} and torch.bool"
             )
-    for name, value in (("eps", eps), ("rho", rho)):
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"{name} is {value}; expected a number above 0")
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps is {eps}; expected a number above 0")
 
-    a = _masses(row_weights, row_mask, "row")
-    b = _masses(column_weights, column_mask, "column")
+    a = _marginals(row_weights, row_mask, "row")
+    b = _marginals(column_weights, column_mask, "column")
     cost = cost.detach().float()
     if not cost.sum((1, 2)).isfinite().all():  # a sum is ten times as fast as a mask
         cost = cost.masked_fill(~(row_mask[:, :, None] & column_mask[:, None, :]), 0.0)
-        wrong = ~cost.sum((1, 2)).isfinite()
-        _refuse(wrong, "its costs hold NaN or infinity; check the embeddings")
-    return Problem(cost, a, b, float(eps), None if rho is None else float(rho))
+        infinite = ~cost.sum((1, 2)).isfinite()
+        _refuse(infinite, "its costs hold NaN or infinity; check the embeddings")
+    return Problem(cost, a, b, float(eps))
 
 
-def _masses(weights: Tensor | None, mask: Tensor, side: str) -> Tensor:
+def violation(problem: Problem, plan: Tensor) -> Tensor:
+    """(B,) L1 distance of a plan's marginals from those of the problem, both sides together."""
+    rows = (plan.sum(2) - problem.a).abs().sum(1)
+    columns = (plan.sum(1) - problem.b).abs().sum(1)
+    return rows + columns
+
+
+def _marginals(weights: Tensor | None, mask: Tensor, side: str) -> Tensor:
     """(B, k) masses that sum to one over the real tokens; uniform without weights."""
-    real = mask.float()
     if weights is None:
         _refuse(~mask.any(1), f"its {side} side has no tokens; leave empty sentences out")
+        real = mask.float()
         return real / real.sum(1, keepdim=True)
     if weights.shape != mask.shape:
         raise ValueError(
