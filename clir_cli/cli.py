@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,7 +20,6 @@ app = typer.Typer(
     name="clir",
     help="Cross-lingual retrieval experiments: distil, index, search, evaluate.",
     epilog="Start with: clir download --lang sw-en, then distill, index, search, evaluate.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -45,8 +45,28 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"clir {version('clir-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Declare the options that come before a command."""
+
+
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
+    if "_CLIR_COMPLETE" in os.environ:  # the shell's completion script asks what fits
+        typer.main.get_command(app)(prog_name="clir")
     if process_group.launched():
         sys.exit(process_group.run_as_one(sys.argv[1:], run))
     sys.exit(run(sys.argv[1:]))
@@ -66,8 +86,8 @@ def run(arguments: Sequence[str]) -> int:
         with command.make_context("clir", list(arguments) or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
-    except typer.Exit as done:  # --help
-        return done.exit_code
+    except typer.Exit as done:  # --help, --version; failed: --show-completion for an unknown shell
+        return 2 if done.exit_code else 0
     except USAGE_ERROR as error:
         where = error.ctx.command_path if error.ctx else "clir"
         return _fail(f"{error.format_message().rstrip('.')}; see {where} --help")

@@ -1,5 +1,6 @@
 """The command line: help and lists, what goes to which stream, and exit codes."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,46 @@ def test_without_words_the_commands_are_told(clir) -> None:
     assert alone == clir("--help")
     assert (alone.code, alone.err) == (0, "")
     assert "distill" in alone.out
+
+
+def test_the_version_is_that_of_the_installed_package(clir) -> None:
+    outcome = clir("--version")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == f"clir {importlib.metadata.version('clir-cli')}\n"
+
+
+@pytest.fixture
+def in_shell(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a bash script that finds the program ``clir`` of this tree."""
+    program = tmp_path / "clir"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clir_cli "$@"\n')
+    program.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    def call(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PATH": path, **environment}
+        return subprocess.run(
+            ["bash", "-c", script], env=environment, capture_output=True, text=True
+        )
+
+    return call
+
+
+def test_bash_completes_commands_and_options_with_the_script_that_is_printed(in_shell) -> None:
+    shown = in_shell("clir --show-completion; exit $?")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "complete -o default -F _clir_completion clir" in shown.stdout
+    script = 'eval "$(clir --show-completion)"; COMP_WORDS=(clir %s); COMP_CWORD=%d\n'
+    script += '_clir_completion clir; echo "${COMPREPLY[*]}"'
+    assert in_shell(script % ("dist", 1)).stdout == "distill\n"
+    assert in_shell(script % ("distill --meth", 2)).stdout == "--method\n"
+
+
+def test_a_shell_without_completion_is_an_error_of_the_environment(in_shell) -> None:
+    unknown = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    refused = in_shell("clir --show-completion csh", **unknown)
+    assert refused.returncode == 2
+    assert "csh" in refused.stderr
 
 
 @pytest.mark.parametrize("what", LISTS)

@@ -86,6 +86,8 @@ def test_the_wheel_works_from_another_folder_with_its_own_data(unzipped, tmp_pat
         "import clir_cli.suites as s; print(s.__file__, *map(s.bundled, ('data', 'experiments')))"
     )
     inside = unzipped / "clir_cli"
+    version = from_elsewhere(unzipped, tmp_path, "-m", "clir_cli", "--version")
+    assert version == f"clir {PROJECT['version']}\n"
     assert from_elsewhere(unzipped, tmp_path, "-c", script).split() == [
         str(inside / "suites.py"), str(inside / "_data"), str(inside / "_experiments")
     ]  # fmt: skip
