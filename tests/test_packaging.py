@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from clir_cli.cli import app
 from clir_cli.corpus.catalogue import languages
@@ -31,16 +33,22 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 
 @pytest.fixture(scope="module")
-def unzipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this tree and unzipped, as an installer would."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    done = subprocess.run([*build, str(ROOT)], capture_output=True, text=True)
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the source distribution, each built from this tree."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
+    done = subprocess.run([*build, "--wheel", "--sdist", str(ROOT)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unzipped(built: Path) -> Path:
+    """The wheel, unzipped as an installer would."""
+    (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        archive.extractall(built / "site")
+    return built / "site"
 
 
 def from_elsewhere(unzipped: Path, folder: Path, *words: str) -> str:
@@ -79,6 +87,54 @@ def test_the_wheel_holds_the_package_its_licence_notes_and_the_command(unzipped)
     metadata = (told / "METADATA").read_text(encoding="utf-8")
     assert f"Version: {PROJECT['version']}" in metadata
     assert "Requires-Python: <3.14,>=3.11" in metadata
+    assert {"py.typed", "__init__.py"} <= files(unzipped / "clir_cli").keys()
+    assert files(told / "extra_metadata") == {
+        name: (ROOT / name).stat().st_size for name in ("CITATION.cff", "CHANGELOG.md")
+    }
+
+
+def test_the_source_distribution_holds_what_building_testing_and_citing_take(built) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    needed = [
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "SECURITY.md",
+        "pyproject.toml",
+    ]
+    needed += ["Makefile", "constraints.txt", "clir_cli/py.typed", "tests/conftest.py"]
+    needed += [".ci/run", ".github/workflows/ci.yml"]
+    assert set(needed) <= packed
+
+
+def test_the_citation_is_of_this_version_and_names_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert [entry["name"] for entry in citation["authors"]] == [
+        entry["name"] for entry in PROJECT["authors"]
+    ]
+    (paper,) = citation["references"]
+    assert {"type", "title", "authors"} <= paper.keys()
+    assert paper["url"] == PROJECT["urls"]["Paper"]
+
+
+def test_the_newest_released_changes_are_of_this_version() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## \[([0-9.]+)\]", changes, flags=re.MULTILINE)[0] == PROJECT["version"]
+
+
+def test_the_workflow_runs_the_same_script_on_every_python_that_is_promised() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    (job,) = workflow["jobs"].values()
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
+    promised = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "3.1" in text]
+    assert job["strategy"]["matrix"]["python"] == promised
 
 
 def test_the_wheel_works_from_another_folder_with_its_own_data(unzipped, tmp_path) -> None:
