@@ -103,8 +103,8 @@ def _sentences(texts: Path) -> list[str]:
     found: dict[str, None] = {}
     for name, language in SOURCES.items():
         source = catalogue.source("bitext", name)
-        files = [formats.Located(each.local(texts), each) for each in source.files_for(language)]
-        wanted = formats.Wanted(language, source.options, formats.Faults("skip"))
+        files = [formats.LocalFile(each.local(texts), each) for each in source.files_for(language)]
+        wanted = formats.ReadRequest(language, source.options, faults=formats.Faults("skip"))
         for pair in formats.PAIR_READERS[source.format](files, wanted):
             found[pair.english] = None
     for document in load_collection("ntrex", "en", texts).documents:

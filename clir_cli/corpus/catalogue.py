@@ -1,10 +1,10 @@
 """The catalogue of sources: which files a source has, where they come from, how they are read.
 
-The entries are data (``data/catalogue/*.toml``), one place a source.
+The entries are data (``data/catalogue/*.toml``), one table per source.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,11 +19,12 @@ HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """One file of a source. ``url`` is empty for files that travel with the package.
+class CatalogueFile:
+    """One file of a source. ``url`` is empty for files in the package.
 
-    ``bytes`` and ``sha256`` pin the file. Where the publisher does not tell them, ``about`` is the
-    size to expect, and what was first fetched is on record beside the file (corpus/transfer.py).
+    ``bytes`` and ``sha256`` pin the file. If the publisher does not give them, ``about`` is the
+    expected size, and the sha256 of the first fetch is recorded beside the file
+    (corpus/checksums.py).
     """
 
     path: str
@@ -35,7 +36,7 @@ class SourceFile:
     about: int = 0
 
     def local(self, downloads: Path) -> Path:
-        """Return where the file lies on this machine: under its own URL without the scheme."""
+        """Return the path on this machine: the URL without its scheme, under ``downloads``."""
         if not self.url:
             return bundled("data") / self.path
         parts = urlsplit(self.url)
@@ -43,11 +44,11 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Source:
+class CatalogueEntry:
     """A source of sentence pairs, a collection, or a dictionary; ``options`` is for its reader.
 
-    ``codes`` maps the languages of a source whose files are not one a language (an archive of
-    all, an id of ir_datasets) to the names it has for them.
+    ``codes`` maps the languages of a source whose files are not one per language (one archive for
+    all, an id of ir_datasets) to the source's names of them.
     """
 
     name: str
@@ -57,31 +58,31 @@ class Source:
     licence: str
     homepage: str
     citation: str
-    files: tuple[SourceFile, ...]
+    files: tuple[CatalogueFile, ...]
     options: Mapping[str, Any]
     codes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Return the languages that the source has, English too where it tells English apart."""
+        """Return the source's languages, including English if it is listed as one."""
         return tuple(dict.fromkeys([*(f.lang for f in self.files if f.lang), *self.codes]))
 
     @property
-    def bring(self) -> str:
-        """Return what the user must bring, and where to get it; empty when it can be fetched."""
+    def user_supplied(self) -> str:
+        """Return what the user must supply and where to get it; empty if it can be fetched."""
         return str(self.options.get("bring", ""))
 
     def has(self, language: str) -> bool:
-        """Tell whether the source has a query language.
+        """Return True if the source has a query language.
 
         A collection can always be read in English, for its documents; one that has only English
-        queries can be read for every language, for methods that read those.
+        queries can be read for every language, for methods that use those.
         """
         if language in self.languages:
             return True
         return self.kind == "collections" and (language == "en" or self.languages == ("en",))
 
-    def files_for(self, language: str) -> tuple[SourceFile, ...]:
+    def files_for(self, language: str) -> tuple[CatalogueFile, ...]:
         """Return the files a query language needs, or none when the source lacks the language."""
         if not self.has(language):
             return ()
@@ -103,7 +104,7 @@ class Model:
     """A model that clir fetches itself.
 
     Where the catalogue pins no ``files``, they are what the hub has under the revision, and the
-    manifest records what was fetched first. ``shape`` is what memory is estimated from
+    manifest records what was fetched first. ``shape`` has the sizes that memory is estimated from
     (retrieval/memory.py); ``weights`` names the file where it is not safetensors.
     """
 
@@ -114,7 +115,7 @@ class Model:
     citation: str
     repository: str
     revision: str
-    files: tuple[SourceFile, ...]
+    files: tuple[CatalogueFile, ...]
     package: Package | None = None
     shape: Mapping[str, int] = field(default_factory=dict)
     bytes: int = 0
@@ -152,13 +153,18 @@ def languages() -> dict[str, Language]:
 
 
 @cache
-def sources(kind: Kind) -> dict[str, Source]:
+def sources(kind: Kind) -> dict[str, CatalogueEntry]:
     """Return the sources of a kind by name."""
-    return {
-        found.name: found
-        for name, entry in _table(kind).items()
-        for found in _variants(name, kind, entry)
-    }
+    entries: dict[str, CatalogueEntry] = {}
+    for name, table in _table(kind).items():
+        shared = {key: value for key, value in table.items() if key != "variants"}
+        if "variants" not in table:
+            entries[name] = _entry(name, kind, shared)
+        # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
+        for variant, own in table.get("variants", {}).items():
+            full = f"{name}-{variant}"
+            entries[full] = _entry(full, kind, _filled({**shared, **own}, variant=variant))
+    return entries
 
 
 @cache
@@ -167,30 +173,16 @@ def models() -> dict[str, Model]:
     return {name: _model(name, dict(entry)) for name, entry in _table("models").items()}
 
 
-def source(kind: Kind, name: str) -> Source:
+def source(kind: Kind, name: str) -> CatalogueEntry:
     """Return one source.
 
     Raises:
-        UserError: The catalogue has no such source; the nearest name is told.
+        UserError: The catalogue has no such source; the message has the nearest name.
     """
     known = sources(kind)
     if name not in known:
         raise UserError(f"unknown {kind} source {name!r}: {nearest(name, known)}")
     return known[name]
-
-
-def _variants(name: str, kind: Kind, entry: Mapping[str, Any]) -> list[Source]:
-    """Return the sources of an entry: itself, or one ``<name>-<variant>`` for each of its variants.
-
-    A variant's table is laid over the entry, and ``{variant}`` in the entry's texts is its name.
-    """
-    shared = {key: value for key, value in entry.items() if key != "variants"}
-    if "variants" not in entry:
-        return [_source(name, kind, shared)]
-    return [
-        _source(f"{name}-{variant}", kind, _filled({**shared, **own}, variant=variant))
-        for variant, own in entry["variants"].items()
-    ]
 
 
 def _filled(value: Any, **names: str) -> Any:
@@ -200,45 +192,42 @@ def _filled(value: Any, **names: str) -> Any:
             value = value.replace("{" + name + "}", text)
         return value
     if isinstance(value, list):
-        return [_filled(each, **names) for each in value]
+        return [_filled(item, **names) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(each, **names) for key, each in value.items()}
+        return {key: _filled(item, **names) for key, item in value.items()}
     return value
 
 
-def _source(name: str, kind: Kind, entry: dict[str, Any]) -> Source:
-    base, rows = entry.pop("base", ""), entry.pop("files", [])
-    told = {key: entry.pop(key) for key in ("format", "title", "licence", "homepage", "citation")}
-    codes = entry.pop("codes", {})
+def _entry(name: str, kind: Kind, table: dict[str, Any]) -> CatalogueEntry:
+    base, rows, codes = table.pop("base", ""), table.pop("files", []), table.pop("codes", {})
+    keys = ("format", "title", "licence", "homepage", "citation")
+    texts = {key: table.pop(key) for key in keys}
     files = tuple(_file(base, row) for row in _by_language(rows, codes))
-    return Source(name=name, kind=kind, files=files, options=entry, codes=codes, **told)
+    return CatalogueEntry(name=name, kind=kind, files=files, options=table, codes=codes, **texts)
 
 
-def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the rows of files, one for each language where ``{code}`` stands in the path.
+def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of files, one for each language where ``{code}`` is in the path.
 
-    What is known of single languages (``bytes``, ``sha256``) is a table in such a row.
+    A value that differs by language (``bytes``, ``sha256``) is a table in such a row.
     """
-    found = []
     for row in rows:
+        for language, code in codes.items() if "{code}" in row["path"] else ():
+            values = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
+            known = {key: value for key, value in values.items() if value is not None}
+            yield {"lang": language, **_filled(known, code=code)}
         if "{code}" not in row["path"]:
-            found.append(row)
-            continue
-        for language, code in codes.items():
-            own = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
-            told = {key: value for key, value in own.items() if value is not None}
-            found.append({"lang": language, **_filled(told, code=code)})
-    return found
+            yield row
 
 
-def _file(base: str, row: dict[str, Any]) -> SourceFile:
+def _file(base: str, row: dict[str, Any]) -> CatalogueFile:
     if base.startswith("bundled:"):
-        return SourceFile(**{**row, "path": base.removeprefix("bundled:") + row["path"]})
-    return SourceFile(url=base + row["path"], **row)
+        return CatalogueFile(**{**row, "path": base.removeprefix("bundled:") + row["path"]})
+    return CatalogueFile(url=base + row["path"], **row)
 
 
-def _model(name: str, entry: dict[str, Any]) -> Model:
-    package = entry.pop("package", None)
-    base = f"{HUB}/{entry['repository']}/resolve/{entry['revision']}/"
-    files = tuple(_file(base, row) for row in entry.pop("files", []))
-    return Model(name=name, files=files, package=Package(**package) if package else None, **entry)
+def _model(name: str, table: dict[str, Any]) -> Model:
+    package = table.pop("package", None)
+    base = f"{HUB}/{table['repository']}/resolve/{table['revision']}/"
+    files = tuple(_file(base, row) for row in table.pop("files", []))
+    return Model(name=name, files=files, package=Package(**package) if package else None, **table)

@@ -19,7 +19,7 @@ MOST = 3  # induced translations of a word
 SEEN = 2  # a word of fewer sentence pairs has no induced translation
 
 
-def turned(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
+def inverted(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
     """Return a dictionary to English as one from English: ``{english word: (word, ...)}``.
 
     English translations of several words are left out, as a query is switched word by word. The
@@ -34,7 +34,7 @@ def turned(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
     return {english: tuple(own) for english, own in found.items()}
 
 
-def induced_from(bitext: Iterable[SentencePair], least: float) -> Dictionary:
+def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictionary:
     """Return English words with the words that they occur with most, by Dice's coefficient.
 
     Args:

@@ -5,19 +5,18 @@ A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``)
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus import catalogue, formats, parse_cache
 from clir_cli.corpus.bitext import checked_digest
-from clir_cli.corpus.catalogue import Source, SourceFile
+from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile
 from clir_cli.corpus.checksums import known_digest
-from clir_cli.corpus.formats import irds, trec
-from clir_cli.corpus.formats.parts import Asked, CollectionReader, Parts
-from clir_cli.corpus.parse_cache import Documents, Read, files_under, memory
+from clir_cli.corpus.formats import LocalFile, ParsedCollection, ReadRequest, irds, trec
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
@@ -26,34 +25,35 @@ IRDS = "irds:"
 
 
 def is_directory(name: str) -> bool:
-    """Tell whether ``--collection`` names a folder rather than an entry of the catalogue."""
+    """Return True if ``--collection`` names a folder rather than an entry of the catalogue."""
     if name in catalogue.sources("collections") or name.startswith(IRDS):
         return False
     return "/" in name or Path(name).is_dir()
 
 
 def collection_label(name: str) -> str:
-    """Return the short name under which artifacts and scores of a collection are kept."""
+    """Return the short name of a collection in paths of artifacts and in scores."""
     if name.startswith(IRDS):
         return re.sub(r"[^\w.]+", "-", name)
     return Path(name).resolve().name if is_directory(name) else name
 
 
-class Needed(NamedTuple):
-    """Something a collection needs: the file's entry and place, and how it gets there.
+class RequiredFile(NamedTuple):
+    """Something a collection needs: the declared file, its local path, and where it comes from.
 
-    ``entry.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches. It
-    is empty for what travels with the package and for what the user brings; ``bring`` tells what.
+    ``declared.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches.
+    It is empty for what is in the package and for what the user must supply, which
+    ``user_supplied`` describes.
     """
 
     source: str
     licence: str
-    entry: SourceFile
+    declared: CatalogueFile
     path: Path
-    bring: str = ""
+    user_supplied: str = ""
 
 
-def needed(name: str, language: str, downloads: Path) -> list[Needed]:
+def required_files(name: str, language: str, downloads: Path) -> list[RequiredFile]:
     """Return what a collection needs to be read in a language; nothing for a user's directory.
 
     Raises:
@@ -61,27 +61,20 @@ def needed(name: str, language: str, downloads: Path) -> list[Needed]:
     """
     if is_directory(name):
         return []
-    chosen = _chosen(name)
-    if not chosen.has(language):
+    entry = _entry(name)
+    if not entry.has(language):
         return []
-    asked = _asked(chosen, language, downloads)
-    if chosen.bring:
-        entry = SourceFile(f"brought/{chosen.name}")
-        return [Needed(name, chosen.licence, entry, asked.folder, chosen.bring)]
-    if chosen.format == "irds":
+    request = _request(entry, language, downloads)
+    required = partial(RequiredFile, name, entry.licence)
+    if entry.user_supplied:
+        declared = CatalogueFile(f"brought/{entry.name}")
+        return [required(declared, request.folder, entry.user_supplied)]
+    if entry.format == "irds":
         return [
-            Needed(
-                name,
-                chosen.licence,
-                SourceFile(each, f"{IRDS}{each}"),
-                irds.note_of(asked.folder, each),
-            )
-            for each in irds.ids_for(asked).parts
+            required(CatalogueFile(part, f"{IRDS}{part}"), irds.marker_of(request.folder, part))
+            for part in irds.ids_for(request).parts
         ]
-    return [
-        Needed(name, chosen.licence, entry, entry.local(downloads))
-        for entry in chosen.files_for(language)
-    ]
+    return [required(file, file.local(downloads)) for file in entry.files_for(language)]
 
 
 def load_collection(name: str, language: str, downloads: Path) -> Collection:
@@ -90,92 +83,96 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
     Args:
         name: A name of the catalogue, ``irds:ID``, or a directory.
         language: The query language; ``en`` reads documents and English queries alone.
-        downloads: Where downloaded files lie.
+        downloads: Where downloaded files are.
 
     Raises:
         MissingInput: A file of the catalogue has not been fetched.
-        UserError: Unknown name, a missing file, or a file that is not as its format demands.
+        UserError: Unknown name, a missing file, or a file that is not in its format.
     """
-    readable = _readable(name, language, downloads)
-    remembered = memory(downloads, name, language, readable.files, readable.facts)
-    found, documents = remembered.recall(), None
-    if found is None:
-        parts = readable.read()
-        documents = parts.documents
-        # By content, not by file: the same documents are the same input, however they came.
+    if is_directory(name):
+        parser = _own_parser(Path(name), language)
+    else:
+        parser = _catalogue_parser(name, language, downloads)
+    slot = digest([name, language, str(Path(name).resolve())])[:16]
+    cached_at = downloads / parse_cache.FOLDER / f"{slot}.json"
+    key = parse_cache.cache_key(parser.files, name, language, *parser.facts)
+    content = parse_cache.load(cached_at, key)
+    documents: Sequence[Document]
+    if content is not None:
+        expected = content["digests"]["documents"]
+        reread = partial(_reread, name, parser, expected)
+        documents = parse_cache.LazyDocuments(content["documents"], reread)
+    else:
+        parsed = parser.parse()
+        documents = parsed.documents
+        # By content, not by file: the same documents are the same input, whatever their format.
         digests = {
             "documents": _documents_digest(documents),
-            "qrels": digest(parts.qrels),
-            **{f"queries.{spoken}": digest(asked) for spoken, asked in parts.queries.items()},
+            "qrels": digest(parsed.qrels),
+            **{f"queries.{code}": digest(texts) for code, texts in parsed.queries.items()},
         }
-        found = Read(len(documents), parts.queries, parts.qrels, digests)
-        remembered.keep(found)
-    return Collection(
-        name=collection_label(name),
-        documents=Documents(found.documents, partial(_again, name, readable, found.digests))
-        if documents is None
-        else documents,
-        queries=found.queries,
-        qrels=found.qrels,
-        digests=found.digests,
-    )
+        content = {
+            "documents": len(documents),
+            "queries": parsed.queries,
+            "qrels": parsed.qrels,
+            "digests": digests,
+        }
+        parse_cache.save(cached_at, key, content)
+    return Collection(collection_label(name), **{**content, "documents": documents})
 
 
-class _Readable(NamedTuple):
-    """How a collection is read, and what that depends on: files, and facts about them."""
+class _Parser(NamedTuple):
+    """How a collection is parsed, and what the result depends on: files, and facts about them."""
 
-    read: Callable[[], Parts]
+    parse: Callable[[], ParsedCollection]
     files: Sequence[Path]
     facts: Sequence[str] = ()
 
 
-def _readable(name: str, language: str, downloads: Path) -> _Readable:
-    if is_directory(name):
-        return _own(Path(name), language)
-    chosen = _chosen(name)
-    if not chosen.has(language):
+def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
+    entry = _entry(name)
+    if not entry.has(language):
         raise UserError(f"collection {name} has no queries in {language!r}")
-    asked = _asked(chosen, language, downloads)
-    if chosen.bring and not is_brought(asked.folder):
-        raise UserError(f"collection {name} is user-supplied: {told(chosen, asked.folder)}")
-    located = [] if chosen.bring else _located(chosen, language, downloads)
-    files = files_under(asked.folder) if chosen.bring else [each.path for each in located]
-    facts = [known_digest(each.path, each.entry) or "" for each in located]
-    facts += [json.dumps([chosen.format, chosen.options, chosen.codes], default=str)]
-    reader = formats.COLLECTION_READERS[chosen.format]
-    return _Readable(partial(_checked, reader, located, asked), files, facts)
+    request = _request(entry, language, downloads)
+    reader = formats.COLLECTION_READERS[entry.format]
+    facts = [json.dumps([entry.format, entry.options, entry.codes], default=str)]
+    if entry.user_supplied:
+        if not is_supplied(request.folder):
+            raise UserError(
+                f"collection {name} is user-supplied: {entry.user_supplied}; put it, or a link to "
+                f"it, at {request.folder}"
+            )
+        return _Parser(partial(reader, [], request), _files_under(request.folder), facts)
+    files = [LocalFile(file.local(downloads), file) for file in entry.files_for(language)]
+
+    def parse() -> ParsedCollection:
+        for file in files:
+            checked_digest(file)
+        return reader(files, request)
+
+    facts += [known_digest(file.path, file.declared) for file in files]
+    return _Parser(parse, [file.path for file in files], facts)
 
 
-def _checked(reader: CollectionReader, located: Sequence[formats.Located], asked: Asked) -> Parts:
-    for file in located:
-        checked_digest(file)
-    return reader(located, asked)
-
-
-def _again(name: str, readable: _Readable, digests: Mapping[str, str]) -> list[Document]:
-    """Read the documents of a collection of which the rest is known already."""
-    documents = readable.read().documents
-    if _documents_digest(documents) != digests["documents"]:
+def _reread(name: str, parser: _Parser, expected: str) -> list[Document]:
+    """Read the documents of a collection whose queries and qrels come from the cache."""
+    documents = parser.parse().documents
+    if _documents_digest(documents) != expected:
         raise UserError(f"collection {name} was changed while it was read; run the command again")
     return documents
 
 
-def is_brought(folder: Path) -> bool:
-    """Tell whether the user has put anything into the folder of a collection to bring."""
+def is_supplied(folder: Path) -> bool:
+    """Return True if the user has put anything into the folder of a user-supplied collection."""
     return folder.is_dir() and any(folder.iterdir())
 
 
-def told(source: Source, folder: Path) -> str:
-    """Return what a user must bring and where it belongs."""
-    return f"{source.bring}; put it, or a link to it, at {folder}"
-
-
-def _chosen(name: str) -> Source:
+def _entry(name: str) -> CatalogueEntry:
     known = catalogue.sources("collections")
     if name in known:
         return known[name]
     if name.startswith(IRDS) and name != IRDS:
-        return Source(
+        return CatalogueEntry(
             name=name, kind="collections", format="irds", title=name, licence="see ir_datasets",
             homepage="https://ir-datasets.com", citation="", files=(),
             options={"id": name.removeprefix(IRDS)}, codes={"en": "en"},
@@ -183,59 +180,62 @@ def _chosen(name: str) -> Source:
     raise UserError(f"unknown collection {name!r}: {nearest(name, known)}, or a directory")
 
 
-def _asked(source: Source, language: str, downloads: Path) -> Asked:
-    folder = downloads / ("irds" if source.format == "irds" else f"brought/{source.name}")
-    return Asked(language, source.options, source.codes, folder)
-
-
-def _located(source: Source, language: str, downloads: Path) -> list[formats.Located]:
-    return [formats.Located(entry.local(downloads), entry) for entry in source.files_for(language)]
+def _request(entry: CatalogueEntry, language: str, downloads: Path) -> ReadRequest:
+    folder = downloads / ("irds" if entry.format == "irds" else f"brought/{entry.name}")
+    return ReadRequest(language, entry.options, entry.codes, folder)
 
 
 def _documents_digest(documents: Iterable[Document]) -> str:
-    """Return what ``digest`` does of the list, without the text of all of it in memory."""
+    """Return ``digest(documents)`` without the JSON of all of them in memory."""
     running = hashlib.sha256(b"[")
-    for place, document in enumerate(documents):
+    for index, document in enumerate(documents):
         text = json.dumps(document, ensure_ascii=False)
-        running.update((f", {text}" if place else text).encode())
+        running.update((f", {text}" if index else text).encode())
     running.update(b"]")
     return running.hexdigest()
+
+
+def _files_under(folder: Path) -> list[Path]:
+    """Return all files of a folder, also those behind links to folders."""
+    paths = [
+        Path(top) / name for top, _, names in os.walk(folder, followlinks=True) for name in names
+    ]
+    return sorted(path for path in paths if parse_cache.FOLDER not in path.parts)
 
 
 # ------------------------------------------------------------------ the user's own
 
 
-def _own(folder: Path, language: str) -> _Readable:
+def _own_parser(folder: Path, language: str) -> _Parser:
     if folder.is_dir() and trec.is_trec(folder):
-        asked = Asked(language, folder=folder)
-        return _Readable(partial(trec.read_trec, [], asked), files_under(folder))
+        request = ReadRequest(language, folder=folder)
+        return _Parser(partial(trec.read_trec, [], request), _files_under(folder))
     files = _own_files(folder, language)
-    return _Readable(partial(formats.read_beir, files), [each.path for each in files])
+    return _Parser(partial(formats.read_beir, files), [file.path for file in files])
 
 
-def _own_files(folder: Path, language: str) -> list[formats.Located]:
+def _own_files(folder: Path, language: str) -> list[LocalFile]:
     layout = "a collection has corpus.jsonl, queries.jsonl and qrels/test.tsv"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
-    rows = (".jsonl", ".jsonl.gz", ".parquet")
-    own = _first(folder / f"queries.{language}", rows)
-    queries = own if own.is_file() else _first(folder / "queries", rows)
-    judged = _first(folder / "qrels" / "test", (".tsv", ".parquet"))
-    found = [_first(folder / "corpus", rows), judged, queries]
-    for path in found:
+    suffixes = (".jsonl", ".jsonl.gz", ".parquet")
+    queries = _first(folder / f"queries.{language}", suffixes)
+    if not queries.is_file():
+        queries = _first(folder / "queries", suffixes)
+    qrels = _first(folder / "qrels" / "test", (".tsv", ".parquet"))
+    languages = {_first(folder / "corpus", suffixes): "", qrels: "", queries: language}
+    for path in languages:
         if not path.is_file():
             raise UserError(f"{path}: missing; {layout}")
-    spoken = {queries: language}
-    english = _first(folder / "queries.en", rows)
-    if english.is_file() and english != queries:
-        found.append(english)
-        spoken[english] = "en"
+    english = _first(folder / "queries.en", suffixes)
+    if english.is_file():
+        languages.setdefault(english, "en")
     return [
-        formats.Located(path, SourceFile(path.name, lang=spoken.get(path, ""))) for path in found
+        LocalFile(path, CatalogueFile(path.name, lang=code)) for path, code in languages.items()
     ]
 
 
 def _first(stem: Path, suffixes: tuple[str, ...]) -> Path:
-    """Return the first of the files that is there, or the one that is usual."""
+    """Return the first of the files that exists, or the one that is usual."""
     paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     return next((path for path in paths if path.is_file()), paths[0])

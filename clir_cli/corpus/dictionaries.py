@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clir_cli.corpus import catalogue, formats
-from clir_cli.corpus.bitext import checked_digest, located_files
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.bitext import checked_digest, local_files, source_digests
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError, nearest
@@ -20,19 +20,19 @@ from clir_cli.settings import DictionarySettings
 
 Dictionary = dict[str, tuple[str, ...]]
 
-# How the user's own file is read, by the end of its name.
+# How the user's own file is read, by its suffix.
 OWN_FORMATS = {".tsv": "tsv", ".txt": "muse", ".csv": "terminology", ".zip": "panlex"}
 
 
 def load_dictionary(
-    wanted: DictionarySettings | str | Path, pair: Pair, downloads: Path
+    chosen: DictionarySettings | str | Path, pair: Pair, downloads: Path
 ) -> Dictionary:
     """Return a dictionary from words of the query language to their English translations.
 
     Args:
-        wanted: The settings; or the name of one source of the catalogue, or one file.
+        chosen: The settings; or the name of one source of the catalogue, or one file.
         pair: The language pair.
-        downloads: Where downloaded files lie.
+        downloads: Where downloaded files are.
 
     Returns:
         ``{word: (translation, ...)}``; words in lower case, translations as written, best first.
@@ -41,17 +41,17 @@ def load_dictionary(
         MissingInput: A file of the catalogue has not been fetched.
         UserError: An unknown source, a fault in a file, or nothing for the pair.
     """
-    settings = _settings(wanted)
-    found: dict[str, dict[str, None]] = {}
+    settings = chosen if isinstance(chosen, DictionarySettings) else _settings(str(chosen))
+    translations: dict[str, dict[str, None]] = {}
     for word, english in _entries(settings, pair, downloads):
         key = " ".join(words(word))
         translation = " ".join(unicodedata.normalize("NFC", english).split())
-        if key:  # else the word is of marks alone
-            found.setdefault(key, {})[translation] = None
-    if not found:
-        named = ", ".join((*settings.files, *settings.sources)) or "none"
-        raise UserError(f"no dictionary for {pair}: {named}; see dictionary.sources and .files")
-    return {key: tuple(translations) for key, translations in found.items()}
+        if key:  # else the word has only marks
+            translations.setdefault(key, {})[translation] = None
+    if not translations:
+        names = ", ".join((*settings.files, *settings.sources)) or "none"
+        raise UserError(f"no dictionary for {pair}: {names}; see dictionary.sources and .files")
+    return {key: tuple(english) for key, english in translations.items()}
 
 
 def inputs(settings: DictionarySettings, pair: Pair, downloads: Path) -> dict[str, str]:
@@ -59,56 +59,49 @@ def inputs(settings: DictionarySettings, pair: Pair, downloads: Path) -> dict[st
 
     Raises:
         MissingInput: A file of the catalogue has not been fetched.
-        UserError: A file of the user's is not there.
+        UserError: A file of the user's is missing.
     """
-    found = {}
-    for file in _own(settings):
-        paths = sorted(file.path.glob("*.csv")) if file.path.is_dir() else [file.path]
-        found.update({str(path): file_digest(path) for path in paths})
-    for name in settings.sources:
-        for file in located_files("dictionaries", name, pair.query, downloads):
-            found[f"{name}/{file.entry.path}"] = checked_digest(file)
-    return found
+    digests = {}
+    for path in _own_paths(settings):
+        files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+        digests.update({str(file): file_digest(file) for file in files})
+    return digests | source_digests("dictionaries", settings.sources, pair.query, downloads)
 
 
-def _settings(wanted: DictionarySettings | str | Path) -> DictionarySettings:
-    if isinstance(wanted, DictionarySettings):
-        return wanted
-    name = str(wanted)
+def _settings(name: str) -> DictionarySettings:
     known = catalogue.sources("dictionaries")
-    if name in known:
-        return DictionarySettings(sources=(name,))
-    if not Path(name).exists():
+    if name not in known and not Path(name).exists():
         raise UserError(f"unknown dictionary {name!r}: {nearest(name, known)}, or a file")
-    return DictionarySettings(files=(name,))
+    return DictionarySettings.model_validate({"sources" if name in known else "files": (name,)})
 
 
-def _own(settings: DictionarySettings) -> list[formats.Located]:
-    located = [formats.Located(Path(name), SourceFile(name)) for name in settings.files]
-    for file in located:
-        if not file.path.exists():
-            raise UserError(f"{file.path}: no such file (dictionary.files)")
-    return located
+def _own_paths(settings: DictionarySettings) -> list[Path]:
+    paths = [Path(name) for name in settings.files]
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file (dictionary.files)")
+    return paths
 
 
 def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Iterator[formats.Entry]:
     faults = formats.Faults(settings.on_error, setting="dictionary.on_error")
-    codes = catalogue.languages()[pair.query].iso639_3
-    for file in _own(settings):
-        kind = "panlex" if file.path.is_dir() else OWN_FORMATS.get(file.path.suffix.lower())
+    codes = {"codes": catalogue.languages()[pair.query].iso639_3}
+    for path in _own_paths(settings):
+        kind = "panlex" if path.is_dir() else OWN_FORMATS.get(path.suffix.lower())
         if kind is None:
             raise UserError(
-                f"{file.path}: the name of a dictionary ends in {', '.join(OWN_FORMATS)}, or it is "
+                f"{path}: the name of a dictionary ends in {', '.join(OWN_FORMATS)}, or it is "
                 "the folder of a PanLex snapshot"
             )
-        wanted = formats.Wanted(pair.query, {"codes": codes}, faults)
-        yield from formats.DICTIONARY_READERS[kind]([file], wanted)
+        file = formats.LocalFile(path, CatalogueFile(str(path)))
+        request = formats.ReadRequest(pair.query, codes, faults=faults)
+        yield from formats.DICTIONARY_READERS[kind]([file], request)
     for name in settings.sources:
         source = catalogue.source("dictionaries", name)
-        if source.bring:
-            raise UserError(f"dictionary {name} is user-supplied: {source.bring}")
-        files = located_files("dictionaries", name, pair.query, downloads)
+        if source.user_supplied:
+            raise UserError(f"dictionary {name} is user-supplied: {source.user_supplied}")
+        files = local_files("dictionaries", name, pair.query, downloads)
         for file in files:
             checked_digest(file)
-        wanted = formats.Wanted(pair.query, {**source.options, "codes": codes}, faults)
-        yield from formats.DICTIONARY_READERS[source.format](files, wanted)
+        request = formats.ReadRequest(pair.query, {**source.options, **codes}, faults=faults)
+        yield from formats.DICTIONARY_READERS[source.format](files, request)

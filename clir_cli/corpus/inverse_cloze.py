@@ -17,7 +17,7 @@ SHORTEST = 3  # words of a query
 END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")  # of an English sentence
 
 
-def can_be_asked(sentence: str) -> bool:
+def has_enough_words(sentence: str) -> bool:
     """Tell whether a sentence has words enough for a query that is less than all of it."""
     return sum(1 for _ in word_spans(sentence)) >= LEAST
 
@@ -26,7 +26,7 @@ def cloze_query(sentence: str, key: str) -> str:
     """Return a run of the sentence's words, between three of them and two thirds.
 
     Args:
-        sentence: One that ``can_be_asked``.
+        sentence: One that ``has_enough_words``.
         key: Decides which run; the same key, the same run.
 
     Raises:
@@ -64,5 +64,5 @@ def passage_queries(passage: str) -> list[tuple[str, str]]:
     return [
         (passage[low:high].strip(), f"{passage[:low]}{passage[high:]}".strip())
         for low, high in pieces
-        if can_be_asked(passage[low:high])
+        if has_enough_words(passage[low:high])
     ]

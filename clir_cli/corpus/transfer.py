@@ -1,8 +1,8 @@
-"""Transfers: one file from a URL, a mirror or a shared cache to its place, whole, or not at all.
+"""Transfers: one file from a URL, a mirror or a shared cache to its path, whole, or not at all.
 
-Environment: ``CLIR_CACHE`` names a folder that is only read, laid out like a mirror;
+Environment: ``CLIR_CACHE`` names a folder that is only read, with the layout of a mirror;
 ``CLIR_OFFLINE=1`` or ``HF_HUB_OFFLINE=1`` forbids the network; ``HF_TOKEN`` is sent to the hub and
-to no other host; ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY`` are heeded by httpx.
+to no other host; httpx respects ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
 """
 
 import os
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
@@ -25,7 +25,7 @@ BLOCK = 1 << 16
 ATTEMPTS = 5  # in a row without a byte of progress
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 PATIENCE = 300.0  # seconds that a server may ask us to wait
-LARGEST = 1 << 36  # bytes (64 GiB) of a file whose size nobody told
+LARGEST = 1 << 36  # bytes (64 GiB) of a file of unknown size
 RESERVE = 1 << 28  # bytes (256 MiB) that stay free on the disk
 TOKEN_ORIGIN = ("https", "huggingface.co")
 
@@ -33,22 +33,22 @@ Advance = Callable[[int], None]
 
 
 def is_offline() -> bool:
-    """Tell whether the environment forbids the network."""
-    told = (os.environ.get(name, "") for name in ("CLIR_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(word.strip().lower() in ("1", "true", "yes", "on") for word in told)
+    """Return True if the environment forbids the network."""
+    values = (os.environ.get(name, "") for name in ("CLIR_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.strip().lower() in ("1", "true", "yes", "on") for value in values)
 
 
-def cached(entry: SourceFile) -> Path | None:
+def cached(declared: CatalogueFile) -> Path | None:
     """Return the file in the shared cache (``CLIR_CACHE``), if it is there and whole."""
     folder = os.environ.get("CLIR_CACHE", "")
-    if not folder or not entry.url:
+    if not folder or not declared.url:
         return None
-    path = Path(folder) / _path_of(entry.url)
-    return path.resolve() if is_whole(path, entry) else None
+    path = Path(folder) / _path_of(declared.url)
+    return path.resolve() if is_whole(path, declared) else None
 
 
 def fetch(
-    entry: SourceFile,
+    declared: CatalogueFile,
     target: Path,
     *,
     mirror: str = "",
@@ -56,68 +56,56 @@ def fetch(
     pause: float = 1.0,
     link: bool = False,
 ) -> bool:
-    """Bring one file to ``target``; return False when it was there already.
+    """Fetch one file to ``target``; return False if it was there already.
 
-    The file is written to ``<target>.part``, continued there after a cut, checked against size
-    and sha256, and renamed. Only one process at a time writes it. A file that the catalogue does
-    not pin is put on record beside itself (``<target>.sha256``) and compared with that ever after.
+    The file is written to ``<target>.part``, resumed there after an interruption, checked against
+    size and sha256, and renamed. Only one process at a time writes it. The sha256 of a file that
+    the catalogue does not pin is recorded beside it (``<target>.sha256``) and checked from then on.
 
     Args:
-        entry: What to fetch; ``url``, ``bytes`` and ``sha256`` come from the catalogue.
-        target: Where it belongs.
+        declared: What to fetch; ``url``, ``bytes`` and ``sha256`` come from the catalogue.
+        target: The path to write.
         mirror: A directory or http(s) base that holds ``<host>/<path>`` for each URL.
         advance: Called with the number of bytes that arrived.
         pause: Seconds before the second attempt; doubled for each further one.
         link: Whether a file of the shared cache may be linked to, rather than copied.
 
     Raises:
-        MissingInput: The network is forbidden and the file is nowhere at hand.
+        MissingInput: The network is forbidden and the file is not available locally.
         UserError: Not reachable, not on the mirror, or not the file that the catalogue pins.
     """
-    if is_whole(target, entry):
+    if is_whole(target, declared):
         return False
     part = target.with_name(target.name + ".part")
-    folder = _mirror_folder(mirror)
-    source = _on_mirror(folder, entry.url) if folder is not None else cached(entry)
+    is_folder = bool(mirror) and not mirror.startswith(("http://", "https://"))
+    source = _on_mirror(mirror, declared.url) if is_folder else cached(declared)
     if source is None and is_offline():
         raise MissingInput(
-            f"{entry.url} is missing and the network is switched off (CLIR_OFFLINE or "
+            f"{declared.url} is missing and the network is switched off (CLIR_OFFLINE or "
             "HF_HUB_OFFLINE); give a folder with --mirror or CLIR_CACHE"
         )
     with alone(target, wait=True):
-        if is_whole(target, entry):
+        if is_whole(target, declared):
             return False
-        if source is not None and link and folder is None:
-            # Under a name of its own: what is begun is written to, and must never be a link.
+        if source is not None and link and not is_folder:
+            # Under another name: the partial file is written to, and must never be a link.
             shortcut = target.with_name(target.name + ".link")
             shortcut.unlink(missing_ok=True)
             shortcut.symlink_to(source)
             shortcut.replace(target)
-            write_record(target, entry)
+            write_record(target, declared)
             advance(source.stat().st_size)
             return True
+        is_pinned = bool(declared.bytes or declared.sha256)
         if source is not None:
             _copy(source, part, advance)
-        elif not _is_complete(part, entry):  # else only the renaming was cut
-            url = _mirrored(entry.url, mirror) if mirror else entry.url
-            _download(url, part, entry, advance, pause)
-        _check(part, target, entry)
+        elif not (is_pinned and is_whole(part, declared)):  # else only renaming was interrupted
+            url = f"{mirror.rstrip('/')}/{_path_of(declared.url)}" if mirror else declared.url
+            _download(url, part, declared, advance, pause)
+        _check(part, target, declared)
         part.replace(target)
-        write_record(target, entry)
+        write_record(target, declared)
     return True
-
-
-def _is_complete(part: Path, entry: SourceFile) -> bool:
-    """Tell whether a begun file needs only its name; without a pin nobody can know."""
-    return bool(entry.bytes or entry.sha256) and is_whole(part, entry)
-
-
-def _mirror_folder(mirror: str) -> Path | None:
-    if not mirror or mirror.startswith(("http://", "https://")):
-        return None
-    if not Path(mirror).is_dir():
-        raise UserError(f"--mirror {mirror}: no such directory (or give an http(s) address)")
-    return Path(mirror)
 
 
 def _path_of(url: str) -> str:
@@ -125,12 +113,10 @@ def _path_of(url: str) -> str:
     return f"{parts.netloc}/{parts.path.lstrip('/')}"
 
 
-def _mirrored(url: str, mirror: str) -> str:
-    return f"{mirror.rstrip('/')}/{_path_of(url)}"
-
-
-def _on_mirror(folder: Path, url: str) -> Path:
-    path = folder / _path_of(url)
+def _on_mirror(mirror: str, url: str) -> Path:
+    if not Path(mirror).is_dir():
+        raise UserError(f"--mirror {mirror}: no such directory (or give an http(s) address)")
+    path = Path(mirror) / _path_of(url)
     if not path.is_file():
         raise NotThere(f"{path}: not on the mirror; add it there, or leave --mirror out")
     return path
@@ -143,36 +129,39 @@ def _copy(source: Path, part: Path, advance: Advance) -> None:
             advance(len(block))
 
 
-def _download(url: str, part: Path, entry: SourceFile, advance: Advance, pause: float) -> None:
-    failures = furthest = told = 0
+def _download(
+    url: str, part: Path, declared: CatalogueFile, advance: Advance, pause: float
+) -> None:
+    failures = furthest = reported = 0
 
-    def reached(position: int) -> None:  # falls back when the server begins again
-        nonlocal told
-        advance(position - told)
-        told = position
+    def reached(position: int) -> None:  # moves back when the server begins again
+        nonlocal reported
+        advance(position - reported)
+        reported = position
 
     while True:
         try:
-            _download_once(url, part, entry, reached)
-            if entry.bytes and part.stat().st_size < entry.bytes:
+            _download_once(url, part, declared, reached)
+            if declared.bytes and part.stat().st_size < declared.bytes:
                 raise httpx.RemoteProtocolError("the transfer ended early")
             return
         except (httpx.RequestError, httpx.HTTPStatusError, httpx.InvalidURL) as error:
             _refuse_final(url, error)
-            there = part.stat().st_size if part.exists() else 0
-            # Progress is more than was ever there: a server may have less than was asked for.
-            failures = 1 if there > furthest else failures + 1
-            furthest = max(there, furthest)
+            size = part.stat().st_size if part.exists() else 0
+            # Progress is more than ever before: a server may have less than was asked for.
+            failures = 1 if size > furthest else failures + 1
+            furthest = max(size, furthest)
             if failures >= ATTEMPTS:
+                brief = (str(error) or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"{url}: cannot be fetched after {failures} attempts ({_brief(error)}); run "
-                    "the same command again to continue, or give a copy with --mirror"
+                    f"{url}: cannot be fetched after {failures} attempts ({brief}); run the same "
+                    "command again to continue, or give a copy with --mirror"
                 ) from None
-            time.sleep(max(pause * 2 ** (failures - 1), _asked_to_wait(url, error)))
+            time.sleep(max(pause * 2 ** (failures - 1), _retry_after(url, error)))
 
 
 def _refuse_final(url: str, error: Exception) -> None:
-    """Stop at once where another attempt cannot help."""
+    """Raise UserError at once if another attempt cannot help."""
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
         raise UserError(f"{url}: not an http(s) address") from None
     if isinstance(error, httpx.TooManyRedirects):
@@ -188,17 +177,20 @@ def _refuse_final(url: str, error: Exception) -> None:
             raise kind(f"{url}: the server answers {status}; give a copy with --mirror") from None
 
 
-def _asked_to_wait(url: str, error: Exception) -> float:
-    """Return the seconds that the server asks for with Retry-After (seconds, or a date).
+def _retry_after(url: str, error: Exception) -> float:
+    """Return the seconds that the server asks to wait in Retry-After (seconds, or a date).
 
     Raises:
         UserError: It asks for more than ``PATIENCE``.
     """
     if not isinstance(error, httpx.HTTPStatusError):
         return 0.0
-    told = error.response.headers.get("Retry-After", "").strip()
+    value = error.response.headers.get("Retry-After", "").strip()
     try:
-        seconds = float(told) if told.isdecimal() else _seconds_until(told)
+        if value.isdecimal():
+            seconds = float(value)
+        else:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return 0.0
     if seconds > PATIENCE:
@@ -209,95 +201,86 @@ def _asked_to_wait(url: str, error: Exception) -> float:
     return max(0.0, seconds)
 
 
-def _seconds_until(date: str) -> float:
-    return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds() if date else 0.0
-
-
-def _brief(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _is_hub(url: str) -> bool:
     parts = urlsplit(url)
     return (parts.scheme, parts.netloc) == TOKEN_ORIGIN
 
 
-def _headers(url: str, have: int, version: str) -> dict[str, str]:
-    # Compressed transfer would make sizes and ranges those of other bytes.
+def _headers(url: str, size: int, version: str) -> dict[str, str]:
+    # With compression, sizes and ranges would count other bytes.
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if size:
+        headers["Range"] = f"bytes={size}-"
         if version:
             headers["If-Range"] = version
     token = os.environ.get("HF_TOKEN", "").strip()
-    if token and _is_hub(url):  # httpx takes it away again when a redirect leads elsewhere
+    if token and _is_hub(url):  # httpx removes it when a redirect leads to another host
         headers["Authorization"] = f"Bearer {token}"
     return headers
 
 
-def _download_once(url: str, part: Path, entry: SourceFile, reached: Callable[[int], None]) -> None:
-    have = part.stat().st_size if part.exists() else 0
+def _download_once(
+    url: str, part: Path, declared: CatalogueFile, reached: Callable[[int], None]
+) -> None:
+    size = part.stat().st_size if part.exists() else 0
     tag = part.with_name(part.name + ".tag")
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
-    if not entry.sha256 and not version:
-        have = 0  # nothing would tell that the rest is of another version of the file
-    headers = _headers(url, have, version)
+    if not declared.sha256 and not version:
+        size = 0  # nothing would show that the rest is of another version of the file
+    headers = _headers(url, size, version)
     with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as reply:
-        if reply.status_code == 416:  # what is there is longer than the file: begin again
+        if reply.status_code == 416:  # the partial file is longer than the file: begin again
             part.unlink(missing_ok=True)
             raise httpx.RemoteProtocolError("the server cannot continue the transfer")
         reply.raise_for_status()
-        continued = reply.status_code == 206
-        written = have if continued else 0
-        if not continued and not entry.sha256:
-            tag.write_text(_version(reply), encoding="utf-8")
-        _require_room(url, part, _announced(reply) or max(0, entry.bytes - written))
-        with part.open("ab" if continued else "wb") as writer:
-            reached(written)
-            for block in reply.iter_raw():  # as it comes: a cut loses nothing that had arrived
-                written += len(block)
-                if written > _most(entry):
+        if reply.status_code != 206:
+            size = 0
+            if not declared.sha256:
+                tag.write_text(_version(reply), encoding="utf-8")
+        length = reply.headers.get("Content-Length", "")
+        announced = int(length) if length.isdecimal() else 0
+        _require_room(url, part, announced or max(0, declared.bytes - size))
+        with part.open("ab" if reply.status_code == 206 else "wb") as writer:
+            reached(size)
+            for block in reply.iter_raw():  # as it comes: an interruption loses nothing
+                size += len(block)
+                if size > _limit(declared):
                     writer.close()
                     part.unlink()
-                    raise UserError(_too_long(url, entry))
-                if not entry.bytes and written // RESERVE != (written - len(block)) // RESERVE:
+                    raise UserError(f"{url}: longer than {_limit_text(declared)}")
+                if not declared.bytes and size // RESERVE != (size - len(block)) // RESERVE:
                     _require_room(url, part, 0)
                 writer.write(block)
-                reached(written)
-    if not entry.bytes and not entry.sha256 and not _tells_its_end(reply):
+                reached(size)
+    if not declared.bytes and not declared.sha256 and not _has_known_end(reply):
         part.unlink()
         raise UserError(
-            f"{url}: neither server nor catalogue tells its length, so that a cut would go unseen; "
-            "give a copy with --mirror"
+            f"{url}: neither server nor catalogue gives its length, so that a truncation would go "
+            "unnoticed; give a copy with --mirror"
         )
     tag.unlink(missing_ok=True)
 
 
 def _version(reply: httpx.Response) -> str:
-    """Return what names the version of a file in ``If-Range``; a weak tag does not."""
+    """Return what identifies the version of a file in ``If-Range``; a weak tag does not."""
     tag = reply.headers.get("ETag", "")
     return reply.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
 
 
-def _tells_its_end(reply: httpx.Response) -> bool:
+def _has_known_end(reply: httpx.Response) -> bool:
     chunked = "chunked" in reply.headers.get("Transfer-Encoding", "").lower()
     return chunked or "Content-Length" in reply.headers or reply.http_version == "HTTP/2"
 
 
-def _announced(reply: httpx.Response) -> int:
-    told = reply.headers.get("Content-Length", "")
-    return int(told) if told.isdecimal() else 0
+def _limit(declared: CatalogueFile) -> int:
+    """Return how long a file may be: its size, or a bound if only a rough size is known."""
+    return declared.bytes or (2 * declared.about if declared.about else LARGEST)
 
 
-def _most(entry: SourceFile) -> int:
-    """Return how long a file may be: its size, or a bound where only a rough one is known."""
-    return entry.bytes or (2 * entry.about if entry.about else LARGEST)
-
-
-def _too_long(url: str, entry: SourceFile) -> str:
-    if entry.bytes:
-        return f"{url}: longer than the {entry.bytes:,} bytes of the catalogue"
-    return f"{url}: longer than {_most(entry):,} bytes, where the catalogue knows no exact size"
+def _limit_text(declared: CatalogueFile) -> str:
+    if declared.bytes:
+        return f"the {declared.bytes:,} bytes of the catalogue"
+    return f"{_limit(declared):,} bytes, where the catalogue knows no exact size"
 
 
 def _require_room(url: str, part: Path, more: int) -> None:
@@ -309,17 +292,17 @@ def _require_room(url: str, part: Path, more: int) -> None:
         )
 
 
-def _check(part: Path, target: Path, entry: SourceFile) -> None:
-    known = known_digest(target, entry)
-    found, size = file_digest(part), part.stat().st_size
-    if found == (known or found) and size == (entry.bytes or size):
+def _check(part: Path, target: Path, declared: CatalogueFile) -> None:
+    known = known_digest(target, declared)
+    actual, size = file_digest(part), part.stat().st_size
+    if actual == (known or actual) and size == (declared.bytes or size):
         return
     part.unlink()
-    expected = f"{entry.bytes:,} bytes, " if entry.bytes else ""
-    remedy = "nothing was kept, try again or take another mirror"
-    if not entry.sha256:
+    expected = f"{declared.bytes:,} bytes, " if declared.bytes else ""
+    remedy = "nothing was kept, try again or use another mirror"
+    if not declared.sha256:
         remedy += f"; if the publisher changed it, delete {record_of(target)} first"
     raise UserError(
-        f"{entry.url}: the checksum does not match: {size:,} bytes, sha256 {found[:12]}..., "
+        f"{declared.url}: the checksum does not match: {size:,} bytes, sha256 {actual[:12]}..., "
         f"expected {expected}{known[:12]}...; {remedy}"
     )

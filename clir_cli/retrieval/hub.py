@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clir_cli.corpus.catalogue import HUB, Model, SourceFile
+from clir_cli.corpus.catalogue import HUB, CatalogueFile, Model
 from clir_cli.corpus.transfer import fetch, is_offline
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.retrieval.checkpoints import ARTIFACT, MODULES, SENTENCE_TRANSFORMERS
@@ -68,7 +68,7 @@ class Fetching:
         if not self.mirror and self._is_cached_whole() and not self._is_needed(name):
             return False  # the cache has the model, and the model has no such file
         record = self.known.get(name, {})
-        entry = SourceFile(
+        entry = CatalogueFile(
             name,
             url=f"{HUB}/{self.model.repository}/resolve/{self.model.revision}/{name}",
             bytes=int(record.get("bytes", 0)),

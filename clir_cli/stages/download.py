@@ -8,9 +8,9 @@ from pathlib import Path
 from clir_cli import artifacts
 from clir_cli.artifacts import Plan
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import Model, SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile, Model
 from clir_cli.corpus.checksums import is_whole
-from clir_cli.corpus.collections import IRDS, Needed, is_brought, needed
+from clir_cli.corpus.collections import IRDS, RequiredFile, is_supplied, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import cached, fetch, is_offline
@@ -29,7 +29,7 @@ class Need:
 
     source: str
     licence: str
-    entry: SourceFile
+    entry: CatalogueFile
     path: Path
     there: bool
     bring: str = ""
@@ -86,18 +86,23 @@ def needs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
         languages = dict.fromkeys(("en", *(pair.query for pair in pairs)))
         collections += [(trains, language) for language in languages]
     for name, language in collections:
-        for each in needed(name, language, workspace.downloads):
+        for each in required_files(name, language, workspace.downloads):
             if each.path not in found:
                 found[each.path] = Need(
-                    each.source, each.licence, each.entry, each.path, _is_there(each), each.bring
+                    each.source,
+                    each.licence,
+                    each.declared,
+                    each.path,
+                    _is_there(each),
+                    each.user_supplied,
                 )
     return list(found.values())
 
 
-def _is_there(each: Needed) -> bool:
-    if each.bring:
-        return is_brought(each.path)
-    return is_whole(each.path, each.entry)
+def _is_there(each: RequiredFile) -> bool:
+    if each.user_supplied:
+        return is_supplied(each.path)
+    return is_whole(each.path, each.declared)
 
 
 def model_names(workspace: Workspace) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
-from clir_cli.corpus.inverse_cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
+from clir_cli.corpus.inverse_cloze import cloze_pair, cloze_query, has_enough_words, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
@@ -88,7 +88,7 @@ def cloze_questions(bitexts: Sequence[Bitext], most: int) -> Split:
 
 
 def _asked_for(name: str, sentences: Sequence[str]) -> Questions:
-    texts = [text for text in sentences if can_be_asked(text)]
+    texts = [text for text in sentences if has_enough_words(text)]
     return Questions(name, texts, texts, [[row] for row in range(len(texts))], cloze=True)
 
 

@@ -7,7 +7,7 @@ from clir_cli.artifacts import Plan
 from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.codeswitch import induced_from, turned
+from clir_cli.corpus.codeswitch import induced_dictionary, inverted
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
@@ -32,7 +32,7 @@ def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> 
     given: Dictionary = {}
     if _given_inputs(workspace, pair):
         with made_by(download_command(workspace, pair.query)):
-            given = turned(
+            given = inverted(
                 dictionaries.load_dictionary(settings.dictionary, pair, workspace.downloads)
             )
     chosen = settings.contrastive.lexicon
@@ -40,9 +40,9 @@ def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> 
         return given
     if chosen == "plans":
         plan = _dictionary_plan(workspace, pair)
-        return merged(given, turned(read_induced(plan.path, settings.dictionary.least_score)))
+        return merged(given, inverted(read_induced(plan.path, settings.dictionary.least_score)))
     rows = bitext or corpus.load_bitext(settings.bitext, pair, workspace.downloads)
-    return merged(given, induced_from(rows.train, settings.contrastive.least_dice))
+    return merged(given, induced_dictionary(rows.train, settings.contrastive.least_dice))
 
 
 def switching_pairs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Pair]:

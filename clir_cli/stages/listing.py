@@ -34,14 +34,14 @@ def _languages() -> list[Row]:
 def _having(kind: catalogue.Kind, language: str) -> str:
     """Return the names of the sources that have a language; those to bring may have any."""
     found = catalogue.sources(kind).values()
-    return " ".join(each.name for each in found if each.bring or each.has(language))
+    return " ".join(each.name for each in found if each.user_supplied or each.has(language))
 
 
 def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
             "name": each.name,
-            "what it is": f"{each.title}; supply {each.bring}" if each.bring else each.title,
+            "what it is": "; supply ".join(filter(None, (each.title, each.user_supplied))),
             "languages": " ".join(each.languages) or "any",
             "size": _size(each),
             "licence": each.licence,
@@ -51,9 +51,9 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     ]
 
 
-def _size(source: catalogue.Source) -> str:
+def _size(source: catalogue.CatalogueEntry) -> str:
     """Return the size of all files, as far as it is told; what is not fetched says so."""
-    if source.bring:
+    if source.user_supplied:
         return "user-supplied"
     sizes = [file.bytes or file.about for file in source.files]
     if not any(sizes):

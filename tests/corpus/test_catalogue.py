@@ -23,16 +23,16 @@ READERS = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_source_says_what_it_is_and_has_a_reader(source: catalogue.Source) -> None:
+def test_a_source_says_what_it_is_and_has_a_reader(source: catalogue.CatalogueEntry) -> None:
     assert source.format in READERS[source.kind]
     assert all([source.title, source.licence, source.homepage, source.citation])
-    assert source.files or source.bring or source.format == "irds"
+    assert source.files or source.user_supplied or source.format == "irds"
     assert len({file.path for file in source.files}) == len(source.files)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_file_lies_in_the_package_or_is_pinned_by_commit_size_and_checksum(
-    source: catalogue.Source,
+    source: catalogue.CatalogueEntry,
 ) -> None:
     for file in source.files:
         if file.url.startswith("https://raw.githubusercontent.com/"):
@@ -47,7 +47,9 @@ def test_a_file_lies_in_the_package_or_is_pinned_by_commit_size_and_checksum(
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_query_language_gets_its_own_files_and_the_shared_ones(source: catalogue.Source) -> None:
+def test_a_query_language_gets_its_own_files_and_the_shared_ones(
+    source: catalogue.CatalogueEntry,
+) -> None:
     spoken = {file.lang for file in source.files} - {"", "en"}
     assert all(re.fullmatch("[a-z]{2,3}", code) for code in spoken)
     for language in spoken:
@@ -71,9 +73,9 @@ def test_no_two_files_of_the_catalogue_fall_on_the_same_place() -> None:
 
 
 def test_a_file_lies_under_its_url_without_the_scheme() -> None:
-    file = catalogue.SourceFile("x.txt", "https://a.org/b/x.txt?raw=true")
+    file = catalogue.CatalogueFile("x.txt", "https://a.org/b/x.txt?raw=true")
     assert file.local(Path("home")) == Path("home/a.org/b/x.txt")
-    bundled_file = catalogue.SourceFile("sample/bitext/sample.en.txt")
+    bundled_file = catalogue.CatalogueFile("sample/bitext/sample.en.txt")
     assert bundled_file.local(Path("home")) == bundled("data") / "sample/bitext/sample.en.txt"
 
 

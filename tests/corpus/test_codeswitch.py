@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.codeswitch import CodeSwitcher, induced_from, turned
-from clir_cli.corpus.inverse_cloze import can_be_asked, cloze_pair, cloze_query, passage_queries
+from clir_cli.corpus.codeswitch import CodeSwitcher, induced_dictionary, inverted
+from clir_cli.corpus.inverse_cloze import cloze_pair, cloze_query, has_enough_words, passage_queries
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import words
 
@@ -66,7 +66,7 @@ def test_several_languages_take_turns():
 
 def test_a_dictionary_is_turned_around_word_by_word():
     given_ = {"maji": ("water",), "mto": ("river", "stream of water"), "ziwa": ("Water",)}
-    assert turned(given_) == {"water": ("maji", "ziwa"), "river": ("mto",)}
+    assert inverted(given_) == {"water": ("maji", "ziwa"), "river": ("mto",)}
 
 
 def test_words_that_go_together_are_found_in_the_bitext():
@@ -76,11 +76,11 @@ def test_words_that_go_together_are_found_in_the_bitext():
         SentencePair("watoto safi", "clean children"),
         SentencePair("shule", "school"),
     ]
-    found = induced_from(bitext, least=0.9)
+    found = induced_dictionary(bitext, least=0.9)
     assert found == {"water": ("maji",), "children": ("watoto",), "clean": ("safi",)}
-    assert "school" not in induced_from(bitext, least=0.0), "seen once"
-    assert induced_from([], least=0.3) == {}
-    assert induced_from(bitext[-1:], least=0.3) == {}
+    assert "school" not in induced_dictionary(bitext, least=0.0), "seen once"
+    assert induced_dictionary([], least=0.3) == {}
+    assert induced_dictionary(bitext[-1:], least=0.3) == {}
 
 
 @steady
@@ -97,8 +97,8 @@ def test_a_span_is_a_run_of_the_sentence_and_less_than_all_of_it(parts, key):
 
 
 def test_a_sentence_of_three_words_is_not_asked_for():
-    assert not can_be_asked("clean water, here!")
-    assert can_be_asked("clean water runs here")
+    assert not has_enough_words("clean water, here!")
+    assert has_enough_words("clean water runs here")
     with pytest.raises(ValueError, match="3 words"):
         cloze_query("clean water, here!", "k")
 

@@ -10,9 +10,9 @@ import pytest
 from collection_files import MAIZE, WELL, located, read
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import SourceFile
-from clir_cli.corpus.collections import load_collection, needed
-from clir_cli.corpus.formats import Located
+from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.collections import load_collection, required_files
+from clir_cli.corpus.formats import LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError
 
@@ -133,14 +133,14 @@ def test_afriqa_pools_the_passages_of_all_languages(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- FLORES-200
 
 
-def flores(path: Path, members: dict[str, str]) -> Located:
+def flores(path: Path, members: dict[str, str]) -> LocalFile:
     with tarfile.open(path, "w:gz") as archive:
         for name, text in members.items():
             content = text.encode()
             member = tarfile.TarInfo(f"./flores200_dataset/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return Located(path, SourceFile(path.name))
+    return LocalFile(path, CatalogueFile(path.name))
 
 
 def flores_members() -> dict[str, str]:
@@ -197,7 +197,7 @@ def test_an_archive_that_is_not_flores_is_told(
 def test_an_archive_that_was_cut_is_told(tmp_path: Path) -> None:
     file = flores(tmp_path / "flores200_dataset.tar.gz", flores_members())
     file.path.write_bytes(file.path.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"cut or damaged tar.gz"):
+    with pytest.raises(UserError, match=r"truncated or damaged tar.gz"):
         read("flores", [file], "sw", codes=CODES)
 
 
@@ -208,13 +208,13 @@ SOURCES = list(catalogue.sources("collections").values())
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_every_collection_can_be_asked_for_in_its_languages(
-    source: catalogue.Source, tmp_path: Path
+    source: catalogue.CatalogueEntry, tmp_path: Path
 ) -> None:
     for language in source.languages:
-        wanted = needed(source.name, language, tmp_path)
+        wanted = required_files(source.name, language, tmp_path)
         assert wanted
-        assert all("{" not in each.entry.path + each.entry.url for each in wanted)
-    assert needed(source.name, "en", tmp_path)  # for the documents
+        assert all("{" not in each.declared.path + each.declared.url for each in wanted)
+    assert required_files(source.name, "en", tmp_path)  # for the documents
     if source.files and source.files[0].url:
         with pytest.raises(MissingInput, match="is missing"):
             load_collection(source.name, source.languages[0], tmp_path)
@@ -222,8 +222,10 @@ def test_every_collection_can_be_asked_for_in_its_languages(
 
 
 def test_what_english_queries_alone_can_serve_is_there_for_every_language(tmp_path: Path) -> None:
-    assert [each.entry.path for each in needed("beir-nfcorpus", "sw", tmp_path)] == ["nfcorpus.zip"]
-    assert needed("mmarco", "sw", tmp_path) == []
+    assert [each.declared.path for each in required_files("beir-nfcorpus", "sw", tmp_path)] == [
+        "nfcorpus.zip"
+    ]
+    assert required_files("mmarco", "sw", tmp_path) == []
     with pytest.raises(UserError, match="collection mmarco has no queries in 'sw'"):
         load_collection("mmarco", "sw", tmp_path)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from collection_files import read
 
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.collections import load_collection
-from clir_cli.corpus.formats import Located
+from clir_cli.corpus.formats import LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 from clir_cli.files import digest
@@ -26,7 +26,7 @@ QUERIES = (
 JUDGED = "query-id\tcorpus-id\tscore\n0\t4983\t1\n"
 
 
-def beir_zip(path: Path, **change: str | None) -> Located:
+def beir_zip(path: Path, **change: str | None) -> LocalFile:
     members = {
         "scifact/corpus.jsonl": CORPUS,
         "scifact/queries.jsonl": QUERIES,
@@ -39,7 +39,7 @@ def beir_zip(path: Path, **change: str | None) -> Located:
         for name, text in members.items():
             if text is not None:
                 archive.writestr(name, text)
-    return Located(path, SourceFile(path.name, lang="en"))
+    return LocalFile(path, CatalogueFile(path.name, lang="en"))
 
 
 def test_a_zip_of_beir_is_read_without_unpacking(tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_a_directory_in_gzipped_lines_or_parquet_is_the_same(tmp_path: Path) -> 
     assert load_collection(str(columns), "sw", tmp_path) == plain
     whole = (columns / "corpus.parquet").read_bytes()
     (columns / "corpus.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"corpus.parquet: cut or damaged parquet"):
+    with pytest.raises(UserError, match=r"corpus.parquet: truncated or damaged parquet"):
         load_collection(str(columns), "sw", tmp_path)
     whole = (packed / "corpus.jsonl.gz").read_bytes()
     (packed / "corpus.jsonl.gz").write_bytes(whole[:-9])
-    with pytest.raises(UserError, match=r"corpus.jsonl.gz: cut or damaged"):
+    with pytest.raises(UserError, match=r"corpus.jsonl.gz: truncated or damaged"):
         load_collection(str(packed), "sw", tmp_path)
 
 

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.collections import collection_label, is_directory, load_collection, needed
+from clir_cli.corpus.collections import (
+    collection_label,
+    is_directory,
+    load_collection,
+    required_files,
+)
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError
@@ -35,7 +40,10 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def fetched(name: str, language: str, downloads: Path) -> list[int]:
-    return [irds.fetch(each.entry.path, each.path) for each in needed(name, language, downloads)]
+    return [
+        irds.fetch(each.declared.path, each.path)
+        for each in required_files(name, language, downloads)
+    ]
 
 
 def test_any_id_is_a_collection_once_it_was_fetched(registered: str, tmp_path: Path) -> None:
@@ -116,7 +124,7 @@ def test_without_ir_datasets_one_line_names_the_extra(
 def test_an_entry_of_the_catalogue_means_these_ids(
     name: str, language: str, parts: list[str], tmp_path: Path
 ) -> None:
-    assert [each.entry.path for each in needed(name, language, tmp_path)] == parts
+    assert [each.declared.path for each in required_files(name, language, tmp_path)] == parts
 
 
 # CLIRMatrix as its publisher writes it, where ir_datasets keeps it; read by ir_datasets itself, in
@@ -124,12 +132,12 @@ def test_an_entry_of_the_catalogue_means_these_ids(
 CLIRMATRIX = """
 import json, sys
 from pathlib import Path
-from clir_cli.corpus.collections import load_collection, needed
+from clir_cli.corpus.collections import load_collection, required_files
 from clir_cli.corpus.formats import irds
 downloads = Path(sys.argv[1])
 for language in ("sw", "en"):
-    for each in needed("clirmatrix", language, downloads):
-        irds.fetch(each.entry.path, each.path)
+    for each in required_files("clirmatrix", language, downloads):
+        irds.fetch(each.declared.path, each.path)
 found = load_collection("clirmatrix", "sw", downloads)
 documents = load_collection("clirmatrix", "en", downloads)
 assert documents.digests["documents"] == found.digests["documents"]
@@ -182,7 +190,7 @@ def test_every_id_of_the_catalogue_is_known_to_ir_datasets(tmp_path: Path) -> No
         if source.format == "irds" and source.name != "clirmatrix":  # its ids are a pattern
             for language in source.languages:
                 ids = {
-                    part.entry.path.split("#")[0]
-                    for part in needed(source.name, language, tmp_path)
+                    part.declared.path.split("#")[0]
+                    for part in required_files(source.name, language, tmp_path)
                 }
                 assert ids <= known

@@ -237,9 +237,9 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
          "qrels_EN, line 1: expected topic, iteration, document and a whole grade"),
         ("qrels/qrels_EN", b"GH950102-000000 0", b"LA010194-0001 0",
          "qrels_EN, line 2: 1 LA010194-0001 is judged twice"),
-        ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are not there, 42 the first; bring"),
+        ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are missing, 42 the first; add"),
         ("qrels/qrels_EN", b"41 0 GH950102-000000", b"41 0 GH950103-000001",
-         "1 judged documents are not there, GH950103-000001 the first; bring"),
+         "1 judged documents are missing, GH950103-000001 the first; add"),
         ("qrels/qrels_EN", QRELS.encode(), b"1 0 LA010194-0001 0\n",
          "no topic has a relevant document"),
     ],
@@ -291,7 +291,7 @@ def test_a_gzipped_file_that_was_cut_is_told(clef: Path) -> None:
     (clef / "documents" / "more.gz").write_bytes(
         gzip.compress(LA_TIMES.replace(b"LA0", b"LA9"))[:-40]
     )
-    with pytest.raises(UserError, match=r"more.gz: cut or damaged"):
+    with pytest.raises(UserError, match=r"more.gz: truncated or damaged"):
         load(clef)
 
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.collections import collection_label, is_directory, load_collection
-from clir_cli.corpus.formats import Located, read_ntrex
+from clir_cli.corpus.formats import LocalFile, read_ntrex
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import MissingInput, UserError
 
 # --------------------------------------------------------------------------- NTREX
 
 
-def ntrex(folder: Path, sizes: list[int], *, end: str = "\n", odd: str = "") -> list[Located]:
+def ntrex(folder: Path, sizes: list[int], *, end: str = "\n", odd: str = "") -> list[LocalFile]:
     """Lay documents of so many sentences in three files, as NTREX-128 is published."""
     names = [f"paper.{number}" for number, size in enumerate(sizes) for _ in range(size)]
     files = {"": names}
@@ -27,7 +27,7 @@ def ntrex(folder: Path, sizes: list[int], *, end: str = "\n", odd: str = "") -> 
     for spoken, lines in files.items():
         path = folder / f"lines.{spoken}"
         path.write_bytes("".join(line + end for line in lines).encode())
-        located.append(Located(path, SourceFile(path.name, lang=spoken)))
+        located.append(LocalFile(path, CatalogueFile(path.name, lang=spoken)))
     return located
 
 

@@ -241,5 +241,5 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
         load_dictionary(DictionarySettings(files=("/no/such.tsv",)), SWAHILI, tmp_path)
     with pytest.raises(UserError, match=r"own.xml: the name of a dictionary ends in \.tsv, \.txt"):
         load(write(tmp_path, "own.xml", b"<a/>"))
-    with pytest.raises(UserError, match="cut or damaged zip"):
+    with pytest.raises(UserError, match="truncated or damaged zip"):
         load(write(tmp_path, "own.zip", b"PK"))

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.catalogue import SourceFile
-from clir_cli.corpus.formats import PAIR_READERS, Faults, Located, Wanted, open_zip, read_files
+from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.formats import PAIR_READERS, Faults, LocalFile, ReadRequest, read_files
+from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
@@ -191,8 +192,8 @@ def zipped(content: bytes, name: str = "all.en-sw.tmx") -> bytes:
 
 
 def read_tmx(path: Path, faults: Faults | None = None) -> Iterator[SentencePair]:
-    located = [Located(path, SourceFile(path.name, lang="sw"))]
-    return PAIR_READERS["tmx"](located, Wanted("sw", {}, faults or Faults()))
+    located = [LocalFile(path, CatalogueFile(path.name, lang="sw"))]
+    return PAIR_READERS["tmx"](located, ReadRequest("sw", {}, faults=faults or Faults()))
 
 
 def test_a_memory_is_read_plain_and_zipped(tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_a_cut_memory_is_told_and_yields_only_whole_units(
     path = tmp_path_factory.mktemp("cut") / "cut.tmx"
     path.write_bytes(memory(TRUE)[:end])
     found = []
-    with pytest.raises(UserError, match=r"cut.tmx: cut or damaged after unit [0-3]"):
+    with pytest.raises(UserError, match=r"cut.tmx: truncated or damaged after unit [0-3]"):
         found.extend(read_tmx(path))
     assert found == TRUE[: len(found)]
 
@@ -272,7 +273,7 @@ def test_a_cut_memory_is_told_and_yields_only_whole_units(
 def test_damaged_xml_is_told(tmp_path: Path, damage: tuple[bytes, bytes]) -> None:
     path = tmp_path / "all.en-sw.tmx.zip"
     path.write_bytes(zipped(memory(TRUE).replace(*damage)))
-    with pytest.raises(UserError, match="cut or damaged after unit"):
+    with pytest.raises(UserError, match="truncated or damaged after unit"):
         list(read_tmx(path))
 
 
@@ -286,7 +287,9 @@ def test_a_cut_zip_is_told_before_anything_is_read(
 ) -> None:
     path = tmp_path_factory.mktemp("zip") / "all.tmx.zip"
     path.write_bytes(ZIP[:end])
-    with pytest.raises(UserError, match=r"all.tmx.zip: cut or damaged zip .*download it again"):
+    with pytest.raises(
+        UserError, match=r"all.tmx.zip: truncated or damaged zip .*download it again"
+    ):
         next(read_tmx(path))
 
 
@@ -332,9 +335,9 @@ def sib(folder: Path, **parts: str) -> Callable[[Faults], Iterator[SentencePair]
     for name, rows in parts.items():
         path = folder / f"{name}.tsv"
         path.write_text(SIB_HEAD + rows, encoding="utf-8")
-        files.append(Located(path, SourceFile(path.name, lang=name.split("_")[0])))
+        files.append(LocalFile(path, CatalogueFile(path.name, lang=name.split("_")[0])))
     options = {"train_below": 997}
-    return lambda faults: PAIR_READERS["sib"](files, Wanted("sw", options, faults))
+    return lambda faults: PAIR_READERS["sib"](files, ReadRequest("sw", options, faults=faults))
 
 
 def test_sib_rows_are_joined_by_id_and_reserved_rows_left_out(tmp_path: Path) -> None:

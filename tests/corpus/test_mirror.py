@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus import catalogue, formats
-from clir_cli.corpus.bitext import inputs, located_files
+from clir_cli.corpus.bitext import inputs, local_files
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.dictionaries import load_dictionary
-from clir_cli.corpus.formats.shared import text_lines
+from clir_cli.corpus.formats.reading import text_lines
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.suites import load_settings
 
@@ -48,11 +48,11 @@ CELLS = [(source, language) for source in COUNTS for language in catalogue.langu
 def read(name: str, language: str, **options: int) -> list[SentencePair]:
     source, files = (
         catalogue.source("bitext", name),
-        located_files("bitext", name, language, MIRROR),
+        local_files("bitext", name, language, MIRROR),
     )
     if not files:
         return []
-    wanted = formats.Wanted(language, {**source.options, **options}, formats.Faults("stop"))
+    wanted = formats.ReadRequest(language, {**source.options, **options})
     return list(formats.PAIR_READERS[source.format](files, wanted))
 
 
@@ -118,8 +118,8 @@ def test_every_file_of_the_catalogue_that_the_mirror_has_is_the_pinned_one() -> 
 @pytest.mark.parametrize("language", catalogue.languages())
 def test_a_terminology_has_306_terms(language: str) -> None:
     source = catalogue.source("dictionaries", "tico-19")
-    files = located_files("dictionaries", "tico-19", language, MIRROR)
-    wanted = formats.Wanted(language, {}, formats.Faults("stop"))
+    files = local_files("dictionaries", "tico-19", language, MIRROR)
+    wanted = formats.ReadRequest(language)
     assert len(list(formats.DICTIONARY_READERS[source.format](files, wanted))) == 306
     found = load_dictionary("tico-19", Pair(language, "en"), MIRROR)
     assert 270 < len(found) <= 306  # synonyms in English have one word in the language
@@ -128,8 +128,8 @@ def test_a_terminology_has_306_terms(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", *catalogue.languages()])
 def test_ntrex_has_1997_sentences_in_123_documents(language: str) -> None:
-    files = located_files("collections", "ntrex", language, MIRROR)
-    lines = {file.entry.lang: text_lines(file.path) for file in files}
+    files = local_files("collections", "ntrex", language, MIRROR)
+    lines = {file.declared.lang: text_lines(file.path) for file in files}
     assert set(lines) == {"", "en", language}
     assert {len(found) for found in lines.values()} == {1997}
     assert len(set(lines[""])) == 123

@@ -9,7 +9,7 @@ from clir_cli.suites import bundled
 def sample(language: str) -> list[SentencePair]:
     folder = bundled("data") / "sample" / "bitext"
     paths = (folder / f"sample.{language}.txt", folder / "sample.en.txt")
-    return list(formats.read_parallel(*paths, formats.Faults()))
+    return list(formats.read_files(paths, formats.Faults()))
 
 
 def test_a_bitext_that_did_not_slip_stays_as_it_is():

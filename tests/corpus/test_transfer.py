@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from unruly_server import CONTENT, WHOLE, Reply, Server
 
 from clir_cli.corpus import transfer
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.transfer import fetch, is_whole
 from clir_cli.errors import UserError
 
@@ -135,14 +135,14 @@ def test_a_second_call_asks_nobody_and_a_changed_file_is_fetched_again(
 CALL = """
 import sys
 from pathlib import Path
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.transfer import fetch
 url, size, sha256, target = sys.argv[1:]
-print(fetch(SourceFile("file.bin", url, bytes=int(size), sha256=sha256), Path(target), pause=0))
+print(fetch(CatalogueFile("file.bin", url, bytes=int(size), sha256=sha256), Path(target), pause=0))
 """
 
 
-def call(entry: SourceFile, target: Path) -> subprocess.Popen[str]:
+def call(entry: CatalogueFile, target: Path) -> subprocess.Popen[str]:
     words = [entry.url, str(entry.bytes), entry.sha256, str(target)]
     return subprocess.Popen([sys.executable, "-c", CALL, *words], stdout=subprocess.PIPE, text=True)
 

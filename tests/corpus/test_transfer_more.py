@@ -12,7 +12,7 @@ import pytest
 from local_server import LocalServer, QuietHandler, serving
 
 from clir_cli.corpus import transfer
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.checksums import is_whole, record_of
 from clir_cli.corpus.transfer import fetch
 from clir_cli.errors import MissingInput, UserError
@@ -73,13 +73,13 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Server]]:
         yield running
 
 
-def pinned(url: str) -> SourceFile:
+def pinned(url: str) -> CatalogueFile:
     known = hashlib.sha256(CONTENT).hexdigest()
-    return SourceFile("file.bin", url, bytes=len(CONTENT), sha256=known)
+    return CatalogueFile("file.bin", url, bytes=len(CONTENT), sha256=known)
 
 
-def unpinned(server: Server, **told: int) -> SourceFile:
-    return SourceFile("file.bin", f"{server.origin}/file.bin", **told)
+def unpinned(server: Server, **told: int) -> CatalogueFile:
+    return CatalogueFile("file.bin", f"{server.origin}/file.bin", **told)
 
 
 # --------------------------------------------------------------------------- Retry-After
@@ -187,7 +187,7 @@ def test_the_proxy_of_the_environment_is_used(
 # --------------------------------------------------------------------------- no network, a cache
 
 
-def lay(folder: Path, entry: SourceFile, content: bytes = CONTENT) -> Path:
+def lay(folder: Path, entry: CatalogueFile, content: bytes = CONTENT) -> Path:
     path = entry.local(folder)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -280,7 +280,7 @@ def test_the_first_fetch_of_an_unpinned_file_is_put_on_record(
         (Reply(endless=True), {"about": 40_000}, "longer than 80,000 bytes, where the catalogue"),
         (Reply(endless=True), {}, "longer than 100,000 bytes, where the catalogue knows"),
         (Reply(), {"about": 60_000}, "longer than 120,000 bytes"),
-        (Reply(length=False), {"about": 150_000}, "neither server nor catalogue tells its length"),
+        (Reply(length=False), {"about": 150_000}, "neither server nor catalogue gives its length"),
     ],
 )
 def test_a_body_of_unknown_length_is_bounded(

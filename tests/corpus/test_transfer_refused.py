@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from unruly_server import CONTENT, WHOLE, Reply, Server, pinned
 
-from clir_cli.corpus.catalogue import SourceFile
+from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.transfer import fetch
 from clir_cli.errors import UserError
 
@@ -19,7 +19,7 @@ def closed_port() -> int:
         return unused.getsockname()[1]
 
 
-def lay_mirror(folder: Path, entry: SourceFile, content: bytes) -> str:
+def lay_mirror(folder: Path, entry: CatalogueFile, content: bytes) -> str:
     copy = folder / entry.url.removeprefix("http://").removeprefix("https://")
     copy.parent.mkdir(parents=True)
     copy.write_bytes(content)

@@ -69,7 +69,7 @@ def test_a_shared_cache_serves_a_machine_without_network(
 
 
 def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, home: Path) -> None:
-    clef = [each.name for each in catalogue.sources("collections").values() if each.bring]
+    clef = [each.name for each in catalogue.sources("collections").values() if each.user_supplied]
     if not clef:
         pytest.skip("no collection of the catalogue must be brought")
     words = ("download", "--lang", "fi-en", "--home", home, "--set", f"collection={clef[0]}")

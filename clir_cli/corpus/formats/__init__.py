@@ -1,26 +1,61 @@
-"""Readers by format: files to records. A source in the catalogue names its reader."""
+"""Readers by format: files to records. ``format`` of a catalogue entry names one of these."""
 
-from clir_cli.corpus.formats.bitext_readers import (
-    Faults,
-    PairReader,
-    Wanted,
-    read_files,
-    read_parallel,
-    read_sib,
-    read_sides,
-    read_tmx,
-    read_tsv,
+from clir_cli.corpus.formats.beir import read_beir, read_beir_zip
+from clir_cli.corpus.formats.bitext_readers import read_files, read_sib, read_sides, read_tmx
+from clir_cli.corpus.formats.dictionary_readers import (
+    DictionaryReader,
+    Entry,
+    read_dictionary_tsv,
+    read_mined,
+    read_muse,
+    read_panlex,
+    read_terminology,
 )
-from clir_cli.corpus.formats.collections import COLLECTION_READERS, Parts, read_beir, read_ntrex
-from clir_cli.corpus.formats.dictionary_readers import DICTIONARY_READERS, Entry
+from clir_cli.corpus.formats.irds import read_irds
+from clir_cli.corpus.formats.known_item import read_flores, read_ntrex
 from clir_cli.corpus.formats.moses import read_moses
-from clir_cli.corpus.formats.shared import Located, open_zip
+from clir_cli.corpus.formats.question_answering import (
+    read_afriqa,
+    read_belebele,
+    read_mlqa,
+    read_squad,
+    read_squad_sentences,
+)
+from clir_cli.corpus.formats.reading import (
+    CollectionReader,
+    Faults,
+    LocalFile,
+    PairReader,
+    ParsedCollection,
+    ReadRequest,
+)
+from clir_cli.corpus.formats.trec import read_trec
 
 PAIR_READERS: dict[str, PairReader] = {
     "lines": read_sides,
     "moses": read_moses,
     "sib": read_sib,
     "tmx": read_tmx,
+}
+DICTIONARY_READERS: dict[str, DictionaryReader] = {
+    "moses": read_mined,
+    "muse": read_muse,
+    "panlex": read_panlex,
+    "terminology": read_terminology,
+    "tsv": read_dictionary_tsv,
+}
+COLLECTION_READERS: dict[str, CollectionReader] = {
+    "afriqa": read_afriqa,
+    "beir": read_beir,
+    "beir-zip": read_beir_zip,
+    "belebele": read_belebele,
+    "flores": read_flores,
+    "irds": read_irds,
+    "mlqa": read_mlqa,
+    "ntrex": read_ntrex,
+    "squad": read_squad,
+    "squad-sentences": read_squad_sentences,
+    "trec": read_trec,
 }
 
 __all__ = [
@@ -29,13 +64,9 @@ __all__ = [
     "PAIR_READERS",
     "Entry",
     "Faults",
-    "Located",
-    "Parts",
-    "Wanted",
-    "open_zip",
+    "LocalFile",
+    "ParsedCollection",
+    "ReadRequest",
     "read_beir",
     "read_files",
-    "read_ntrex",
-    "read_parallel",
-    "read_tsv",
 ]

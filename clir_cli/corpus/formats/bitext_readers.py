@@ -1,110 +1,60 @@
-"""Readers of bitext: files to sentence pairs, one reader a format.
+"""Readers of bitext: files to sentence pairs, one reader per format.
 
 A fault in a file (an empty line, bytes that are not UTF-8, sides of unequal length) is reported
 with file and line through ``Faults``, which stops or counts, as ``bitext.on_error`` says.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 from xml.etree import ElementTree
 
-from clir_cli.corpus.formats.shared import Located, open_zip
+from clir_cli.corpus.formats.reading import (
+    Faults,
+    LocalFile,
+    ReadRequest,
+    decoded_lines,
+    numbered_lines,
+)
+from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
-@dataclass
-class Faults:
-    """What to do with bad lines of a bitext: stop at the first, or count and skip them."""
-
-    on_error: Literal["stop", "skip"] = "stop"
-    skipped: dict[str, int] = field(default_factory=dict)
-    setting: str = "bitext.on_error"
-
-    def report(self, path: Path, number: int, what: str, *, unit: str = "line") -> None:
-        """Stop with file and line (or another unit of its format), or count the fault.
-
-        Raises:
-            UserError: ``on_error`` is ``stop``.
-        """
-        if self.on_error == "stop":
-            raise UserError(
-                f"{path}, {unit} {number}: {what}; mend it, or leave such {unit}s out with "
-                f"--set {self.setting}=skip"
-            )
-        self.skipped[what] = self.skipped.get(what, 0) + 1
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be read from a source: a language, under the source's options of the catalogue."""
-
-    language: str
-    options: Mapping[str, Any]
-    faults: Faults
-
-
-PairReader = Callable[[Sequence[Located], Wanted], Iterator[SentencePair]]
-
-
-def decoded(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[tuple[int, str | None]]:
-    """Yield line numbers and lines; None stands for a line that is not UTF-8."""
-    for number, raw in enumerate(stream, start=1):
-        try:
-            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            faults.report(path, number, "not valid UTF-8")
-            yield number, None
-
-
 def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
     """Yield the pairs of two files of which line k translates line k."""
-    with query.open("rb") as left, english.open("rb") as right:
-        rows = zip_longest(decoded(query, left, faults), decoded(english, right, faults))
-        for one, two in rows:
-            if one is None or two is None:
-                path, (number, _) = (query, one) if two is None else (english, two)  # type: ignore[misc]
-                shorter = english if two is None else query
-                faults.report(path, number, f"no such line in {shorter.name} (unequal sides)")
-                continue
-            yield from _pair(query, english, one[0], one[1], two[1], faults)
+    rows = zip_longest(numbered_lines(query, faults), numbered_lines(english, faults))
+    for number, (left, right) in enumerate(rows, start=1):
+        if left is None or right is None:
+            longer, shorter = (english, query) if left is None else (query, english)
+            faults.report(longer, number, f"no such line in {shorter.name} (unequal sides)")
+        elif left[1] is not None and right[1] is not None:
+            yield from _non_empty((query, left[1]), (english, right[1]), number, faults)
 
 
-def _pair(
-    query: Path,
-    english: Path,
-    number: int,
-    left: str | None,
-    right: str | None,
-    faults: Faults,
-    unit: str = "line",
+def _non_empty(
+    left: tuple[Path, str], right: tuple[Path, str], number: int, faults: Faults, unit: str = "line"
 ) -> Iterator[SentencePair]:
-    if left is None or right is None:
-        return
-    for path, side in ((query, left), (english, right)):
-        if not side.strip():
+    """Yield the pair of two sides, each with its file; an empty side is a fault."""
+    for path, text in (left, right):
+        if not text.strip():
             faults.report(path, number, f"empty {unit}", unit=unit)
             return
-    yield SentencePair(left.strip(), right.strip())
+    yield SentencePair(left[1].strip(), right[1].strip())
 
 
 def read_tsv(path: Path, faults: Faults) -> Iterator[SentencePair]:
-    """Yield the pairs of a file with one pair a line: query language, tab, English."""
-    with path.open("rb") as stream:
-        for number, line in decoded(path, stream, faults):
-            if line is None:
-                continue
-            sides = line.split("\t")
-            if len(sides) < 2:
-                what = "a pair is two columns with a tab between" if line.strip() else "empty line"
-                faults.report(path, number, what)
-                continue
-            yield from _pair(path, path, number, sides[0], sides[1], faults)
+    """Yield the pairs of a file with one pair per line: query language, tab, English."""
+    for number, line in decoded_lines(path, faults):
+        sides = line.split("\t")
+        if len(sides) >= 2:
+            yield from _non_empty((path, sides[0]), (path, sides[1]), number, faults)
+        else:
+            what = "a pair is two columns with a tab between" if line.strip() else "empty line"
+            faults.report(path, number, what)
 
 
 def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
@@ -126,13 +76,13 @@ def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
     )
 
 
-def read_sides(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of a source, told apart by their role."""
-    by_role = {file.entry.role: file.path for file in files}
-    return read_parallel(by_role["query"], by_role["english"], wanted.faults)
+def read_sides(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
+    """Yield the pairs of two files of a source, distinguished by their role."""
+    by_role = {file.declared.role: file.path for file in files}
+    return read_parallel(by_role["query"], by_role["english"], request.faults)
 
 
-def read_tmx(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
     """Yield the units of translation memories (TMX 1.4), zipped or not.
 
     The side that is not English is the query's.
@@ -140,7 +90,7 @@ def read_tmx(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]
     for file in files:
         if file.path.suffix != ".zip":
             with file.path.open("rb") as stream:
-                yield from _tmx_units(file.path, stream, wanted.faults)
+                yield from _tmx_units(file.path, stream, request.faults)
             continue
         with open_zip(file.path) as archive:
             memories = [name for name in archive.namelist() if name.endswith(".tmx")]
@@ -148,7 +98,7 @@ def read_tmx(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]
                 raise UserError(f"{file.path}: no .tmx file in the zip")
             for name in memories:
                 with archive.open(name) as stream:
-                    yield from _tmx_units(file.path, stream, wanted.faults)
+                    yield from _tmx_units(file.path, stream, request.faults)
 
 
 def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[SentencePair]:
@@ -158,33 +108,35 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
             if element.tag != "tu":
                 continue
             number += 1
-            sides = {"query": "", "english": ""}
+            query = english = ""
             for variant in element.iter("tuv"):
-                spoken = (variant.get(XML_LANG) or variant.get("lang") or "").lower()
+                language = (variant.get(XML_LANG) or variant.get("lang") or "").lower()
                 segment = variant.find("seg")
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
-                sides["english" if spoken.startswith("en") else "query"] = text
+                if language.startswith("en"):
+                    english = text
+                else:
+                    query = text
             element.clear()
-            yield from _pair(path, path, number, sides["query"], sides["english"], faults, "unit")
+            yield from _non_empty((path, query), (path, english), number, faults, "unit")
     except ElementTree.ParseError as error:
-        raise UserError(f"{path}: cut or damaged after unit {number}: {error}") from None
+        raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
 
 
-def read_sib(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
+def read_sib(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
     """Yield the rows of SIB-200 joined on ``index_id``, without those that are reserved."""
-    sides: dict[str, dict[int, str]] = {wanted.language: {}, "en": {}}
+    sides: dict[str, dict[int, str]] = {request.language: {}, "en": {}}
     for file in files:
-        with file.path.open("rb") as stream:
-            for number, line in decoded(file.path, stream, wanted.faults):
-                if number == 1 or line is None:
-                    continue
-                cells = [cell.strip() for cell in line.split("\t")]
-                if len(cells) != 3 or not cells[0].isdecimal() or not cells[2]:
-                    what = "a row is index_id, category and text with tabs between"
-                    wanted.faults.report(file.path, number, what)
-                    continue
-                sides[file.entry.lang][int(cells[0])] = cells[2]
-    below = wanted.options.get("train_below", float("inf"))
-    for index in sorted(sides[wanted.language].keys() & sides["en"].keys()):
+        for number, line in decoded_lines(file.path, request.faults):
+            if number == 1:
+                continue
+            cells = [cell.strip() for cell in line.split("\t")]
+            if len(cells) == 3 and cells[0].isdecimal() and cells[2]:
+                sides[file.declared.lang][int(cells[0])] = cells[2]
+            else:
+                what = "a row is index_id, category and text with tabs between"
+                request.faults.report(file.path, number, what)
+    below = request.options.get("train_below", float("inf"))
+    for index in sorted(sides[request.language].keys() & sides["en"].keys()):
         if index < below:
-            yield SentencePair(sides[wanted.language][index], sides["en"][index])
+            yield SentencePair(sides[request.language][index], sides["en"][index])

@@ -1,7 +1,7 @@
-"""Readers of bilingual dictionaries: files to entries, one reader a format.
+"""Readers of bilingual dictionaries: files to entries, one reader per format.
 
 An entry is a word or term of the query language with one English translation, as they are written;
-a word with several translations has several entries, best first. A fault is told with file and
+a word with several translations has several entries, best first. A fault is reported with file and
 line, or counted, as ``dictionary.on_error`` says.
 """
 
@@ -11,12 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-from zipfile import ZipFile
+from typing import IO, NamedTuple
 
-from clir_cli.corpus.formats.bitext_readers import Faults, Wanted, decoded
 from clir_cli.corpus.formats.moses import read_moses
-from clir_cli.corpus.formats.shared import DAMAGED, Located, damaged_zip, open_zip
+from clir_cli.corpus.formats.reading import (
+    Faults,
+    LocalFile,
+    ReadRequest,
+    decoded_lines,
+    decoded_text,
+)
+from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.errors import UserError
 
 
@@ -27,164 +32,123 @@ class Entry(NamedTuple):
     english: str
 
 
-DictionaryReader = Callable[[Sequence[Located], Wanted], Iterator[Entry]]
+DictionaryReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[Entry]]
 
 TERMINOLOGY = ["id", "sourceLang", "targetLang", "sourceString", "targetString"]
 
 
-def read_dictionary_tsv(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
-    """Yield the lines of TSV files: word, tab, English; more columns are passed over."""
-    return _columns(files, wanted.faults, "\t", "a line is a word, a tab and its translation")
+def read_dictionary_tsv(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
+    """Yield the lines of TSV files: word, tab, English; further columns are ignored."""
+    return _columns(files, request.faults, "\t", "a line is a word, a tab and its translation")
 
 
-def read_muse(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
+def read_muse(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
     """Yield the lines of MUSE dictionaries: word, white space (a space or a tab), English."""
-    return _columns(files, wanted.faults, None, "a line is a word, a space and its translation")
+    return _columns(files, request.faults, None, "a line is a word, a space and its translation")
 
 
 def _columns(
-    files: Sequence[Located], faults: Faults, mark: str | None, expected: str
+    files: Sequence[LocalFile], faults: Faults, separator: str | None, expected: str
 ) -> Iterator[Entry]:
     for file in files:
-        with file.path.open("rb") as stream:
-            for number, line in decoded(file.path, stream, faults):
-                if line is None:
-                    continue
-                cells = [cell.strip() for cell in line.split(mark)]
-                if len(cells) < 2 or not all(cells[:2]) or (mark is None and len(cells) > 2):
-                    faults.report(file.path, number, expected if line.strip() else "empty line")
-                    continue
+        for number, line in decoded_lines(file.path, faults):
+            cells = [cell.strip() for cell in line.split(separator)]
+            if len(cells) < 2 or not all(cells[:2]) or (separator is None and len(cells) > 2):
+                faults.report(file.path, number, expected if line.strip() else "empty line")
+            else:
                 yield Entry(cells[0], cells[1])
 
 
-def read_terminology(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
+def read_terminology(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
     """Yield the terms of TICO-19 terminologies, which are CSV with English as the source."""
     for file in files:
-        with file.path.open("rb") as stream:
-            for number, row in _csv_rows(file.path, stream):
-                if number == 1:
-                    if row != TERMINOLOGY:
-                        raise UserError(
-                            f"{file.path}, line 1: the columns are {','.join(TERMINOLOGY)}"
-                        )
-                elif len(row) != 5 or not row[3].strip() or not row[4].strip():
-                    what = "a row is id, two languages and two terms with commas between"
-                    wanted.faults.report(file.path, number, what)
-                else:
+        rows = csv.reader(io.StringIO(decoded_text(file.path), newline="\n"), strict=True)
+        try:
+            if next(rows, None) != TERMINOLOGY:
+                raise UserError(f"{file.path}, line 1: the columns are {','.join(TERMINOLOGY)}")
+            for row in rows:
+                if len(row) == 5 and row[3].strip() and row[4].strip():
                     yield Entry(row[4].strip(), row[3].strip())
+                else:
+                    what = "a row is id, two languages and two terms with commas between"
+                    request.faults.report(file.path, rows.line_num, what)
+        except csv.Error as error:
+            where = f"{file.path}, line {rows.line_num}"
+            raise UserError(f"{where}: cannot be read: {error}") from None
 
 
-def _csv_rows(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    def lines() -> Iterator[str]:
-        for number, line in decoded(path, stream, Faults("skip")):
-            if line is None:  # a row may span lines, so one cannot be left out
-                raise UserError(f"{path}, line {number}: not valid UTF-8")
-            yield line + "\n"
-
-    rows = csv.reader(lines(), strict=True)
-    try:
-        for row in rows:
-            yield rows.line_num, row
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: cannot be read: {error}") from None
-
-
-def read_mined(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
+def read_mined(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
     """Yield the pairs of Moses zips of names and terms, the most frequent first.
 
-    A mined pair that occurs once is most often a mistake; it comes last of its word.
+    A mined pair that occurs once is most often wrong; it is the last of its word.
     """
-    counted = Counter(Entry(*row) for row in read_moses(files, wanted))
-    yield from (entry for entry, _ in counted.most_common())
+    counts = Counter(Entry(*row) for row in read_moses(files, request))
+    yield from (entry for entry, _ in counts.most_common())
 
 
-def read_panlex(files: Sequence[Located], wanted: Wanted) -> Iterator[Entry]:
+def read_panlex(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
     """Yield the translations of a PanLex snapshot (CSV), a zip or a folder.
 
     Two expressions are translations of each other when some dictionary gives them the same
     meaning; the more meanings they share, the earlier the pair comes. ``options["codes"]`` are the
     language's codes of three letters. Only expressions of the two languages are held in memory.
     """
+    codes = set(request.options.get("codes", ()))
     for file in files:
-        codes = set(wanted.options.get("codes", ()))
-        spoken, english = {}, {}
-        with _tables(file.path) as table:
-            varieties = {
-                row["id"]: row["lang_code"] for row in table("langvar.csv", ("id", "lang_code"))
-            }
-            for row in table("expr.csv", ("id", "langvar", "txt")):
-                code = varieties.get(row["langvar"])
-                if code in codes:
-                    spoken[row["id"]] = row["txt"].strip()
-                elif code == "eng":
-                    english[row["id"]] = row["txt"].strip()
-            # Twice over the largest table, so that only meanings of the language are held.
-            meant: dict[str, list[str]] = {}
-            for row in table("denotation.csv", ("meaning", "expr")):
-                if row["expr"] in spoken:
-                    meant.setdefault(row["meaning"], []).append(row["expr"])
-            counted: Counter[Entry] = Counter()
-            for row in table("denotation.csv", ("meaning", "expr")):
-                if row["expr"] in english:
-                    for word in meant.get(row["meaning"], ()):
-                        counted[Entry(spoken[word], english[row["expr"]])] += 1
-        if not varieties or not spoken:
+        varieties = {
+            row["id"]: row["lang_code"]
+            for row in _table(file.path, "langvar.csv", ("id", "lang_code"))
+        }
+        words, english = {}, {}
+        for row in _table(file.path, "expr.csv", ("id", "langvar", "txt")):
+            code = varieties.get(row["langvar"])
+            if code in codes:
+                words[row["id"]] = row["txt"].strip()
+            elif code == "eng":
+                english[row["id"]] = row["txt"].strip()
+        # Twice over the largest table, so that only meanings of the language are held.
+        words_of_meaning: dict[str, list[str]] = {}
+        for row in _table(file.path, "denotation.csv", ("meaning", "expr")):
+            if row["expr"] in words:
+                words_of_meaning.setdefault(row["meaning"], []).append(words[row["expr"]])
+        counts: Counter[Entry] = Counter()
+        for row in _table(file.path, "denotation.csv", ("meaning", "expr")):
+            if row["expr"] in english:
+                for word in words_of_meaning.get(row["meaning"], ()):
+                    counts[Entry(word, english[row["expr"]])] += 1
+        if not words:
             raise UserError(f"{file.path}: no expressions in {'/'.join(sorted(codes)) or '?'}")
-        yield from (entry for entry, _ in counted.most_common() if all(entry))
+        yield from (entry for entry, _ in counts.most_common() if all(entry))
 
 
-Table = Callable[[str, Sequence[str]], Iterator[dict[str, Any]]]
-
-
-@contextmanager
-def _tables(path: Path) -> Iterator[Table]:
-    """Open the tables of a PanLex snapshot, each by name and the columns that are needed."""
-    archive = None if path.is_dir() else open_zip(path, tested=False)
-
-    def table(name: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        with _member(path, archive, name) as stream:
-            rows = csv.DictReader(stream, strict=True)
-            try:
-                if not set(columns) <= set(rows.fieldnames or ()):
-                    raise UserError(f"{path}/{name}: no columns {', '.join(columns)}")
-                for row in rows:
-                    if any(not row[column] for column in columns):
-                        raise UserError(
-                            f"{path}/{name}, line {rows.line_num}: {', '.join(columns)} are needed"
-                        )
-                    yield row
-            except (csv.Error, UnicodeDecodeError) as error:
-                where = f"{path}/{name}, line {rows.line_num}"
-                raise UserError(f"{where}: cannot be read: {error}") from None
-            except DAMAGED as error:
-                raise damaged_zip(path, error) from None
-
-    try:
-        yield table
-    finally:
-        if archive is not None:
-            archive.close()
+def _table(path: Path, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table of a PanLex snapshot; none of the columns may be empty."""
+    with _open_table(path, name) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        rows = csv.DictReader(text, strict=True)
+        try:
+            if not set(columns) <= set(rows.fieldnames or ()):
+                raise UserError(f"{path}/{name}: no columns {', '.join(columns)}")
+            for row in rows:
+                if any(not row[column] for column in columns):
+                    raise UserError(
+                        f"{path}/{name}, line {rows.line_num}: {', '.join(columns)} are needed"
+                    )
+                yield row
+        except (csv.Error, UnicodeDecodeError) as error:
+            where = f"{path}/{name}, line {rows.line_num}"
+            raise UserError(f"{where}: cannot be read: {error}") from None
 
 
 @contextmanager
-def _member(path: Path, archive: ZipFile | None, name: str) -> Iterator[IO[str]]:
-    if archive is None:
-        if not (path / name).is_file():
-            raise UserError(f"{path}: no {name}; a PanLex snapshot has langvar, expr, denotation")
-        with (path / name).open(encoding="utf-8-sig", newline="") as stream:
+def _open_table(path: Path, name: str) -> Iterator[IO[bytes]]:
+    if not path.is_dir():
+        with open_zip(path, tested=False) as archive:
+            member = only_member(archive, name, "a PanLex snapshot")
+            with archive.open(member) as stream:
+                yield stream
+    elif (path / name).is_file():
+        with (path / name).open("rb") as stream:
             yield stream
-        return
-    found = [each for each in archive.namelist() if each.rsplit("/", 1)[-1] == name]
-    if len(found) != 1:
-        raise UserError(f"{path}: {len(found)} files {name} in the zip; a PanLex snapshot has one")
-    with archive.open(found[0]) as raw:
-        yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-
-
-DICTIONARY_READERS: dict[str, DictionaryReader] = {
-    "moses": read_mined,
-    "muse": read_muse,
-    "panlex": read_panlex,
-    "terminology": read_terminology,
-    "tsv": read_dictionary_tsv,
-}
+    else:
+        raise UserError(f"{path}: no {name}; a PanLex snapshot has langvar, expr, denotation")

@@ -1,4 +1,4 @@
-"""Known-item search over parallel text: NTREX-128 and FLORES-200 cut into runs of sentences."""
+"""Known-item search over parallel text: NTREX-128 and FLORES-200 split into runs of sentences."""
 
 import gzip
 import tarfile
@@ -6,31 +6,30 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from clir_cli.corpus.formats.parts import Asked, Parts
-from clir_cli.corpus.formats.shared import Located, text_lines
+from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest, text_lines
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 
-RUN = 5  # sentences: one asks, up to four answer
+RUN = 5  # sentences: the first is the query, up to four are the document
 
 
-def read_ntrex(files: Sequence[Located], _: Asked | None = None) -> Parts:
-    """Cut NTREX-128 into known-item search: runs of five sentences of a document.
+def read_ntrex(files: Sequence[LocalFile], _: ReadRequest | None = None) -> ParsedCollection:
+    """Split NTREX-128 into known-item search: runs of five sentences of a document.
 
     The first sentence of a run, in the query language, is the query; the others, in English,
     are the document. A rest of fewer than three sentences is dropped.
     """
-    by_lang = {file.entry.lang: text_lines(file.path) for file in files}
+    by_language = {file.declared.lang: text_lines(file.path) for file in files}
+    names = by_language.pop("")
     for file in files:
-        found, expected = len(by_lang[file.entry.lang]), len(by_lang[""])
-        if found != expected:
-            raise UserError(f"{file.path}: {found:,} lines, but {expected:,} document names")
-    names = by_lang.pop("")
-    return cut(names, by_lang, least=3)
+        lines = by_language.get(file.declared.lang, names)
+        if len(lines) != len(names):
+            raise UserError(f"{file.path}: {len(lines):,} lines, but {len(names):,} document names")
+    return _known_items(names, by_language, least=3)
 
 
-def read_flores(files: Sequence[Located], asked: Asked) -> Parts:
-    """Cut the devtest part of FLORES-200 into known-item search, straight from its tar.gz.
+def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
+    """Split the devtest part of FLORES-200 into known-item search, straight from its tar.gz.
 
     Sentences that follow each other on one page (column ``URL`` of the metadata) are a run; pages
     have three to five, so a rest of two is kept. Nothing is unpacked to disk.
@@ -38,72 +37,75 @@ def read_flores(files: Sequence[Located], asked: Asked) -> Parts:
     Raises:
         UserError: The archive is damaged, or lacks a language.
     """
-    path, split = files[0].path, asked.options.get("split", "devtest")
-    spoken = {"en": asked.options["english"]}
-    if asked.language != "en":
-        spoken[asked.language] = asked.codes[asked.language]
-    wanted = {f"{split}/{code}.{split}": language for language, code in spoken.items()}
-    wanted[f"metadata_{split}.tsv"] = ""
-    by_lang = dict(_members(path, wanted))
-    for name, language in wanted.items():
-        if language not in by_lang:
+    path, split = files[0].path, request.options.get("split", "devtest")
+    codes = {"en": request.options["english"]}
+    if request.language != "en":
+        codes[request.language] = request.codes[request.language]
+    metadata = f"metadata_{split}.tsv"
+    members = {f"{split}/{code}.{split}": language for language, code in codes.items()}
+    members[metadata] = ""
+    by_language = dict(_read_members(path, members))
+    for name, language in members.items():
+        if language not in by_language:
             raise UserError(f"{path}: {name} is not in it; is it FLORES-200?")
-    header, *table = by_lang.pop("")
+    header, *table = by_language.pop("")
     if header.split("\t")[0] != "URL":
-        raise UserError(f"{path}: metadata_{split}.tsv does not begin with the column URL")
-    pages = [line.split("\t")[0] for line in table]
-    for language, lines in by_lang.items():
-        if len(lines) != len(pages):
-            code = spoken[language]
-            raise UserError(f"{path}: {code} has {len(lines):,} lines, metadata {len(pages):,}")
+        raise UserError(f"{path}: {metadata} does not begin with the column URL")
+    for language, lines in by_language.items():
+        if len(lines) != len(table):
+            raise UserError(
+                f"{path}: {codes[language]} has {len(lines):,} lines, metadata {len(table):,}"
+            )
     numbers: dict[str, int] = {}
-    names = [f"{split}-{numbers.setdefault(page, len(numbers) + 1):04d}" for page in pages]
-    return cut(names, by_lang, least=2)
+    pages = [numbers.setdefault(line.split("\t")[0], len(numbers) + 1) for line in table]
+    return _known_items([f"{split}-{page:04d}" for page in pages], by_language, least=2)
 
 
-def _members(path: Path, wanted: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the wanted members' languages and lines, in one pass over the archive."""
-    left = set(wanted)
+def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield languages and lines of the named members, in one pass over the archive."""
+    missing = set(members)
     try:
-        # Not mode "r|gz": that takes the end of a file that was cut for the end of the archive.
+        # Not mode "r|gz": that takes the end of a truncated file for the end of the archive.
         with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                name = next((name for name in left if f"/{member.name}".endswith(f"/{name}")), None)
-                found = archive.extractfile(member) if name and member.isfile() else None
-                if name is None or found is None:
+                name = next((n for n in missing if f"/{member.name}".endswith(f"/{n}")), None)
+                file = archive.extractfile(member) if name and member.isfile() else None
+                if name is None or file is None:
                     continue
-                left.discard(name)
-                text = found.read().decode("utf-8-sig").removesuffix("\n")
-                yield wanted[name], [line.strip() for line in text.split("\n")]
-                if not left:
+                missing.discard(name)
+                text = file.read().decode("utf-8-sig").removesuffix("\n")
+                yield members[name], [line.strip() for line in text.split("\n")]
+                if not missing:
                     return
     except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path}: cut or damaged tar.gz ({error}); delete it and fetch it again"
+            f"{path}: truncated or damaged tar.gz ({error}); delete it and fetch it again"
         ) from None
 
 
-def cut(names: Sequence[str], by_lang: Mapping[str, Sequence[str]], least: int) -> Parts:
-    """Cut parallel sentences into runs of at most five with the same name, in order.
+def _known_items(
+    names: Sequence[str], by_language: Mapping[str, Sequence[str]], least: int
+) -> ParsedCollection:
+    """Split parallel sentences into runs of at most five with the same name, in order.
 
     Args:
         names: The document of each sentence.
-        by_lang: The sentences of each language, line by line the same; English among them.
+        by_language: The sentences of each language, aligned by line; English among them.
         least: A shorter rest of a document is dropped.
     """
-    members: dict[str, list[int]] = {}
+    sentences_of: dict[str, list[int]] = {}
     for number, name in enumerate(names):
-        members.setdefault(name, []).append(number)
+        sentences_of.setdefault(name, []).append(number)
     documents, qrels = [], {}
-    queries: dict[str, dict[str, str]] = {spoken: {} for spoken in by_lang}
-    for name, numbers in members.items():
+    queries: dict[str, dict[str, str]] = {language: {} for language in by_language}
+    for name, numbers in sentences_of.items():
         for start in range(0, len(numbers), RUN):
-            run = numbers[start : start + RUN]
-            if len(run) < least:
+            first, *rest = numbers[start : start + RUN]
+            if 1 + len(rest) < least:
                 continue
-            known = f"{name}-{start // RUN + 1:02d}"
-            documents.append(Document(known, "", " ".join(by_lang["en"][i] for i in run[1:])))
-            qrels[known] = {known: 1}
-            for spoken, found in queries.items():
-                found[known] = by_lang[spoken][run[0]]
-    return Parts(documents, queries, qrels)
+            item = f"{name}-{start // RUN + 1:02d}"
+            documents.append(Document(item, "", " ".join(by_language["en"][i] for i in rest)))
+            qrels[item] = {item: 1}
+            for language, sentences in by_language.items():
+                queries[language][item] = sentences[first]
+    return ParsedCollection(documents, queries, qrels)

@@ -1,20 +1,19 @@
 """OPUS in Moses format: a zip with two files of which line k of one translates line k of the other.
 
 Beside ``<corpus>.<pair>.<language>`` and ``<corpus>.<pair>.en`` the zip holds README, LICENSE, and
-for mined corpora scores or links, which are not read. Nothing is unpacked: both members are read
-as a stream, so a corpus of any size needs the memory of two lines.
+for mined corpora scores or links, which are not read. Both members are read as a stream, so a
+corpus of any size needs the memory of two lines.
 """
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 from zipfile import ZipFile
 
-from clir_cli.corpus.formats.bitext_readers import Faults, Wanted
-from clir_cli.corpus.formats.shared import DAMAGED, Located, damaged_zip, open_zip
+from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
@@ -22,8 +21,8 @@ BUFFER = 1 << 18
 LONGEST_LINE = 1 << 20  # bytes; a sentence is never so long, a damaged file may be
 
 
-def read_moses(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePair]:
-    """Yield the pairs of Moses zips; ``role`` of an entry is the language's code inside the zip.
+def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
+    """Yield the pairs of Moses zips; ``role`` of a file is the language's code inside the zip.
 
     Lines that are empty, not UTF-8 or too long are faults as elsewhere, but a mined corpus has a
     few of them everywhere: where the source says ``faults = "skip"`` they are always counted.
@@ -31,28 +30,16 @@ def read_moses(files: Sequence[Located], wanted: Wanted) -> Iterator[SentencePai
     Raises:
         UserError: The zip is damaged, lacks a side, or its sides have unequal numbers of lines.
     """
-    always = wanted.options.get("faults") == "skip"
-    faults = Faults("skip", wanted.faults.skipped) if always else wanted.faults
+    always = request.options.get("faults") == "skip"
+    faults = Faults("skip", request.faults.skipped) if always else request.faults
     for file in files:
+        code = file.declared.role or request.language
+        corpus = "*." + "-".join(sorted((code, "en")))  # OPUS orders the codes alphabetically
         with open_zip(file.path, tested=False) as archive:
-            code = file.entry.role or wanted.language
-            names = [_side(file.path, archive, code, side) for side in (code, "en")]
-            try:
-                yield from _pairs(file.path, archive, names, faults)
-            except DAMAGED as error:
-                raise damaged_zip(file.path, error) from None
-
-
-def _side(path: Path, archive: ZipFile, code: str, side: str) -> str:
-    """Return the member with one side; OPUS names the pair in order of the alphabet."""
-    pair = "-".join(sorted((code, "en")))
-    wanted = re.compile(rf"(?:.*/)?[^/]+\.{re.escape(pair)}\.{re.escape(side)}")
-    names = [name for name in archive.namelist() if wanted.fullmatch(name)]
-    if len(names) != 1:
-        raise UserError(
-            f"{path}: {len(names)} members are named *.{pair}.{side}, where a Moses zip has one"
-        )
-    return names[0]
+            names = [
+                only_member(archive, f"{corpus}.{side}", "a Moses zip") for side in (code, "en")
+            ]
+            yield from _pairs(file.path, archive, names, faults)
 
 
 def _pairs(
@@ -65,22 +52,23 @@ def _pairs(
                 shorter = names[0] if query is None else names[1]
                 raise UserError(
                     f"{path}: {shorter} ends before line {number} of its other side (unequal "
-                    "sides); nothing can be known of the pairs, download it again"
+                    "sides); no pair can be trusted, download it again"
                 )
             sides = []
             for name, raw in zip(names, (query, english), strict=True):
-                side, fault = _text(raw)
+                text, fault = _text(raw)
                 if fault:
                     faults.report(path / name, number, fault)
                     break
-                sides.append(side)
+                sides.append(text)
             else:
                 yield SentencePair(*sides)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield lines, at most ``LONGEST_LINE`` of each; the rest of a longer one is passed over."""
-    buffered = io.BufferedReader(stream, BUFFER)  # type: ignore[type-var]
+    """Yield lines, at most ``LONGEST_LINE`` bytes of each."""
+    # A zip's own stream is slow at lines of limited length.
+    buffered = io.BufferedReader(cast(io.RawIOBase, stream), BUFFER)
     while line := buffered.readline(LONGEST_LINE):
         yield line
         while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
@@ -88,7 +76,7 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _text(raw: bytes) -> tuple[str, str]:
-    """Return a line's text and what is wrong with it."""
+    """Return a line's text and its fault."""
     if len(raw) >= LONGEST_LINE:
         return "", f"longer than {LONGEST_LINE:,} bytes"
     try:

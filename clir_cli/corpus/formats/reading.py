@@ -1,0 +1,110 @@
+"""What every reader is given and gives back: files, the request, faults, a parsed collection."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.records import Document, SentencePair
+from clir_cli.errors import UserError
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A source's file on this machine, and what the catalogue declares about it."""
+
+    path: Path
+    declared: CatalogueFile
+
+
+@dataclass
+class Faults:
+    """What to do with bad lines: stop at the first, or count and skip them."""
+
+    on_error: Literal["stop", "skip"] = "stop"
+    skipped: dict[str, int] = field(default_factory=dict)
+    setting: str = "bitext.on_error"
+
+    def report(self, path: Path, number: int, what: str, *, unit: str = "line") -> None:
+        """Stop with file and line (or another unit of its format), or count the fault.
+
+        Raises:
+            UserError: ``on_error`` is ``stop``.
+        """
+        if self.on_error == "stop":
+            raise UserError(
+                f"{path}, {unit} {number}: {what}; correct it, or skip such {unit}s with "
+                f"--set {self.setting}=skip"
+            )
+        self.skipped[what] = self.skipped.get(what, 0) + 1
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What to read from a source.
+
+    Attributes:
+        language: The query language; ``en`` for documents and English queries alone.
+        options: The further keys of the source's catalogue entry.
+        codes: The source's own names of its languages.
+        folder: Of a user-supplied collection, or where the notes on ir_datasets' downloads are.
+        faults: What to do with bad lines of a bitext or dictionary.
+    """
+
+    language: str = "en"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = Path()
+    faults: Faults = field(default_factory=Faults)
+
+
+@dataclass(frozen=True)
+class ParsedCollection:
+    """What a collection reader returns: documents, queries by language, qrels."""
+
+    documents: list[Document]
+    queries: dict[str, dict[str, str]]
+    qrels: dict[str, dict[str, int]]
+
+
+PairReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[SentencePair]]
+CollectionReader = Callable[[Sequence[LocalFile], ReadRequest], ParsedCollection]
+
+
+def decoded_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        UserError: A line is not valid UTF-8.
+    """
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: not valid UTF-8") from None
+
+
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file without outer white space."""
+    # Not splitlines(): it also splits at characters that may be inside a sentence.
+    return [line.strip() for line in decoded_text(path).removesuffix("\n").split("\n")]
+
+
+def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str | None]]:
+    """Yield line numbers and lines; None in place of a line that is not UTF-8, which is a fault."""
+    with path.open("rb") as stream:
+        for number, raw in enumerate(stream, start=1):
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                faults.report(path, number, "not valid UTF-8")
+                yield number, None
+
+
+def decoded_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
+    """Yield line numbers and lines, without those that are not UTF-8."""
+    for number, line in numbered_lines(path, faults):
+        if line is not None:
+            yield number, line
