@@ -1,6 +1,6 @@
-"""evaluate: runs to scores, with intervals, as CSV; and methods compared with one another."""
+"""evaluate: runs to scores, with intervals, as CSV; and methods compared with a baseline."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from clir_cli import artifacts
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
-from clir_cli.evaluation import gaps, measures, scores, significance
-from clir_cli.evaluation.measures import Score
+from clir_cli.evaluation import gaps, scores, scoring
 from clir_cli.evaluation.runs import RUN_FILE, read_run
+from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.search import plan_run
 from clir_cli.stages.workspace import Cell, Workspace
@@ -20,32 +20,10 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Scored:
-    """The rows of an evaluation, and the cells that had no run."""
+    """The rows of an evaluation, and messages about the cells without a run."""
 
     rows: list[Row]
     missing: list[str]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measure of one method: of a pair, or across pairs (``pair`` is then ``all``)."""
-
-    collection: str
-    pair: str
-    cell: Cell
-    score: Score
-    queries: int
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The run of a pair and method, its judgments and its scores."""
-
-    pair: Pair
-    cell: Cell
-    collection: Collection
-    run: Mapping[str, Mapping[str, float]]
-    scores: Sequence[Score]
 
 
 def plans(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[Cell]) -> list[Plan]:
@@ -67,7 +45,7 @@ def evaluate(
     all_needed: bool,
     baseline: Cell | None = None,
 ) -> Scored:
-    """Score the runs of the cells and bring ``scores.csv`` and ``per_query.csv`` up to date.
+    """Score the runs of the cells and update ``scores.csv`` and ``per_query.csv``.
 
     Args:
         workspace: Settings, folders and behaviour.
@@ -75,8 +53,8 @@ def evaluate(
         cells: The methods, with variant and seed.
         names: Metrics as ``gaps.parse_metrics`` returns them.
         results: The folder of the results of all suites.
-        all_needed: Whether each cell must have a run; otherwise it is enough that one has.
-        baseline: What the others are compared with; the rows then say ``baseline`` and
+        all_needed: Whether each cell must have a run; otherwise one run is enough.
+        baseline: The cell that the others are compared with; the rows then have ``baseline`` and
             ``p_value``, Holm-corrected over the methods of one pair and metric.
 
     Raises:
@@ -86,144 +64,89 @@ def evaluate(
     split = gaps.split_metrics(names)
     if baseline is not None and baseline not in cells:
         cells = [*cells, baseline]
-    judged: list[Judged] = []
+    runs: list[ScoredRun[Cell]] = []
     missing: list[str] = []
     for pair in pairs:
         collection = read_collection(workspace, pair.query)
         for cell in cells:
             try:
-                judged.append(_judge(workspace, collection, pair, cell, split.scored))
+                runs.append(_scored_run(workspace, collection, pair, cell, split.scored))
             except MissingInput as error:
                 if all_needed or cell == baseline:
                     raise
                 missing.append(str(error))
-    if not judged:
+    if not runs:
         raise MissingInput(missing[0])
-    found = [
-        Result(each.collection.name, str(each.pair), each.cell, score, len(score.per_query))
-        for each in judged
-        for score in each.scores
-    ]
-    for group in _by_cell(judged):
-        if split.across and len(group) < len(pairs):
-            across = ", ".join(split.across)
-            missing.append(f"{across} of {group[0].cell.label}: it has no run for every pair")
+    scored = [result for run in runs for result in scoring.results_of(run)]
+    for cell in dict.fromkeys(run.owner for run in runs) if split.across else ():
+        group = [run for run in runs if run.owner == cell]
+        if len(group) == len(pairs):
+            scored += scoring.score_across_pairs(group, split.across, workspace.settings)
         else:
-            found += _across(workspace, group, split.across)
-    rows = [_row(workspace, each) for each in found]
+            across = ", ".join(split.across)
+            missing.append(f"{across} of {cell.label}: it has no run for every pair")
+    rows = [_row(workspace, result) for result in scored]
+    per_query = [row for result in scored for row in _query_rows(workspace, result)]
     folder = results / workspace.suite
-    per_query = [row for each in found for row in _query_rows(workspace, each)]
     scores.update(folder / "scores.csv", rows, scores.COLUMNS)
     scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
     if baseline is not None:
-        rows = _compared(workspace, found, rows, baseline)
+        rows = _compared(rows, scored, baseline.label, workspace.settings.evaluation.test)
     return Scored(rows, missing)
 
 
-def _judge(
+def _scored_run(
     workspace: Workspace, collection: Collection, pair: Pair, cell: Cell, names: Sequence[str]
-) -> Judged:
+) -> ScoredRun[Cell]:
     plan = plan_run(workspace, collection, pair, cell)
     artifacts.require_current(plan)
     run = read_run(plan.path / RUN_FILE)
-    settings = workspace.settings.evaluation
-    found = measures.score(
-        collection.qrels,
-        run,
-        names,
-        resamples=settings.resamples,
-        confidence=settings.confidence,
-    )
-    return Judged(pair, cell, collection, run, found)
-
-
-def _by_cell(judged: Sequence[Judged]) -> list[list[Judged]]:
-    groups: dict[Cell, list[Judged]] = {}
-    for each in judged:
-        groups.setdefault(each.cell, []).append(each)
-    return list(groups.values())
-
-
-def _across(workspace: Workspace, runs: Sequence[Judged], names: Sequence[str]) -> Iterator[Result]:
-    """Yield the metrics across pairs of one method."""
-    settings = workspace.settings.evaluation
-    drawn = {"resamples": settings.resamples, "confidence": settings.confidence}
-    queries = len({query for each in runs for query in each.collection.qrels})
-    for name in names:
-        if name == gaps.RANK_DISTANCE:
-            found = gaps.rank_distance(
-                {str(each.pair): each.run for each in runs},
-                {str(each.pair): each.collection.qrels for each in runs},
-                min(workspace.settings.search.top_k, len(runs[0].collection.documents)),
-                **drawn,
-            )
-        else:
-            base = name.removeprefix(gaps.GAP)
-            values = {
-                str(each.pair): score.per_query
-                for each in runs
-                for score in each.scores
-                if score.measure == base
-            }
-            found = gaps.gap(values, base, **drawn)
-        counted = len(found.per_query) or queries
-        yield Result(runs[0].collection.name, gaps.ALL_PAIRS, runs[0].cell, found, counted)
+    found = scoring.score_run(run, collection, names, workspace.settings)
+    return ScoredRun(cell, cell.label, cell.seed, str(pair), collection, run, found)
 
 
 def _compared(
-    workspace: Workspace, found: Sequence[Result], rows: Sequence[Row], baseline: Cell
+    rows: Sequence[Row], results: Sequence[Result[Cell]], baseline: str, test: str
 ) -> list[Row]:
-    """Return the rows with ``baseline`` and ``p_value``; the baseline's own has no p-value."""
-    tables: dict[tuple[str, str], dict[str, Mapping[str, float]]] = {}
-    for each in found:
-        if each.score.per_query:  # a gap over pairs with queries of their own has no values a query
-            table = tables.setdefault((each.pair, each.score.measure), {})
-            table[each.cell.label] = each.score.per_query
-    p_values: dict[tuple[str, str, str], float] = {}
-    for key, table in tables.items():
-        if len(table) < 2:
-            raise UserError(
-                f"there is nothing to compare with the baseline {baseline.label}; name another "
-                "method with --method"
-            )
-        compared = significance.compare(
-            table, baseline.label, test=workspace.settings.evaluation.test, resamples=100
+    """Return the rows with ``baseline`` and ``p_value``, which is None for the baseline itself."""
+    if any(len(columns) < 2 for columns in scoring.comparable(results)):
+        raise UserError(
+            f"there is nothing to compare with the baseline {baseline}; name another method with "
+            "--method"
         )
-        p_values |= {(*key, each.method): each.p_value for each in compared}
+    comparisons = scoring.compare_results(results, baseline, [test])
+    p_values = {index: by_test[test].p_value for index, by_test in comparisons.items()}
     return [
-        {
-            **row,
-            "baseline": baseline.label,
-            "p_value": p_values.get((each.pair, each.score.measure, each.cell.label)),
-        }
-        for row, each in zip(rows, found, strict=True)
+        {**row, "baseline": baseline, "p_value": p_values.get(index)}
+        for index, row in enumerate(rows)
     ]
 
 
-def _key(workspace: Workspace, each: Result) -> Row:
+def _key(workspace: Workspace, result: Result[Cell]) -> Row:
+    cell = result.run.owner
     return {
         "suite": workspace.suite,
-        "collection": each.collection,
-        "pair": each.pair,
-        "method": each.cell.method,
-        "variant": workspace.column_variant(each.cell),
-        "seed": each.cell.seed,
-        "metric": each.score.measure,
+        "collection": result.run.collection.name,
+        "pair": result.pair,
+        "method": cell.method,
+        "variant": workspace.column_variant(cell),
+        "seed": cell.seed,
+        "metric": result.score.measure,
     }
 
 
-def _row(workspace: Workspace, each: Result) -> Row:
+def _row(workspace: Workspace, result: Result[Cell]) -> Row:
     return {
-        **_key(workspace, each),
-        "value": each.score.value,
-        "queries": each.queries,
-        "ci_low": each.score.low,
-        "ci_high": each.score.high,
+        **_key(workspace, result),
+        "value": result.score.value,
+        "queries": result.queries,
+        "ci_low": result.score.low,
+        "ci_high": result.score.high,
     }
 
 
-def _query_rows(workspace: Workspace, each: Result) -> list[Row]:
-    key = _key(workspace, each)
+def _query_rows(workspace: Workspace, result: Result[Cell]) -> list[Row]:
+    key = _key(workspace, result)
     return [
-        {**key, "query": query, "value": value} for query, value in each.score.per_query.items()
+        {**key, "query": query, "value": value} for query, value in result.score.per_query.items()
     ]

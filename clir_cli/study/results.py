@@ -15,9 +15,10 @@ from clir_cli import artifacts, files
 from clir_cli.artifacts import Plan
 from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
+from clir_cli.evaluation.scoring import Result
 from clir_cli.study.experiment import Expected
 from clir_cli.study.grid import Point, baseline_of, is_meant
-from clir_cli.study.scoring import WELL, Against, Cells, Failure, Result, compared, judge
+from clir_cli.study.scoring import WELL, Cells, Failure, compared, judge
 from clir_cli.study.work import collection_of
 
 KEY = ("suite", "experiment", "collection", "pair", "method", "variant", "seed")
@@ -122,7 +123,7 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
 # ------------------------------------------------------------------ rows
 
 
-def _rows(cells: Cells, found: Sequence[Result], failures: Sequence[Failure]) -> list[Row]:
+def _rows(cells: Cells, found: Sequence[Result[Point]], failures: Sequence[Failure]) -> list[Row]:
     """Return the rows of the table: the leading metric first, cells in the order of the grid."""
     tested = compared(cells, found)
     rows = [_row(cells, each, tested.get(place)) for place, each in enumerate(found)]
@@ -149,11 +150,11 @@ def _key(cells: Cells, point: Point, collection: str, pair: str) -> Row:
     }
 
 
-def _row(cells: Cells, each: Result, test: Against | None) -> Row:
+def _row(cells: Cells, each: Result[Point], test: dict[str, float] | None) -> Row:
     wanted = _expected(cells, each)
-    told = {"baseline": baseline_of(cells.experiment, cells.points), **vars(test)} if test else {}
+    told = {"baseline": baseline_of(cells.experiment, cells.points), **test} if test else {}
     return {
-        **_key(cells, each.point, each.collection, each.pair),
+        **_key(cells, each.run.owner, each.run.collection.name, each.pair),
         **told,
         "metric": each.score.measure,
         "value": each.score.value,
@@ -163,7 +164,7 @@ def _row(cells: Cells, each: Result, test: Against | None) -> Row:
         "expected": wanted.value if wanted else None,
         "tolerance": wanted.tolerance if wanted else None,
         "verdict": verdict(each.score.value, wanted) if wanted else None,
-        "command": each.command,
+        "command": cells.command_for(each),
     }
 
 
@@ -175,10 +176,10 @@ def _error_rows(cells: Cells, failure: Failure) -> list[Row]:
     return [{**key, "metric": metric, **told} for metric in failure.metrics]
 
 
-def _query_rows(cells: Cells, found: Sequence[Result]) -> list[Row]:
+def _query_rows(cells: Cells, found: Sequence[Result[Point]]) -> list[Row]:
     return [
         {
-            **_key(cells, each.point, each.collection, each.pair),
+            **_key(cells, each.run.owner, each.run.collection.name, each.pair),
             "metric": each.score.measure,
             "query": query,
             "value": value,
@@ -196,10 +197,12 @@ def verdict(value: float, expected: Expected) -> str:
     return "about OK" if off <= 2 * expected.tolerance + 1e-12 else "FAIL"
 
 
-def _expected(cells: Cells, each: Result) -> Expected | None:
+def _expected(cells: Cells, each: Result[Point]) -> Expected | None:
     for wanted in cells.experiment.expected:
         told = (wanted.suite, wanted.pair, wanted.metric)
-        if told == (cells.suite, each.pair, each.score.measure) and is_meant(wanted, each.point):
+        if told == (cells.suite, each.pair, each.score.measure) and is_meant(
+            wanted, each.run.owner
+        ):
             return wanted
     return None
 
