@@ -1,8 +1,9 @@
 """What people see: data on standard output; progress and talk on standard error."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -68,3 +69,38 @@ def show(table: Table) -> None:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+
+
+class ScoreText(NamedTuple):
+    """A score in words: value, interval or spread, and mark of significance."""
+
+    value: str
+    interval: str
+    mark: str
+
+    def __str__(self) -> str:
+        """Return the score on one line: ``0.600 [0.541, 0.652] ▲``."""
+        return f"{self.value} {self.interval}" + (f" {self.mark}" if self.mark else "")
+
+
+def score_text(
+    value: float,
+    low: float,
+    high: float,
+    *,
+    spread: float | None = None,
+    mark: str = "",
+    digits: Callable[[float], str] = "{:.3f}".format,
+) -> ScoreText:
+    """Return a score as every table has it.
+
+    Args:
+        value: The score, or its mean over several seeds.
+        low: Lower end of the interval.
+        high: Upper end.
+        spread: Standard deviation over several seeds, which is shown in place of the interval.
+        mark: Of significance, from ``significance.mark``.
+        digits: How numbers are written.
+    """
+    interval = f"[{digits(low)}, {digits(high)}]" if spread is None else f"± {digits(spread)}"
+    return ScoreText(digits(value), interval, mark)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clir_cli.artifacts import Plan
-from clir_cli.console import marked, show
+from clir_cli.console import marked, score_text, show
 from clir_cli.corpus.records import Pair
 
 if TYPE_CHECKING:  # these bring torch with them
@@ -129,46 +129,41 @@ def show_alignment(alignment: "Alignment") -> None:
 def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) -> None:
     """Print a table a measure: a row a pair, a column a method, each with its interval.
 
-    Where rows say a baseline, a method that is significantly above or below it is marked.
+    Where rows have a baseline, a method that is significantly above or below it is marked.
     """
+    from clir_cli.evaluation import significance
+
     columns = list(dict.fromkeys(map(_column, rows)))
+    baseline = rows[0].get("baseline")
     for name in names:
-        found = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
+        by_cell = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
         table = Table(
             title=f"{name} on {rows[0]['collection']} ({rows[0]['suite']}), "
             f"{rows[0]['queries']} queries, {100 * confidence:.0f} % interval",
-            caption=_legend(rows),
+            caption=significance.legend(baseline) if baseline else None,
             title_justify="left",
             caption_justify="left",
         )
         table.add_column("pair")
-        for each in columns:
-            table.add_column(each, justify="right")
-        for pair in dict.fromkeys(pair for pair, _ in found):
-            shown = [found.get((pair, each)) for each in columns]
-            base = found.get((pair, rows[0].get("baseline")))
-            table.add_row(pair, *(_cell(row) + _mark(row, base) for row in shown))
+        for column in columns:
+            table.add_column(column, justify="right")
+        for pair in dict.fromkeys(pair for pair, _ in by_cell):
+            base = by_cell.get((pair, baseline))
+            cells = []
+            for row in (by_cell.get((pair, column)) for column in columns):
+                if row is None:
+                    cells.append("-")
+                    continue
+                mark = ""
+                if base:  # a blank where there is no mark, so that the numbers are aligned
+                    difference = row["value"] - base["value"]
+                    mark = significance.mark(row["p_value"], difference) or " "
+                text = score_text(row["value"], row["ci_low"], row["ci_high"], mark=mark)
+                cells.append(str(text))
+            table.add_row(pair, *cells)
         show(table)
 
 
 def _column(row: Row) -> str:
     seed = f"seed{row['seed']}" if row["seed"] else ""
     return ".".join(part for part in (row["method"], row["variant"], seed) if part)
-
-
-def _legend(rows: Sequence[Row]) -> str | None:
-    if "baseline" not in rows[0]:
-        return None
-    return f"▲ ▼: above or below {rows[0]['baseline']}, p < .05 after Holm's correction"
-
-
-def _cell(row: Row | None) -> str:
-    return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" if row else "-"
-
-
-def _mark(row: Row | None, base: Row | None) -> str:
-    if row is None or base is None:
-        return ""
-    if row["p_value"] is None or row["p_value"] >= 0.05:
-        return "  "
-    return " ▲" if row["value"] > base["value"] else " ▼"

@@ -56,7 +56,7 @@ class Variant(_Part):
     methods: list[str] = Field(default_factory=list)
 
 
-class Layout(_Part):
+class TableLayout(_Part):
     """What stands in the rows and columns of the table that people see."""
 
     rows: list[str] = Field(default_factory=lambda: ["pair"])
@@ -85,7 +85,7 @@ class _File(_Part):
     grid: Axes
     variants: list[Variant] = Field(default_factory=list)
     suites: dict[str, Changes] = Field(default_factory=dict)
-    table: Layout = Layout()
+    table: TableLayout = TableLayout()
     expected: list[Expected] = Field(default_factory=list)
 
 
@@ -116,7 +116,7 @@ class Experiment:
     grid: Axes
     variants: tuple[Variant, ...]
     suites: Mapping[str, Changes]
-    table: Layout
+    table: TableLayout
     expected: tuple[Expected, ...]
 
     def grid_for(self, suite: str) -> Grid:
@@ -273,7 +273,7 @@ def _explain(error: ValidationError) -> str:
 def _fields(place: Sequence[Any]) -> Iterable[str]:
     """Return the keys that may stand at a place of the file."""
     kinds: dict[str, type[BaseModel]] = {
-        "table": Layout, "expected": Expected, "variants": Variant, "suites": Changes,
+        "table": TableLayout, "expected": Expected, "variants": Variant, "suites": Changes,
     }  # fmt: skip
     kind = kinds.get(str(place[0])) if place else _File
     return (kind or _File).model_fields

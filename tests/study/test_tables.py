@@ -3,7 +3,7 @@
 import pytest
 
 from clir_cli.study import tables
-from clir_cli.study.experiment import Expected, Layout
+from clir_cli.study.experiment import Expected, TableLayout
 from clir_cli.study.results import verdict
 from clir_cli.study.watch import spell
 
@@ -12,24 +12,24 @@ def row(pair, method, value, **more):
     plain = {
         "pair": pair, "method": method, "variant": "", "seed": 0, "collection": "sample",
         "metric": "map", "value": value, "ci_low": 0.1, "ci_high": 0.9, "baseline": "zero-shot",
-        "p_value": None, "verdict": None, "error": None,
+        "p_value": None, "effect": None, "verdict": None, "error": None,
     }  # fmt: skip
     return {**plain, **more}
 
 
 ROWS = [
     row("sw-en", "zero-shot", 0.2),
-    row("sw-en", "ot", 0.5, p_value=0.001, verdict="OK"),
-    row("sw-en", "ot", 0.7, p_value=0.001, seed=1, verdict="FAIL"),
+    row("sw-en", "ot", 0.5, p_value=0.001, effect=0.9, verdict="OK"),
+    row("sw-en", "ot", 0.7, p_value=0.001, effect=0.9, seed=1, verdict="FAIL"),
     row("de-en", "zero-shot", 0.4),
-    row("de-en", "ot", 0.3, p_value=0.01),
+    row("de-en", "ot", 0.3, p_value=0.01, effect=-0.4),
     row("de-en", "kd_mse", None, error="out of memory"),
     row("sw-en", "ot", 0.9, metric="mrr"),
 ]
 
 
 def test_cells_tell_interval_seeds_significance_verdict_and_failure():
-    table = tables.draw("A title", ROWS, Layout(), "map")
+    table = tables.draw("A title", ROWS, TableLayout(), "map")
     assert table.title == "A title: map"
     assert table.header == ["pair", "zero-shot", "ot", "kd_mse"]
     assert table.rows == [
@@ -37,7 +37,7 @@ def test_cells_tell_interval_seeds_significance_verdict_and_failure():
         ["de-en", "0.400 [0.100, 0.900]", "0.300 [0.100, 0.900] ▼", "failed"],
     ]
     assert table.notes == [
-        "▲ ▼: above or below zero-shot, p < 0.05 after Holm's correction",
+        "▲ ▼: above or below zero-shot, p < .05 after Holm's correction",
         "against expected scores: OK 1, FAIL 1",
         "± standard deviation over 2 seeds",
     ]
@@ -45,12 +45,12 @@ def test_cells_tell_interval_seeds_significance_verdict_and_failure():
 
 def test_settings_are_dimensions_too():
     rows = [row("sw-en", "ot", 0.5, **{"transport.eps": eps}) for eps in (0.05, 0.2)]
-    table = tables.draw("t", rows, Layout(columns=["method", "transport.eps"]), "map")
+    table = tables.draw("t", rows, TableLayout(columns=["method", "transport.eps"]), "map")
     assert table.header == ["pair", "ot, eps 0.05", "ot, eps 0.2"]
 
 
 def test_markdown_and_latex(capsys):
-    table = tables.draw("A title", ROWS, Layout(), "map")
+    table = tables.draw("A title", ROWS, TableLayout(), "map")
     tables.markdown(table)
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:4] == ["| pair | zero-shot | ot | kd_mse |", "| --- | ---: | ---: | ---: |"]
