@@ -16,12 +16,13 @@ from tiny_encoders import tiny_bert
 from clir_cli.cli import run
 from clir_cli.errors import UserError
 from clir_cli.evaluation import scores
+from clir_cli.evaluation.seeds import Seeded
 from clir_cli.stages.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
-from clir_cli.study.report.choice import choose
-from clir_cli.study.report.data import Point, Results, neutral, read
-from clir_cli.study.report.experiment_sections import axis_of, drawn_of, experiments
+from clir_cli.study.report.data import Results, ScoreKey, neutral, read
+from clir_cli.study.report.experiment_sections import axis_of, experiments, grid_values
+from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import FOLDER, report
 from clir_cli.suites import load_settings
 
@@ -272,11 +273,12 @@ def test_several_seeds_become_one_score_with_their_spread(tmp_path):
     scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
     workspace = Workspace(load_settings("sample"), tmp_path)
     found = read(workspace, tmp_path / "results")
-    (point,) = found.points
-    assert point.value == pytest.approx(0.55)
-    assert point.spread == pytest.approx(0.3 / 2**0.5)
-    assert point.seeds == (0, 1)
-    assert point.low < 0.4 <= 0.7 < point.high
+    ((key, score),) = found.scores.items()
+    assert key == ("sample", "sw-en", "ot", "map")
+    assert score.value == pytest.approx(0.55)
+    assert score.spread == pytest.approx(0.3 / 2**0.5)
+    assert score.seeds == (0, 1)
+    assert score.low < 0.4 <= 0.7 < score.high
     assert found.per_query["sample", "sw-en", "ot", "map"] == pytest.approx({"q0": 0.3, "q1": 0.8})
 
 
@@ -286,8 +288,8 @@ def test_variants_of_an_experiment_are_left_to_its_own_section(suite):
     assert found.labels == ["bm25", "dictionary-bm25", "english-bm25"]
     assert found.pairs("sample") == ["sw-en", "de-en"]  # low-resource languages first
     assert found.metrics("sample") == ["map", "mrr"]
-    chosen = choose(found, 0.95, "t")
-    assert (chosen.metric, chosen.method, chosen.baseline) == ("map", "dictionary-bm25", "bm25")
+    focus = focus_on(found, 0.95, "t")
+    assert (focus.metric, focus.method, focus.baseline) == ("map", "dictionary-bm25", "bm25")
 
 
 PARTS = st.text(st.sampled_from("abc09_-."), min_size=1, max_size=5)
@@ -329,16 +331,16 @@ def frame(name: str, values: list[object]) -> pd.DataFrame:
 )
 def test_a_line_runs_over_an_axis_of_numbers(name, values, order, places):
     axis = axis_of(frame(name, values), [name])
-    assert list(axis.values) == order
-    assert list(axis.places.values()) == places
+    assert list(axis.positions) == order
+    assert list(axis.positions.values()) == places
 
 
 def test_what_an_axis_does_not_touch_is_a_line_of_its_own(tmp_path):
     write_experiment(tmp_path, experiment_rows(), "eps_ablation")
     rows = pd.read_csv(tmp_path / "eps_ablation.csv", dtype=str, keep_default_na=False)
     rows = rows[rows["error"] == ""].astype({"value": float, "ci_low": float, "ci_high": float})
-    drawn = drawn_of(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert [(each.series, each.at) for each in drawn] == [
+    values = grid_values(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert [(value.bar.label, value.at) for value in values] == [
         ("ot", "0.02"), ("ot", "0.05"), ("ot", "0.2"), ("english", ""),
     ]  # fmt: skip
 
@@ -350,11 +352,13 @@ def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
         [{**row, "seed": str(seed), "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
          for seed, value in ((0, 0.4), (1, 0.6))]
     )  # fmt: skip
-    (cell,) = drawn_of(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert (cell.value, cell.low, cell.high) == pytest.approx((0.5, 0.3, 0.7))
-    known = Point("sample", "sw-en", "ot", "eps0.1", "map", 0.5, 0.45, 0.55, 80, (0, 1), 0.1)
-    (cell,) = drawn_of(Results("sample", (known,)), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert (cell.value, cell.low, cell.high) == (0.5, 0.45, 0.55)
+    (value,) = grid_values(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert (value.bar.value, value.bar.low, value.bar.high) == pytest.approx((0.5, 0.3, 0.7))
+    known = {
+        ScoreKey("sample", "sw-en", "ot.eps0.1", "map"): Seeded(0.5, 0.1, 0.45, 0.55, (0, 1), 80)
+    }
+    (value,) = grid_values(Results("sample", known), rows, [AXIS], axis_of(rows, [AXIS]))
+    assert (value.bar.value, value.bar.low, value.bar.high) == (0.5, 0.45, 0.55)
 
 
 def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
@@ -362,9 +366,12 @@ def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
     (section,) = experiments(read(workspace, suite / "results"))
     failed, figure, table = section.blocks
     assert failed.lines == ["sw-en kd-mse.eps0.2: it fell over"]
-    assert figure.panels[0].svg.count("stroke-dasharray") >= 1  # english: the same at every eps
-    assert "ot: 0.500, 0.600, 0.400" in figure.panels[0].svg
-    assert figure.how.commands[0] == "clir reproduce eps_ablation --suite sample"
+    chart = figure.panels[0].chart
+    assert [shape.kind for shape in chart.shapes].count(
+        "flat"
+    ) == 1  # english: the same at every eps
+    assert "ot: 0.500, 0.600, 0.400" in chart.text
+    assert figure.made_by.commands[0] == "clir reproduce eps_ablation --suite sample"
     assert [row[-1].text for row in table.rows] == ["OK", "FAIL", "-", "-"]
     assert [row[-1].kind for row in table.rows] == ["ok", "fail", "", ""]
     assert table.rows[0][4].text == "0.500 ▲"

@@ -1,27 +1,16 @@
-"""What a report is made of: sections of tables, figures, plans and lists, and how each was made."""
+"""What a report is made of: sections of tables, figures, transport plans and lists."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from markupsafe import Markup
-
-
-@dataclass(frozen=True)
-class How:
-    """What made a figure: the commands, the settings, and those that differ from cell to cell.
-
-    The first ``shown`` commands are seen at once, the others are a click away.
-    """
-
-    commands: Sequence[str] = ()
-    settings: Mapping[str, str] = field(default_factory=dict)
-    varied: Mapping[str, str] = field(default_factory=dict)
-    shown: int = 4
+from clir_cli.console import score_text
+from clir_cli.study.report.charts import Chart
+from clir_cli.study.report.provenance import Provenance
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell of a table: ``small`` stands below ``text``, ``key`` is what it is sorted by."""
+class TableCell:
+    """A cell of a table: ``small`` is set below ``text``, rows are sorted by ``key``."""
 
     text: str
     small: str = ""
@@ -31,14 +20,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """A table; the first cell of a row names it."""
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     note: str = ""
-    how: How | None = None
+    made_by: Provenance | None = None
     folded: bool = False
     opened: bool = False  # folded, but open at first
     kind: str = "table"
@@ -46,26 +35,26 @@ class Table:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a figure."""
+    """One chart of a figure."""
 
     title: str
-    svg: Markup
+    chart: Chart
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Panels side by side under one title; ``legend`` holds place and label of the series."""
+class FigureBlock:
+    """Panels side by side under one title; ``legend`` has number and label of the series."""
 
     title: str
     panels: Sequence[Panel]
-    how: How
+    made_by: Provenance
     legend: Sequence[tuple[int, str]] = ()
     note: str = ""
     kind: str = "figure"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanBlock:
     """A transport plan as a heat map; each row of ``shares`` sums to 1."""
 
     title: str
@@ -75,35 +64,35 @@ class Plan:
     rows: Sequence[str]
     columns: Sequence[str]
     shares: Sequence[Sequence[float]]
-    how: How
+    made_by: Provenance
     kind: str = "plan"
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Lines that are told: what failed, what is missing."""
+class ListBlock:
+    """Lines of text: what failed, what is missing."""
 
     title: str
     lines: Sequence[str]
     kind: str = "lines"
 
 
-Block = Table | Figure | Plan | Lines
+Block = TableBlock | FigureBlock | PlanBlock | ListBlock
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report."""
+    """A part of the report; ``empty`` says what it needs when it has no blocks."""
 
     name: str
     title: str
     text: str
     blocks: Sequence[Block]
-    empty: str = ""  # what is told where there are no blocks
+    empty: str = ""
 
 
 def number(value: float) -> str:
-    """Return a score with as many digits as it deserves.
+    """Return a score with three decimals, one from 10 on, and no negative zero.
 
     >>> number(0.39961), number(-0.0004), number(46.924)
     ('0.400', '0.000', '46.9')
@@ -119,3 +108,19 @@ def p_text(p: float) -> str:
     ('p < .001', 'p = .042')
     """
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+def number_cell(value: float | None, text: str = "") -> TableCell:
+    """Return a cell that is sorted by its number; where there is none, below all numbers."""
+    if value is None or value != value:
+        return TableCell("-", key=-1.0, kind="number")
+    return TableCell(text or number(value), key=value, kind="number")
+
+
+def score_cell(
+    value: float, low: float, high: float, mark: str = "", more: Sequence[str] = ()
+) -> TableCell:
+    """Return a score with its mark; its interval and what more there is to say are below it."""
+    score = score_text(value, low, high, mark=mark, digits=number)
+    text = f"{score.value} {score.mark}".rstrip()
+    return TableCell(text, "\n".join([score.interval, *more]), value, "number")

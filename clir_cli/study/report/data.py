@@ -1,16 +1,16 @@
-"""What the report is drawn from: score tables, experiment tables, students, query texts.
+"""What a report is drawn from: score tables, experiment tables, students, query texts.
 
-Whatever is missing is told in ``Results.missing``, in a line that says which command makes it; the
-rest of the report is drawn all the same.
+What is missing is listed in ``Results.missing``, with the command that makes it; the rest of the
+report is drawn all the same.
 """
 
-import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,14 +18,15 @@ from clir_cli.artifacts import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
-from clir_cli.evaluation import gaps, scores
-from clir_cli.evaluation.seeds import over_seeds, query_means
+from clir_cli.evaluation import gaps
+from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS
+from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
 from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.workspace import Cell, Workspace
 from clir_cli.study import experiment
 
-# What the report reads of an experiment table; the axes of its grid stand before the metric.
+# What the report reads of an experiment table; the axes of its grid are between seed and metric.
 EXPERIMENT_COLUMNS = (
     "collection", "pair", "method", "variant", "seed", "metric", "value", "ci_low", "ci_high",
     "baseline", "p_value", "effect", "expected", "tolerance", "verdict", "error", "command",
@@ -36,34 +37,18 @@ NUMBERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Point:
-    """A score over queries and seeds; ``spread`` is the standard deviation over seeds."""
+class ScoreKey(NamedTuple):
+    """What a score belongs to; the label is method and variant."""
 
     collection: str
     pair: str
-    method: str
-    variant: str
+    label: str
     metric: str
-    value: float
-    low: float
-    high: float
-    queries: int
-    seeds: tuple[int, ...] = (0,)
-    spread: float = 0.0
-
-    @property
-    def label(self) -> str:
-        """Return the column it stands in: method and variant."""
-        return Cell(self.method, self.variant).label
 
 
 @dataclass(frozen=True)
 class Student:
-    """A distilled student: what it was made with, and how it learned.
-
-    ``curve`` has one entry an epoch: epoch, mean training loss, held-out loss and MRR.
-    """
+    """A distilled student: what it was made with, and its MRR on held-out pairs by epoch."""
 
     pair: str
     label: str
@@ -72,7 +57,7 @@ class Student:
     notes: Mapping[str, Any]
     versions: Mapping[str, str]
     finished: str
-    curve: tuple[Mapping[str, float], ...]
+    held_out: Mapping[float, float]
 
     @property
     def method(self) -> str:
@@ -81,8 +66,8 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """An experiment's table; ``axes`` are the settings that its grid spans."""
+class ExperimentTable:
+    """The table of an experiment; ``axes`` are the settings that its grid spans."""
 
     name: str
     title: str
@@ -93,15 +78,15 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is known of a suite."""
+    """All results of a suite: scores over seeds, and the mean over seeds of each query."""
 
     suite: str
-    points: tuple[Point, ...] = ()
-    per_query: Mapping[tuple[str, str, str, str], Mapping[str, float]] = field(default_factory=dict)
-    experiments: tuple[Experiment, ...] = ()
-    students: tuple[Student, ...] = ()
+    scores: Mapping[ScoreKey, Seeded] = field(default_factory=dict)
+    per_query: Mapping[ScoreKey, Mapping[str, float]] = field(default_factory=dict)
+    experiments: Sequence[ExperimentTable] = ()
+    students: Sequence[Student] = ()
     queries: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
+    missing: Sequence[str] = ()
 
     @cached_property
     def labels(self) -> list[str]:
@@ -111,65 +96,80 @@ class Results:
         """
         spanned = {
             Cell(row.method, row.variant).label
-            for each in self.experiments
-            for row in each.rows.itertuples()
+            for table in self.experiments
+            for row in table.rows.itertuples()
             if row.variant
         }
-        return in_order({point.label for point in self.points} - spanned)
+        return in_order({key.label for key in self.scores} - spanned)
 
-    def coloured(self, labels: Iterable[str]) -> list[str]:
-        """Return the order of colours: methods of the scores first, so that each keeps its own."""
+    def series(self, labels: Iterable[str]) -> list[str]:
+        """Return labels in the order of colours: those of the scores first, so each keeps its own.
+
+        The index of a label is the number of its series.
+        """
         return [*self.labels, *(label for label in in_order(labels) if label not in self.labels)]
 
     @cached_property
     def collections(self) -> list[str]:
         """Return the collections, the one with the most scores first."""
-        counts: dict[str, int] = {}
-        for point in self.points:
-            counts[point.collection] = counts.get(point.collection, 0) + 1
+        counts = Counter(key.collection for key in self.scores)
         return sorted(counts, key=lambda name: (-counts[name], name))
 
     def pairs(self, collection: str) -> list[str]:
         """Return the pairs of a collection, low-resource ones first, as OPTICAL's tables do."""
-        found = {point.pair for point in self.points if point.collection == collection}
-        return pairs_in_order(found - {gaps.ALL_PAIRS})
+        pairs = {key.pair for key in self.scores if key.collection == collection}
+        return pairs_in_order(pairs - {gaps.ALL_PAIRS})
 
     def metrics(self, collection: str) -> list[str]:
-        """Return the metrics of a collection that are of one pair, MAP first."""
-        found = {
-            point.metric
-            for point in self.points
-            if point.collection == collection and point.pair != gaps.ALL_PAIRS
+        """Return the metrics of a collection that belong to one pair, MAP first."""
+        metrics = {
+            key.metric
+            for key in self.scores
+            if key.collection == collection and key.pair != gaps.ALL_PAIRS
         }
-        return sorted(found, key=lambda name: (name != "map", name))
+        return sorted(metrics, key=lambda name: (name != "map", name))
 
-    def point(self, collection: str, pair: str, label: str, metric: str) -> Point | None:
-        """Return a score, or nothing where there is none."""
-        return self._by_key.get((collection, pair, label, metric))
+    def scored(self, collection: str, metric: str) -> list[str]:
+        """Return the labels that have a score for some pair."""
+        pairs = self.pairs(collection)
+        return [
+            label
+            for label in self.labels
+            if any(self.score(collection, pair, label, metric) for pair in pairs)
+        ]
 
-    @cached_property
-    def _by_key(self) -> dict[tuple[str, str, str, str], Point]:
-        return {(p.collection, p.pair, p.label, p.metric): p for p in self.points}
+    def score(self, collection: str, pair: str, label: str, metric: str) -> Seeded | None:
+        """Return a score, or None if there is none."""
+        return self.scores.get(ScoreKey(collection, pair, label, metric))
 
-    def by_pair(self, collection: str, label: str, metric: str) -> dict[str, Mapping[str, float]]:
-        """Return a method's values a query, for each pair that has them."""
-        found = {
-            pair: self.per_query.get((collection, pair, label, metric))
-            for pair in self.pairs(collection)
-        }
-        return {pair: values for pair, values in found.items() if values}
+    def values(self, collection: str, pair: str, label: str, metric: str) -> Mapping[str, float]:
+        """Return the value of each query, empty if there are none."""
+        return self.per_query.get(ScoreKey(collection, pair, label, metric), {})
+
+    def texts(self, collection: str, pair: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the texts of the queries by id: in the pair's language, and in English."""
+        language = pair.partition("-")[0]
+        return self.queries.get((collection, language), {}), self.queries.get(
+            (collection, "en"), {}
+        )
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
     """Return method labels in the order of ``clir ls methods``, variants behind their method."""
-    places = {name: place for place, name in enumerate(METHODS)}
-    return sorted(labels, key=lambda label: (places.get(label.split(".")[0], 99), label))
+    ranks = {name: rank for rank, name in enumerate(METHODS)}
+    return sorted(labels, key=lambda label: (ranks.get(label.split(".")[0], 99), label))
 
 
 def pairs_in_order(pairs: Iterable[str]) -> list[str]:
-    """Return pairs as the catalogue has them: low-resource languages first."""
-    places = {f"{code}-en": place for place, code in enumerate(languages())}
-    return sorted(pairs, key=lambda pair: (places.get(pair, 99), pair))
+    """Return pairs in the order of the catalogue: low-resource languages first."""
+    ranks = {f"{code}-en": rank for rank, code in enumerate(languages())}
+    return sorted(pairs, key=lambda pair: (ranks.get(pair, 99), pair))
+
+
+def pair_title(pair: str) -> str:
+    """Return a pair with its resource group, for headings."""
+    resource = gaps.resource_of(pair)
+    return f"{pair} ({resource}-resource)" if resource else pair
 
 
 def neutral(text: str) -> str:
@@ -181,38 +181,36 @@ def neutral(text: str) -> str:
 
 
 def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
-    """Read what there is of a suite.
+    """Read the results of a suite, as far as they exist.
 
     Args:
-        workspace: Settings and folders; artifacts that are there are read, none is made.
+        workspace: Settings and folders; artifacts are read where they exist, none is made.
         results: The folder of the results of all suites.
-        collection: The user's own collection, where one was evaluated (``--collection``).
+        collection: The user's own collection, if one was evaluated (``--collection``).
 
     Raises:
         UserError: There is neither a score nor an experiment table, or one is damaged.
     """
     folder = results / workspace.suite
-    missing: list[str] = []
-    points, per_query = _scores(workspace, folder)
-    experiments = _experiments(folder)
-    if not points and not experiments:
+    scores, per_query = _scores(workspace, folder)
+    experiments = [
+        _experiment(path)
+        for path in sorted(folder.glob("*.csv"))
+        if path.stem not in NOT_EXPERIMENTS
+    ]
+    if not scores and not experiments:
         raise UserError(
             f"{folder}: no score table to report; make one with: "
             f"{workspace.command('evaluate', '--metric map,mrr,ndcg@10')}"
         )
+    missing = []
     if not experiments:
         command = workspace.command("reproduce", "--all")
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
     students = _students(workspace)
-    found = Results(
-        suite=workspace.suite,
-        points=tuple(points),
-        per_query=per_query,
-        experiments=tuple(experiments),
-        students=tuple(students),
-    )
-    queries, unread = _queries(workspace, found, collection)
-    return replace(found, queries=queries, missing=(*missing, *unread))
+    known = Results(workspace.suite, scores, per_query, experiments, students)
+    queries, unread = _queries(workspace, known, collection)
+    return replace(known, queries=queries, missing=[*missing, *unread])
 
 
 def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -222,83 +220,67 @@ def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         table = pd.DataFrame()
     if not set(needed) <= set(table.columns):
         raise UserError(f"{path}: not a score table of clir; move it away")
-    for column in NUMBERS:
-        if column in table:
-            table[column] = pd.to_numeric(table[column], errors="coerce")
+    numbers = [column for column in NUMBERS if column in table]
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
     return table
 
 
 def _scores(
     workspace: Workspace, folder: Path
-) -> tuple[list[Point], dict[tuple[str, str, str, str], dict[str, float]]]:
+) -> tuple[dict[ScoreKey, Seeded], dict[ScoreKey, dict[str, float]]]:
     """Return the scores, over seeds where there are several, and each query's mean over them."""
     if not (folder / "scores.csv").exists():
-        return [], {}
-    table = _read_table(folder / "scores.csv", scores.COLUMNS)
-    per_query = _read_table(folder / "per_query.csv", scores.PER_QUERY_COLUMNS)
-    key = ["collection", "pair", "method", "variant", "metric"]
-    by_seed: dict[tuple[str, ...], dict[int, dict[str, float]]] = {}
-    for names, rows in per_query.groupby([*key, "seed"], sort=False):
-        *rest, seed = names
-        by_seed.setdefault(tuple(rest), {})[int(seed)] = dict(
-            zip(rows["query"], rows["value"], strict=True)
-        )
-    points, means = [], {}
-    for names, rows in table.groupby(key, sort=False):
-        point = _point(names, rows.to_dict("records"), by_seed.get(names, {}), workspace)
-        points.append(point)
-        if names in by_seed:
-            means[(point.collection, point.pair, point.label, point.metric)] = query_means(
-                by_seed[names]
+        return {}, {}
+    settings = workspace.settings.evaluation
+    columns = ["collection", "pair", "method", "variant", "metric"]
+    by_seed: dict[ScoreKey, dict[int, dict[str, float]]] = {}
+    per_query = _read_table(folder / "per_query.csv", PER_QUERY_COLUMNS)
+    for (*names, seed), rows in per_query.groupby([*columns, "seed"], sort=False):
+        values = dict(zip(rows["query"], rows["value"], strict=True))
+        by_seed.setdefault(_key(*names), {})[int(seed)] = values
+    scores, means = {}, {}
+    table = _read_table(folder / "scores.csv", COLUMNS)
+    for names, rows in table.groupby(columns, sort=False):
+        key, row = _key(*names), rows.iloc[0]
+        values_by_seed = by_seed.get(key, {})
+        if 1 < len(rows) == len(values_by_seed):
+            scores[key] = over_seeds(
+                values_by_seed, resamples=settings.resamples, confidence=settings.confidence
             )
-    return points, means
+        else:
+            scores[key] = Seeded(
+                row["value"], 0.0, row["ci_low"], row["ci_high"], (int(row["seed"]),),
+                int(row["queries"]),
+            )  # fmt: skip
+        if values_by_seed:
+            means[key] = query_means(values_by_seed)
+    return scores, means
 
 
-def _point(
-    names: tuple[str, ...],
-    rows: Sequence[Mapping[str, Any]],
-    by_seed: Mapping[int, Mapping[str, float]],
-    workspace: Workspace,
-) -> Point:
-    if len(rows) > 1 and len(by_seed) == len(rows):
-        settings = workspace.settings.evaluation
-        found = over_seeds(by_seed, resamples=settings.resamples, confidence=settings.confidence)
-        return Point(
-            *names, found.value, found.low, found.high, found.queries, found.seeds, found.spread
-        )
-    row = rows[0]
-    return Point(
-        *names, row["value"], row["ci_low"], row["ci_high"], int(row["queries"]),
-        (int(row["seed"]),),
-    )  # fmt: skip
+def _key(collection: str, pair: str, method: str, variant: str, metric: str) -> ScoreKey:
+    return ScoreKey(collection, pair, Cell(method, variant).label, metric)
 
 
-def _experiments(folder: Path) -> list[Experiment]:
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        if path.stem in NOT_EXPERIMENTS:
-            continue
-        table = _read_table(path, EXPERIMENT_COLUMNS)
-        names = list(table.columns)
-        axes = tuple(names[names.index("seed") + 1 : names.index("metric")])
-        try:
-            told = experiment.load(path.stem)
-            title, question = told.title, told.question
-        except UserError:  # a file of the user's own, which may lie anywhere
-            title, question = path.stem.replace("_", " "), ""
-        found.append(Experiment(path.stem, title, question, table, axes))
-    return found
+def _experiment(path: Path) -> ExperimentTable:
+    table = _read_table(path, EXPERIMENT_COLUMNS)
+    names = list(table.columns)
+    axes = tuple(names[names.index("seed") + 1 : names.index("metric")])
+    try:
+        file = experiment.load(path.stem)
+    except UserError:  # a file of the user's own, in a folder that is not known here
+        return ExperimentTable(path.stem, path.stem.replace("_", " "), "", table, axes)
+    return ExperimentTable(path.stem, file.title, file.question, table, axes)
 
 
 def _students(workspace: Workspace) -> list[Student]:
-    found = []
+    students = []
     for path in sorted((workspace.home / workspace.suite).glob(f"*/*/student/{MANIFEST}")):
         folder = path.parent
         try:
             manifest = read_manifest(folder)
-        except UserError:  # damaged: as if it were not there
+        except UserError:  # damaged: as if it did not exist
             continue
-        found.append(
+        students.append(
             Student(
                 pair=folder.parent.parent.name,
                 label=folder.parent.name,
@@ -307,57 +289,41 @@ def _students(workspace: Workspace) -> list[Student]:
                 notes=manifest.get("notes", {}),
                 versions=manifest.get("versions", {}),
                 finished=manifest.get("finished", ""),
-                curve=_curve(folder / "training.csv"),
+                held_out=_held_out(folder / "training.csv"),
             )
         )
-    return found
+    return students
 
 
-def _curve(path: Path) -> tuple[Mapping[str, float], ...]:
-    """Return one entry an epoch; a log that is not there or not readable has none."""
+def _held_out(path: Path) -> dict[float, float]:
+    """Return the MRR by epoch; a log that is missing or damaged has none."""
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            steps = [
-                {key: float(value) for key, value in row.items() if value}
-                for row in csv.DictReader(stream)
-            ]
-    except (OSError, ValueError, TypeError, UnicodeDecodeError):
-        return ()
-    epochs: dict[float, list[dict[str, float]]] = {}
-    for step in steps:
-        epochs.setdefault(step.get("epoch", 0), []).append(step)
-    return tuple(
-        {
-            "epoch": epoch,
-            "loss": sum(step.get("loss", 0.0) for step in rows) / len(rows),
-            **{key: rows[-1][key] for key in ("held_out_loss", "held_out_mrr") if key in rows[-1]},
-        }
-        for epoch, rows in sorted(epochs.items())
-    )
+        steps = pd.read_csv(path, usecols=["epoch", "held_out_mrr"], dtype=float).dropna()
+    except (OSError, ValueError):
+        return {}
+    return dict(zip(steps["epoch"], steps["held_out_mrr"], strict=True))
 
 
 def _queries(
-    workspace: Workspace, found: Results, own: str
+    workspace: Workspace, results: Results, own: str
 ) -> tuple[dict[tuple[str, str], Mapping[str, str]], list[str]]:
     """Return the texts of the queries by collection and language, and what could not be read."""
     texts: dict[tuple[str, str], Mapping[str, str]] = {}
     unread: list[str] = []
-    for name in found.collections:
-        wanted = own if own and collection_label(own) == name else name
-        settings = workspace.settings.model_copy(update={"collection": wanted})
-        place = Workspace(settings, workspace.home, talk=workspace.talk)
-        for pair in found.pairs(name):
+    for name in results.collections:
+        source = own if own and collection_label(own) == name else name
+        settings = workspace.settings.model_copy(update={"collection": source})
+        for pair in results.pairs(name):
             language = pair.partition("-")[0]
             try:
-                collection = read_collection(place, language)
+                collection = read_collection(replace(workspace, settings=settings), language)
             except UserError:
                 unread.append(
-                    f"the queries of {name} in {language!r} are not at hand, so they are shown by "
-                    "id: name a collection of your own with --collection, and where the others "
-                    "were downloaded with --home"
+                    f"the queries of {name} in {language!r} could not be read, so they are shown "
+                    "by id: name a collection of your own with --collection, and the folder of "
+                    "downloaded ones with --home"
                 )
                 break
-            for each in (language, "en"):
-                if each in collection.queries:
-                    texts[name, each] = collection.queries[each]
+            for code in {language, "en"} & collection.queries.keys():
+                texts[name, code] = collection.queries[code]
     return texts, unread

@@ -1,229 +1,230 @@
 """Sections drawn from the experiment tables: lines over an axis of the grid, bars, verdicts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clir_cli.evaluation import gaps
-from clir_cli.evaluation.significance import LEVEL
-from clir_cli.study.report import figures
+from clir_cli.evaluation import gaps, significance
+from clir_cli.stages.workspace import Cell
+from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
     Block,
-    Cell,
-    Figure,
-    How,
-    Lines,
+    FigureBlock,
+    ListBlock,
     Panel,
     Section,
-    Table,
+    TableBlock,
+    TableCell,
     number,
+    number_cell,
     p_text,
+    score_cell,
 )
-from clir_cli.study.report.choice import pair_name, settings_of
-from clir_cli.study.report.data import Experiment, Results, neutral, pairs_in_order
+from clir_cli.study.report.data import (
+    ExperimentTable,
+    Results,
+    neutral,
+    pair_title,
+    pairs_in_order,
+)
+from clir_cli.study.report.provenance import Provenance, trained
 
 VERDICTS = {"OK": "ok", "about OK": "about", "FAIL": "fail"}
 MANY_ROWS = 24
-NUMBER_ZERO_IS_ALL = ("max_pairs", "max_pairs_per_source")
+ZERO_IS_ALL = ("max_pairs", "max_pairs_per_source")
+Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A cell of the grid over its seeds, ready to be drawn; ``at`` is its place on the axis."""
+class GridValue(NamedTuple):
+    """A cell of the grid over its seeds; ``at`` is its value on the axis of the chart."""
 
     pair: str
-    series: str
     at: str
-    value: float
-    low: float
-    high: float
+    bar: charts.Bar
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The axis of a grid that a line runs over: its name, and its values in order."""
+class GridAxis:
+    """The axis of a grid that a line runs over: its name, and where each value is drawn."""
 
     name: str = ""
-    values: tuple[str, ...] = ()
-    places: Mapping[str, float] = field(default_factory=dict)
+    positions: Mapping[str, float] = field(default_factory=dict)
+
+    def label(self, value: str) -> str:
+        """Return a value as ticks have it; 0 sentence pairs are all of them."""
+        return "all" if _is_all(self.name, value) else _short(value)
 
 
 def experiments(results: Results) -> list[Section]:
     """Return a section for each experiment: its question, figures, tables, failures."""
-    return [_section(results, each) for each in results.experiments]
+    return [_section(results, table) for table in results.experiments]
 
 
 def verdicts(results: Results) -> dict[str, int]:
-    """Return how many expected scores came out OK, about OK and FAIL."""
-    told = [str(v) for each in results.experiments for v in each.rows["verdict"] if v]
-    return {name: told.count(name) for name in VERDICTS if name in told}
+    """Return how many expected scores are OK, about OK and FAIL."""
+    counts = Counter(verdict for table in results.experiments for verdict in table.rows["verdict"])
+    return {name: counts[name] for name in VERDICTS if name in counts}
 
 
-def failures(experiment: Experiment) -> list[str]:
+def failures(table: ExperimentTable) -> list[str]:
     """Return a line for each cell that failed."""
-    failed = experiment.rows[experiment.rows["error"].astype(bool)]
-    lines = []
-    for row in failed.to_dict("records"):
-        label = f"{_label(row)}.seed{row['seed']}" if row["seed"] not in ("", "0") else _label(row)
-        lines.append(f"{row['pair']} {label}: {neutral(row['error'])}")
+    failed = table.rows[table.rows["error"].astype(bool)]
+    lines = [
+        f"{row['pair']} {_label(row, int(row['seed'] or 0))}: {neutral(row['error'])}"
+        for row in failed.to_dict("records")
+    ]
     return list(dict.fromkeys(lines))
 
 
-def _section(results: Results, each: Experiment) -> Section:
-    rows = each.rows[~each.rows["error"].astype(bool) & each.rows["value"].notna()]
-    made = _how(results, each)
+def _section(results: Results, table: ExperimentTable) -> Section:
+    rows = table.rows[~table.rows["error"].astype(bool) & table.rows["value"].notna()]
+    made_by = _made_by(results, table)
     blocks: list[Block] = []
-    failed = failures(each)
+    failed = failures(table)
     if failed:
-        blocks.append(Lines("These cells failed", failed))
-    for collection in dict.fromkeys(rows["collection"]):
-        own = rows[rows["collection"] == collection]
-        metrics = list(dict.fromkeys(own["metric"]))
-        across = gaps.split_metrics(metrics[1:]).across
-        for metric in [*metrics[:1], *across]:
-            drawn = own[own["metric"] == metric]
-            blocks.append(_figure(results, each, drawn, f"{metric} on {collection}", made))
-        blocks.append(_table(each, own, collection, made))
+        blocks.append(ListBlock("These cells failed", failed))
+    for collection, scored in rows.groupby("collection", sort=False):
+        metrics = list(dict.fromkeys(scored["metric"]))
+        for metric in [*metrics[:1], *gaps.split_metrics(metrics[1:]).across]:
+            chosen = scored[scored["metric"] == metric]
+            blocks.append(_figure(results, table, chosen, f"{metric} on {collection}", made_by))
+        blocks.append(_table(table, scored, f"All cells on {collection}", made_by))
     if rows.empty:
-        blocks.append(Lines("No cell has a score yet", [made.commands[0]]))
-    return Section(f"experiment-{each.name}", each.title, each.question, blocks)
+        blocks.append(ListBlock("No cell has a score yet", [made_by.commands[0]]))
+    return Section(f"experiment-{table.name}", table.title, table.question, blocks)
 
 
-def _how(results: Results, each: Experiment) -> How:
-    commands = [f"clir reproduce {each.name} --suite {results.suite}"]
-    commands += [neutral(told) for told in dict.fromkeys(each.rows["command"]) if told]
-    labels = {_label(row) for row in each.rows.to_dict("records")}
-    pairs = set(each.rows["pair"])
+def _made_by(results: Results, table: ExperimentTable) -> Provenance:
+    commands = [f"clir reproduce {table.name} --suite {results.suite}"]
+    commands += [neutral(command) for command in dict.fromkeys(table.rows["command"]) if command]
+    labels = {_label(row) for row in table.rows.to_dict("records")}
+    pairs = set(table.rows["pair"])
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
-    return replace(settings_of(students, commands), shown=1)  # it runs all the others
+    return trained(students, commands, shown=1)  # it runs all the others
 
 
-def _label(row: Mapping[str, object]) -> str:
-    return ".".join(str(row[name]) for name in ("method", "variant") if row[name])
+def _label(row: Row, seed: int = 0) -> str:
+    return Cell(row["method"], row["variant"], seed).label
 
 
-# ------------------------------------------------------------------ from rows to what is drawn
+# ------------------------------------------------------------------ figures
 
 
-def axis_of(rows: pd.DataFrame, axes: Sequence[str]) -> Axis:
+def axis_of(rows: pd.DataFrame, axes: Sequence[str]) -> GridAxis:
     """Return the axis that a line can run over: the one with most values, all of them numbers.
 
-    Values far apart (more than twenty to one) and an "all" stand at equal distances, others where
-    their number says. Without such an axis the name is empty.
+    Values far apart (more than twenty to one) and an "all" are drawn at equal distances, others in
+    proportion. Without such an axis the name is empty.
     """
-    best = Axis()
+    best = GridAxis()
     for name in axes:
-        values = [value for value in dict.fromkeys(rows[name].astype(str)) if value != ""]
+        values = [value for value in rows[name].astype(str).unique() if value != ""]
         numbers = pd.to_numeric(pd.Series(values), errors="coerce")
-        if len(values) < 2 or len(values) <= len(best.values) or numbers.isna().any():
+        if len(values) < 2 or len(values) <= len(best.positions) or numbers.isna().any():
             continue
         order = sorted(zip(numbers, values, strict=True))
-        has_all = name.split(".")[-1] in NUMBER_ZERO_IS_ALL and order[0][0] == 0
+        has_all = _is_all(name, order[0][1])
         if has_all:
             order = [*order[1:], order[0]]
         least = min((number for number, _ in order if number > 0), default=0)
         even = has_all or (least > 0 and max(numbers) / least > 20)
-        places = {
-            value: float(rank if even else number) for rank, (number, value) in enumerate(order)
-        }
-        best = Axis(name, tuple(value for _, value in order), places)
+        positions = {v: float(rank if even else x) for rank, (x, v) in enumerate(order)}
+        best = GridAxis(name, positions)
     return best
 
 
-def drawn_of(results: Results, rows: pd.DataFrame, axes: Sequence[str], axis: Axis) -> list[Drawn]:
+def grid_values(
+    results: Results, rows: pd.DataFrame, axes: Sequence[str], axis: GridAxis
+) -> list[GridValue]:
     """Return the cells of one metric and collection over their seeds."""
     others = [name for name in axes if name != axis.name and rows[name].astype(str).nunique() > 1]
-    found: dict[tuple[str, str, str], list[Mapping[str, object]]] = {}
+    cells: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows.to_dict("records"):
-        parts = [str(row["method"])]
-        parts += [
-            f"{name.split('.')[-1]} {_shown(row[name])}" for name in others if row[name] != ""
-        ]
-        if row["variant"] and not any(row[name] != "" for name in axes):
-            parts.append(str(row["variant"]))
-        at = str(row[axis.name]) if axis.name else ""
-        found.setdefault((str(row["pair"]), ", ".join(parts), at), []).append(row)
-    return [Drawn(*key, *_over_seeds(results, cells)) for key, cells in found.items()]
+        parts = [row["method"]]
+        parts += [f"{name.split('.')[-1]} {_short(row[name])}" for name in others if row[name]]
+        if row["variant"] and not any(row[name] for name in axes):
+            parts.append(row["variant"])
+        at = row[axis.name] if axis.name else ""
+        cells.setdefault((row["pair"], at, ", ".join(parts)), []).append(row)
+    return [
+        GridValue(pair, at, charts.Bar(label, *_over_seeds(results, seeds)))
+        for (pair, at, label), seeds in cells.items()
+    ]
 
 
-def _over_seeds(
-    results: Results, cells: Sequence[Mapping[str, object]]
-) -> tuple[float, float, float]:
+def _over_seeds(results: Results, rows: Sequence[Row]) -> tuple[float, float, float]:
     """Return value and interval of a cell: over queries and seeds where the tables have both.
 
     Elsewhere it is the mean over the seeds, with the span of their intervals.
     """
-    first = cells[0]
-    point = results.point(first["collection"], first["pair"], _label(first), first["metric"])
-    if point and sorted(map(str, point.seeds)) == sorted(str(row["seed"]) for row in cells):
-        return point.value, point.low, point.high
+    first = rows[0]
+    score = results.score(first["collection"], first["pair"], _label(first), first["metric"])
+    if score and sorted(score.seeds) == sorted(int(row["seed"]) for row in rows):
+        return score.value, score.low, score.high
     return (
-        sum(row["value"] for row in cells) / len(cells),
-        min(row["ci_low"] for row in cells),
-        max(row["ci_high"] for row in cells),
+        sum(row["value"] for row in rows) / len(rows),
+        min(row["ci_low"] for row in rows),
+        max(row["ci_high"] for row in rows),
     )
 
 
 def _figure(
-    results: Results, each: Experiment, rows: pd.DataFrame, title: str, made: How
-) -> Figure:
-    axis = axis_of(rows, each.axes)
-    cells = drawn_of(results, rows, each.axes, axis)
-    present = {cell.series for cell in cells}
-    order = results.coloured(present)
-    bottom = min([0.0, *(cell.low for cell in cells)])
-    top = max([0.01, *(cell.high for cell in cells)])
+    results: Results, table: ExperimentTable, rows: pd.DataFrame, title: str, made_by: Provenance
+) -> FigureBlock:
+    axis = axis_of(rows, table.axes)
+    cells = grid_values(results, rows, table.axes, axis)
+    order = results.series({cell.bar.label for cell in cells})
+    cells.sort(key=lambda cell: order.index(cell.bar.label))
+    labels = list(dict.fromkeys(cell.bar.label for cell in cells))
+    ends = charts.ends_of(cell.bar for cell in cells)
     panels = []
     for pair in pairs_in_order({cell.pair for cell in cells}):
-        own = [cell for cell in cells if cell.pair == pair]
-        name = pair_name(pair) if pair != gaps.ALL_PAIRS else "across the pairs"
+        of_pair = [cell for cell in cells if cell.pair == pair]
         if axis.name:
-            svg = figures.lines(
-                [_line([c for c in own if c.series == label], axis) for label in order
-                 if any(c.series == label for c in own)],
+            by_label = ([c for c in of_pair if c.bar.label == label] for label in labels)
+            chart = charts.lines(
+                [_line(cells, axis) for cells in by_label if cells],
                 order,
+                ends,
                 across=axis.name,
                 up=title.split(" on ")[0],
-                ticks=(list(axis.places.values()), [_tick(axis, each) for each in axis.values]),
-                limits=(1.05 * bottom, 1.05 * top),
-            )  # fmt: skip
-        else:
-            own.sort(key=lambda cell: order.index(cell.series))
-            svg = figures.bars(
-                [figures.Bar(c.series, c.value, c.low, c.high) for c in own],
-                order,
-                limits=(1.05 * bottom, 1.05 * top),
+                ticks=[(position, axis.label(v)) for v, position in axis.positions.items()],
             )
-        panels.append(Panel(name, svg))
-    legend = [(place, label) for place, label in enumerate(order) if label in present]
-    note = "Dashed: a method that the axis does not touch." if any(
-        cell.at == "" for cell in cells
-    ) and axis.name else ""  # fmt: skip
-    return Figure(title, panels, made, legend if axis.name else [], note)
+        else:
+            chart = charts.bars([cell.bar for cell in of_pair], order, ends)
+        name = pair_title(pair) if pair != gaps.ALL_PAIRS else "across the pairs"
+        panels.append(Panel(name, chart))
+    if not axis.name:
+        return FigureBlock(title, panels, made_by)
+    legend = [(order.index(label), label) for label in labels]
+    flat = any(cell.at == "" for cell in cells)
+    note = "Dashed: a method that the axis does not affect." if flat else ""
+    return FigureBlock(title, panels, made_by, legend, note)
 
 
-def _line(cells: Sequence[Drawn], axis: Axis) -> figures.Line:
-    on_axis = sorted((cell for cell in cells if cell.at), key=lambda cell: axis.places[cell.at])
+def _line(cells: Sequence[GridValue], axis: GridAxis) -> charts.Line:
+    first, positions = cells[0].bar, axis.positions
+    on_axis = sorted((cell for cell in cells if cell.at), key=lambda cell: positions[cell.at])
     if not on_axis:
-        ends = [axis.places[axis.values[0]], axis.places[axis.values[-1]]]
-        return figures.Line(cells[0].series, ends, [cells[0].value] * 2, flat=True)
-    return figures.Line(
-        cells[0].series,
-        [axis.places[cell.at] for cell in on_axis],
-        [cell.value for cell in on_axis],
-        [cell.low for cell in on_axis],
-        [cell.high for cell in on_axis],
+        ends = [min(positions.values()), max(positions.values())]
+        return charts.Line(first.label, ends, [first.value] * 2, flat=True)
+    return charts.Line(
+        first.label,
+        [positions[cell.at] for cell in on_axis],
+        [cell.bar.value for cell in on_axis],
+        [cell.bar.low for cell in on_axis],
+        [cell.bar.high for cell in on_axis],
     )
 
 
-def _tick(axis: Axis, value: str) -> str:
-    if axis.name.split(".")[-1] in NUMBER_ZERO_IS_ALL and float(value) == 0:
-        return "all"
-    return _shown(value)
+def _is_all(name: str, value: str) -> bool:
+    return name.split(".")[-1] in ZERO_IS_ALL and float(value) == 0
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     """Return a setting as people write it: 1 and not 1.0."""
     try:
         return f"{float(str(value)):g}"
@@ -234,49 +235,41 @@ def _shown(value: object) -> str:
 # ------------------------------------------------------------------ the table
 
 
-def _table(each: Experiment, rows: pd.DataFrame, collection: str, made: How) -> Table:
-    shown = [name for name in each.axes if rows[name].astype(str).nunique() > 1]
-    names = ["seed"] if shown else ["variant", "seed"]  # the axes say what the variant does
-    optional = [name for name in names if rows[name].astype(str).nunique() > 1]
-    tested = rows["p_value"].notna().any()
-    expected = rows["expected"].notna().any()
-    head = ["pair", "method", *optional, *shown, "metric", "value"]
+def _table(
+    table: ExperimentTable, rows: pd.DataFrame, title: str, made_by: Provenance
+) -> TableBlock:
+    varied = [name for name in table.axes if rows[name].astype(str).nunique() > 1]
+    names = ["seed"] if varied else ["variant", "seed"]  # the axes say what the variant does
+    texts = ["pair", "method", *(name for name in names if rows[name].astype(str).nunique() > 1)]
+    head = [*texts, *varied, "metric", "value"]
+    tested, expected = (rows[name].notna().any() for name in ("p_value", "expected"))
     head += ["against", "effect d"] if tested else []
     head += ["expected", "verdict"] if expected else []
     body = []
     for row in rows.to_dict("records"):
-        mark = ""
-        if tested and row["p_value"] < LEVEL:
-            mark = " ▲" if row["effect"] > 0 else " ▼"
-        cells = [Cell(str(row[name])) for name in ("pair", "method", *optional)]
-        cells += [Cell(_shown(row[name]), key=_key(row[name]), kind="number") for name in shown]
-        cells += [
-            Cell(str(row["metric"])),
-            Cell(
-                number(row["value"]) + mark,
-                f"[{number(row['ci_low'])}, {number(row['ci_high'])}]",
-                row["value"],
-                "number",
-            ),
-        ]
+        cells = [TableCell(str(row[name])) for name in texts]
+        cells += [_setting(row[name]) for name in varied]
+        mark = significance.mark(row["p_value"], row["effect"])
+        score = score_cell(row["value"], row["ci_low"], row["ci_high"], mark)
+        cells += [TableCell(row["metric"]), score]
         if tested:
-            has = pd.notna(row["p_value"])
-            against = f"{row['baseline']}: {p_text(row['p_value'])}" if has else "-"
-            effect = f"{row['effect']:+.2f}" if has and pd.notna(row["effect"]) else "-"
-            cells += [Cell(against), Cell(effect, key=_key(row["effect"]), kind="number")]
+            effect = f"{row['effect']:+.2f}"
+            has_test = pd.notna(row["p_value"])
+            against = f"{row['baseline']}: {p_text(row['p_value'])}" if has_test else "-"
+            cells += [TableCell(against), number_cell(row["effect"], effect)]
         if expected:
-            has = pd.notna(row["expected"])
-            text = f"{number(row['expected'])} ± {number(row['tolerance'])}" if has else "-"
-            cells.append(Cell(text, key=_key(row["expected"]), kind="number"))
-            cells.append(Cell(row["verdict"] or "-", kind=VERDICTS.get(row["verdict"], "")))
+            text = f"{number(row['expected'])} ± {number(row['tolerance'])}"
+            verdict = row["verdict"]
+            cells.append(number_cell(row["expected"], text))
+            cells.append(TableCell(verdict or "-", kind=VERDICTS.get(verdict, "")))
         body.append(cells)
     note = "▲ ▼ above or below the baseline, p < .05 after Holm's correction." if tested else ""
-    return Table(f"All cells on {collection}", head, body, note, made, folded=len(body) > MANY_ROWS)
+    return TableBlock(title, head, body, note, made_by, folded=len(body) > MANY_ROWS)
 
 
-def _key(value: object) -> float | str:
+def _setting(value: str) -> TableCell:
+    text = _short(value)
     try:
-        found = float(str(value))
+        return number_cell(float(value), text)
     except ValueError:
-        return str(value)
-    return found if found == found else -1.0  # nothing sorts below every number
+        return TableCell(text, key=value, kind="number")

@@ -3,42 +3,51 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from clir_cli.study.report import figures
-from clir_cli.study.report.blocks import Block, Cell, Figure, Panel, Section, Table, number
-from clir_cli.study.report.choice import Choice, distillations, how, pair_name, settings_of
-from clir_cli.study.report.data import Results, Student, pairs_in_order
+from clir_cli.study.report import charts
+from clir_cli.study.report.blocks import (
+    Block,
+    FigureBlock,
+    Panel,
+    Section,
+    TableBlock,
+    TableCell,
+    number_cell,
+)
+from clir_cli.study.report.data import Results, Student, pair_title, pairs_in_order
+from clir_cli.study.report.focus import Focus
+from clir_cli.study.report.provenance import distillations, scored, trained
 
 EXAMPLES = 6  # queries that gained, and as many that lost
 
 
-def queries(results: Results, choice: Choice) -> Section:
-    """Return the method against its rival, query by query, and where they differ most."""
+def queries(results: Results, focus: Focus) -> Section:
+    """Return the method against the baseline, query by query, and where they differ most."""
     blocks: list[Block] = []
+    labels = [focus.method, focus.baseline]
     for collection in results.collections:
         panels, tables = [], []
         for pair in results.pairs(collection):
-            method, rival = (
-                results.per_query.get((collection, pair, label, choice.metric), {})
-                for label in (choice.method, choice.baseline)
+            method, baseline = (
+                results.values(collection, pair, label, focus.metric) for label in labels
             )
-            shared = [query for query in method if query in rival]
-            if not shared:
+            values = {
+                query: (baseline[query], method[query]) for query in method if query in baseline
+            }
+            if not values:
                 continue
-            counts = Counter((round(rival[q], 2), round(method[q], 2)) for q in shared)
-            place = results.labels.index(choice.method)
-            svg = figures.scatter(counts, choice.baseline, choice.method, place)
-            panels.append(Panel(pair_name(pair), svg))
-            changes = {query: method[query] - rival[query] for query in shared}
-            first = not (blocks or tables)
-            tables.append(_examples(results, collection, pair, choice, changes, rival, first))
+            counts = Counter((round(low, 2), round(high, 2)) for low, high in values.values())
+            series = results.labels.index(focus.method)
+            chart = charts.scatter(counts, focus.baseline, focus.method, series)
+            panels.append(Panel(pair_title(pair), chart))
+            opened = not (blocks or tables)
+            tables.append(_examples(results, collection, pair, focus, values, opened))
         if panels:
-            made = how(results, collection, [choice.method, choice.baseline], [choice.metric])
-            title = f"{choice.metric} of each query on {collection}: {choice.method} over {{}}"
+            made_by = scored(results, collection, labels, [focus.metric])
+            title = f"{focus.metric} of each query on {collection}: {' over '.join(labels)}"
             note = "Above the diagonal the query gained; the disc grows with the queries in it."
-            blocks.append(Figure(title.format(choice.baseline), panels, made, note=note))
-            blocks += tables
-    text = f"{choice.method} against {choice.baseline}, query by query."
-    empty = f"{choice.method} and {choice.baseline} have no pair in common"
+            blocks += [FigureBlock(title, panels, made_by, note=note), *tables]
+    text = f"{focus.method} against {focus.baseline}, query by query."
+    empty = f"{focus.method} and {focus.baseline} have no pair in common"
     return Section("queries", "Query by query", text, blocks, empty)
 
 
@@ -46,34 +55,30 @@ def _examples(
     results: Results,
     collection: str,
     pair: str,
-    choice: Choice,
-    changes: Mapping[str, float],
-    rival: Mapping[str, float],
+    focus: Focus,
+    values: Mapping[str, tuple[float, float]],
     opened: bool,
-) -> Table:
+) -> TableBlock:
     """Return the queries that gained and lost most, with their texts."""
-    ours = {query: rival[query] + change for query, change in changes.items()}
+    changes = {query: method - baseline for query, (baseline, method) in values.items()}
     ranked = sorted(changes, key=lambda query: (-changes[query], query))
     gained = [query for query in ranked[:EXAMPLES] if changes[query] > 0]
     lost = [query for query in reversed(ranked[-EXAMPLES:]) if changes[query] < 0]
-    language = pair.partition("-")[0]
-    texts = results.queries.get((collection, language), {})
-    english = results.queries.get((collection, "en"), {})
+    texts, english = results.texts(collection, pair)
     rows = [
         [
-            Cell(query),
-            Cell(f"{changes[query]:+.3f}", key=changes[query], kind="number"),
-            Cell(texts.get(query, "-"), lang=language),
-            Cell(english.get(query, "-")),
-            Cell(number(rival[query]), key=rival[query], kind="number"),
-            Cell(number(ours[query]), key=ours[query], kind="number"),
+            TableCell(query),
+            number_cell(changes[query], f"{changes[query]:+.3f}"),
+            TableCell(texts.get(query, "-"), lang=pair.partition("-")[0]),
+            TableCell(english.get(query, "-")),
+            *map(number_cell, values[query]),
         ]
         for query in [*gained, *lost]
     ]
-    signs = Counter((value > 0) - (value < 0) for value in changes.values())
-    told = f"{signs[1]} gained, {signs[-1]} lost, {signs[0]} as before"
-    head = ["query", "change", "text", "in English", choice.baseline, choice.method]
-    return Table(f"{pair_name(pair)}: {told}", head, rows, folded=True, opened=opened)
+    signs = Counter((change > 0) - (change < 0) for change in changes.values())
+    title = f"{pair_title(pair)}: {signs[1]} gained, {signs[-1]} lost, {signs[0]} as before"
+    head = ["query", "change", "text", "in English", focus.baseline, focus.method]
+    return TableBlock(title, head, rows, folded=True, opened=opened)
 
 
 # ------------------------------------------------------------------ learning curves
@@ -82,38 +87,25 @@ def _examples(
 def learning(results: Results) -> Section:
     """Return how the students learned: MRR on held-out sentence pairs, by epoch."""
     curves: dict[str, dict[str, list[Student]]] = {}
-    for student in results.students:
-        if any("held_out_mrr" in epoch for epoch in student.curve):
-            curves.setdefault(student.pair, {}).setdefault(student.method, []).append(student)
-    present = {label for by_label in curves.values() for label in by_label}
-    labels = results.coloured(present)
-    values = [
-        epoch["held_out_mrr"]
-        for student in results.students
-        for epoch in student.curve
-        if "held_out_mrr" in epoch
-    ]
-    panels = [
-        Panel(
-            pair_name(pair),
-            figures.lines(
-                [_curve(label, students) for label, students in curves[pair].items()],
-                labels,
-                across="epoch",
-                up="held-out MRR",
-                limits=(max(0.0, min(values) - 0.03), min(1.02, max(values) + 0.03)),
-            ),
-        )
-        for pair in pairs_in_order(curves)
-    ]
-    commands = distillations(results.suite, results.students)
+    students = [student for student in results.students if student.held_out]
+    for student in students:
+        curves.setdefault(student.pair, {}).setdefault(student.method, []).append(student)
+    present = {student.method for student in students}
+    labels = results.series(present)
+    values = [value for student in students for value in student.held_out.values()]
     blocks: list[Block] = []
-    if panels:
-        made = settings_of(results.students, commands)
+    if students:
+        ends = (max(0.0, min(values) - 0.03), min(1.02, max(values) + 0.03))
+        panels = []
+        for pair in pairs_in_order(curves):
+            rows = [_curve(label, group) for label, group in curves[pair].items()]
+            chart = charts.lines(rows, labels, ends, across="epoch", up="held-out MRR")
+            panels.append(Panel(pair_title(pair), chart))
+        made_by = trained(results.students, distillations(results.suite, results.students))
         note = "A band spans the seeds, where a student was trained with several."
         title = "MRR of held-out sentence pairs by epoch"
-        legend = [(place, label) for place, label in enumerate(labels) if label in present]
-        blocks.append(Figure(title, panels, made, legend, note))
+        legend = [(series, label) for series, label in enumerate(labels) if label in present]
+        blocks.append(FigureBlock(title, panels, made_by, legend, note))
     text = (
         "Each held-out sentence is a query, the teacher's embeddings of the English sides are the "
         "documents. The epoch with the best value is kept."
@@ -125,13 +117,13 @@ def learning(results: Results) -> Section:
     return Section("learning", "How the students learned", text, blocks, empty)
 
 
-def _curve(label: str, students: Sequence[Student]) -> figures.Line:
+def _curve(label: str, students: Sequence[Student]) -> charts.Line:
     epochs: dict[float, list[float]] = {}
     for student in students:
-        for epoch in student.curve:
-            if "held_out_mrr" in epoch:
-                epochs.setdefault(epoch["epoch"], []).append(epoch["held_out_mrr"])
-    places = sorted(epochs)
-    low, high = ([f(epochs[x]) for x in places] if len(students) > 1 else [] for f in (min, max))
-    means = [sum(epochs[x]) / len(epochs[x]) for x in places]
-    return figures.Line(label, places, means, low, high)
+        for epoch, value in student.held_out.items():
+            epochs.setdefault(epoch, []).append(value)
+    values = [epochs[epoch] for epoch in sorted(epochs)]
+    means = [sum(seeds) / len(seeds) for seeds in values]
+    if len(students) == 1:
+        return charts.Line(label, sorted(epochs), means)
+    return charts.Line(label, sorted(epochs), means, [*map(min, values)], [*map(max, values)])

@@ -4,191 +4,175 @@ from collections.abc import Mapping, Sequence
 
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, significance
+from clir_cli.evaluation.seeds import Seeded
 from clir_cli.evaluation.significance import Comparison
-from clir_cli.study.report import figures
+from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
     Block,
-    Cell,
-    Figure,
-    How,
-    Lines,
+    FigureBlock,
+    ListBlock,
     Panel,
     Section,
-    Table,
+    TableBlock,
+    TableCell,
     number,
+    number_cell,
     p_text,
+    score_cell,
 )
-from clir_cli.study.report.choice import Choice, how, pair_name
-from clir_cli.study.report.data import Point, Results
+from clir_cli.study.report.data import Results, pair_title
+from clir_cli.study.report.focus import Focus
+from clir_cli.study.report.provenance import scored
+
+TESTS = {"t": "t-test", "randomisation": "randomisation test"}
 
 
-def scores(results: Results, choice: Choice) -> list[Section]:
+def scores(results: Results, focus: Focus) -> list[Section]:
     """Return a section for each collection: bars with intervals, and a table for each metric."""
-    found = []
+    sections = []
     for collection in results.collections:
         metrics = results.metrics(collection)
         if not metrics:
             continue
-        lead = choice.metric if choice.metric in metrics else metrics[0]
-        labels = [
-            label
-            for label in results.labels
-            if any(results.point(collection, p, label, lead) for p in results.pairs(collection))
+        metrics.sort(key=lambda metric: metric != focus.metric)
+        blocks: list[Block] = [_bars(results, collection, metrics, focus)]
+        blocks += [
+            _table(results, collection, metric, focus, folded=metric != metrics[0])
+            for metric in metrics
         ]
-        made = how(results, collection, labels, metrics)
-        blocks: list[Block] = [_bars(results, collection, labels, lead, choice, made)]
-        for metric in [lead, *(each for each in metrics if each != lead)]:
-            folded = metric != lead
-            blocks.append(_table(results, collection, metric, choice, folded=folded))
-        counts = sorted({p.queries for p in results.points if p.collection == collection})
-        queries = " to ".join(str(each) for each in {counts[0]: 0, counts[-1]: 0})
+        counts = [s.queries for key, s in results.scores.items() if key.collection == collection]
+        queries = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
         text = f"{queries} queries a pair. Intervals are bootstrap intervals over the queries"
-        text += ", and over the seeds where a method has several" if _seeds(results) else ""
-        found.append(Section(f"scores-{collection}", f"Scores on {collection}", f"{text}.", blocks))
-    return found
+        if any(len(score.seeds) > 1 for score in results.scores.values()):
+            text += ", and over the seeds where a method has several"
+        name, title = f"scores-{collection}", f"Scores on {collection}"
+        sections.append(Section(name, title, f"{text}.", blocks))
+    return sections
 
 
-def _seeds(results: Results) -> bool:
-    return any(len(point.seeds) > 1 for point in results.points)
-
-
-def _bars(
-    results: Results, collection: str, labels: Sequence[str], metric: str, choice: Choice, made: How
-) -> Figure:
-    points = {
-        pair: [results.point(collection, pair, label, metric) for label in labels]
+def _bars(results: Results, collection: str, metrics: Sequence[str], focus: Focus) -> FigureBlock:
+    lead = metrics[0]
+    labels = results.scored(collection, lead)
+    by_pair = {
+        pair: _bars_of(results, collection, pair, labels, lead)
         for pair in results.pairs(collection)
     }
-    limits = limits_of([each for row in points.values() for each in row if each])
+    ends = charts.ends_of(bar for bars in by_pair.values() for bar in bars)
     panels = [
-        Panel(
-            pair_name(pair),
-            figures.bars(
-                [figures.Bar(p.label, p.value, p.low, p.high) for p in row if p],
-                labels,
-                limits=limits,
-            ),
-        )
-        for pair, row in points.items()
-        if any(row)
+        Panel(pair_title(pair), charts.bars(bars, labels, ends))
+        for pair, bars in by_pair.items()
+        if bars
     ]
-    percent = f"{100 * choice.confidence:.0f} %"
-    return Figure(f"{metric} by pair and method, with {percent} intervals", panels, made)
+    title = f"{lead} by pair and method, with {100 * focus.confidence:.0f} % intervals"
+    return FigureBlock(title, panels, scored(results, collection, labels, metrics))
 
 
-def limits_of(points: Sequence[Point]) -> tuple[float, float]:
-    """Return the ends of an axis that holds all intervals; from 0 where nothing is below."""
-    low = min([0.0, *(point.low for point in points)])
-    high = max([0.01, *(point.high for point in points)])
-    return 1.06 * low, min(1.0, 1.04 * high) if high <= 1 else 1.04 * high
+def _bars_of(
+    results: Results, collection: str, pair: str, labels: Sequence[str], metric: str
+) -> list[charts.Bar]:
+    known = {label: results.score(collection, pair, label, metric) for label in labels}
+    return [charts.Bar(label, s.value, s.low, s.high) for label, s in known.items() if s]
 
 
 def _table(
-    results: Results, collection: str, metric: str, choice: Choice, *, folded: bool
-) -> Table:
-    labels = [
-        label
-        for label in results.labels
-        if any(results.point(collection, p, label, metric) for p in results.pairs(collection))
-    ]
+    results: Results, collection: str, metric: str, focus: Focus, *, folded: bool
+) -> TableBlock:
+    labels = results.scored(collection, metric)
     rows = []
     for pair in results.pairs(collection):
-        compared = _compared(results, collection, pair, metric, labels, choice)
-        cells = [
-            score_cell(results.point(collection, pair, label, metric), compared.get(label))
-            for label in labels
-        ]
+        compared = _compared(results, collection, pair, metric, labels, focus)
         resource = gaps.resource_of(pair)
-        rows.append([Cell(pair, f"{resource}-resource" if resource else ""), *cells])
+        row = [TableCell(pair, f"{resource}-resource" if resource else "")]
+        for label in labels:
+            score = results.score(collection, pair, label, metric)
+            row.append(_cell(score, compared.get(label)) if score else number_cell(None))
+        rows.append(row)
     note = ""
-    if choice.method in labels and len(labels) > 1:
-        name = {"t": "t-test", "randomisation": "randomisation test"}[choice.test]
+    if focus.method in labels and len(labels) > 1:
         note = (
-            f"▲ ▼ significantly above or below {choice.method}: paired {name} over the queries, "
-            f"p < .05 after Holm's correction over the methods of a row. d is Cohen's d_z."
+            f"▲ ▼ significantly above or below {focus.method}: paired {TESTS[focus.test]} over the "
+            "queries, p < .05 after Holm's correction over the methods of a row. d is Cohen's d_z."
         )
-    return Table(metric, ["pair", *labels], rows, note=note, folded=folded)
+    return TableBlock(metric, ["pair", *labels], rows, note=note, folded=folded)
 
 
 def _compared(
-    results: Results, collection: str, pair: str, metric: str, labels: Sequence[str], choice: Choice
+    results: Results, collection: str, pair: str, metric: str, labels: Sequence[str], focus: Focus
 ) -> Mapping[str, Comparison]:
-    values = {
-        label: results.per_query[collection, pair, label, metric]
-        for label in labels
-        if (collection, pair, label, metric) in results.per_query
-    }
-    if choice.method not in values:
+    """Return the comparisons with the method in focus, of methods that have its queries."""
+    base = results.values(collection, pair, focus.method, metric).keys()
+    values = {label: results.values(collection, pair, label, metric) for label in labels}
+    values = {label: each for label, each in values.items() if each and each.keys() == base}
+    if focus.method not in values:
         return {}
-    base = values[choice.method].keys()
-    values = {label: each for label, each in values.items() if each.keys() == base}
-    found = significance.compare(values, choice.method, test=choice.test, resamples=100)
-    return {each.method: each for each in found}
+    rows = significance.compare(values, focus.method, test=focus.test, resamples=100)
+    return {row.method: row for row in rows}
 
 
-def score_cell(point: Point | None, compared: Comparison | None = None) -> Cell:
-    """Return a score with its interval, its mark, and what stands behind it."""
-    if point is None:
-        return Cell("-", kind="number", key=-1.0)
-    small = f"[{number(point.low)}, {number(point.high)}]"
-    if len(point.seeds) > 1:
-        small += f"\n±{number(point.spread)} over {len(point.seeds)} seeds"
-    text = number(point.value)
+def _cell(score: Seeded, compared: Comparison | None) -> TableCell:
+    more = []
+    if len(score.seeds) > 1:
+        more.append(f"±{number(score.spread)} over {len(score.seeds)} seeds")
     if compared:
-        small += f"\n{p_text(compared.p_value)}, d {compared.effect:+.2f}"
-        text += f" {compared.mark}" if compared.mark else ""
-    return Cell(text, small, point.value, "number")
+        more.append(f"{p_text(compared.p_value)}, d {compared.effect:+.2f}")
+    mark = compared.mark if compared else ""
+    return score_cell(score.value, score.low, score.high, mark, more)
 
 
 # ------------------------------------------------------------------ gap
 
 
-def gap(results: Results, choice: Choice) -> Section:
+def gap(results: Results, focus: Focus) -> Section:
     """Return the gap between high- and low-resource pairs, and the distance of ranks."""
     blocks: list[Block] = []
+
+    def draw(
+        collection: str, bars: Sequence[charts.Bar], metric: str, title: str, what: str
+    ) -> None:
+        chart = charts.bars(bars, results.labels, charts.ends_of(bars))
+        made_by = scored(results, collection, [bar.label for bar in bars], [metric])
+        blocks.append(FigureBlock(title, [Panel(what, chart)], made_by))
+
     for collection in results.collections:
-        rows = _gaps(results, collection, choice)
-        made = how(results, collection, [row.label for row in rows], [f"gap-{choice.metric}"])
-        if rows:
-            points = [Point("", "", r.label, "", "", r.value, r.low, r.high, 0) for r in rows]
-            svg = figures.bars(rows, results.labels, limits=limits_of(points))
-            title = f"{choice.metric} of high- minus low-resource pairs on {collection}"
-            panel = Panel("0: the resource group makes no difference", svg)
-            blocks.append(Figure(title, [panel], made))
-        distances = [
-            figures.Bar(p.label, p.value, p.low, p.high)
-            for label in results.labels
-            if (p := results.point(collection, gaps.ALL_PAIRS, label, gaps.RANK_DISTANCE))
-        ]
+        bars = _gaps(results, collection, focus)
+        if bars:
+            title = f"{focus.metric} of high- minus low-resource pairs on {collection}"
+            zero = "0: the resource group makes no difference"
+            draw(collection, bars, f"{gaps.GAP}{focus.metric}", title, zero)
+        distances = _bars_of(
+            results, collection, gaps.ALL_PAIRS, results.labels, gaps.RANK_DISTANCE
+        )
         if distances:
-            points = [Point("", "", r.label, "", "", r.value, r.low, r.high, 0) for r in distances]
-            svg = figures.bars(distances, results.labels, limits=limits_of(points))
-            made = how(results, collection, [r.label for r in distances], [gaps.RANK_DISTANCE])
             title = f"Rank distance on {collection}: greatest minus least rank over the languages"
-            blocks.append(Figure(title, [Panel("ranks; less is fairer", svg)], made))
+            draw(collection, distances, gaps.RANK_DISTANCE, title, "ranks; less is fairer")
         elif len(results.pairs(collection)) > 1:
             command = f"clir evaluate --suite {results.suite} --metric {gaps.RANK_DISTANCE}"
-            blocks.append(Lines("The rank distance of these methods was not computed", [command]))
+            blocks.append(
+                ListBlock("The rank distance of these methods was not computed", [command])
+            )
     text = (
-        "What a query costs for being asked in a low-resource language. Every pair counts the "
-        "same; a query is resampled with all its translations. The rank distance is the bias "
+        "The loss in quality when a query is asked in a low-resource language. Every pair counts "
+        "the same; a query is resampled with all its translations. The rank distance is the bias "
         "measure of arXiv 2408.10536, over the languages of the query: how far apart translations "
         "of one query rank the same relevant document."
     )
     empty = f"needs scores of high- and low-resource pairs: clir evaluate --suite {results.suite}"
     title = "High- and low-resource languages"
-    return Section("gap", title, text, blocks, f"{empty} --metric {choice.metric}")
+    return Section("gap", title, text, blocks, f"{empty} --metric {focus.metric}")
 
 
-def _gaps(results: Results, collection: str, choice: Choice) -> list[figures.Bar]:
-    found = []
-    pairs = results.pairs(collection)
+def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Bar]:
+    bars = []
     for label in results.labels:
-        values = results.by_pair(collection, label, choice.metric)
+        values = {
+            pair: results.values(collection, pair, label, focus.metric)
+            for pair in results.pairs(collection)
+        }
+        if not all(values.values()):
+            continue
         try:
-            if set(values) == set(pairs):
-                score = gaps.gap(values, choice.metric, confidence=choice.confidence)
-                found.append(figures.Bar(label, score.value, score.low, score.high))
+            score = gaps.gap(values, focus.metric, confidence=focus.confidence)
         except UserError:  # one of the groups has no pair
             break
-    return found
+        bars.append(charts.Bar(label, score.value, score.low, score.high))
+    return bars

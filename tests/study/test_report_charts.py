@@ -1,4 +1,4 @@
-"""The report's pictures: true labels, colours from the page, contrast, every kind of eye."""
+"""The report's charts: true labels, colours from the page, contrast, every kind of eye."""
 
 import itertools
 import re
@@ -6,32 +6,59 @@ import re
 import numpy as np
 import pytest
 
-from clir_cli.study.report import figures
-from clir_cli.study.report.page import FOLDER
+from clir_cli.study.report import charts
+from clir_cli.study.report.page import FOLDER, render
+
+
+def svg_of(chart: charts.Chart) -> str:
+    return render("chart.svg.j2", chart=chart)
 
 
 def test_labels_keep_their_digits_where_coordinates_lose_theirs() -> None:
-    bar = figures.Bar("ot", 0.0123, 0.0101, 0.0149)
-    svg = figures.bars([bar], ["ot"], limits=(0, 0.016))
+    bar = charts.Bar("ot", 0.0123, 0.0101, 0.0149)
+    svg = svg_of(charts.bars([bar], ["ot"], (0, 0.016)))
     labels = re.findall(r">([\d.]+)</text>", svg)
     assert len(set(labels)) == len(labels) >= 4
     assert float(labels[1]) == pytest.approx(float(labels[2]) / 2, rel=1e-6)
-    drawn = " ".join(re.findall(r' d="([^"]*)', svg))
+    drawn = " ".join(re.findall(r' (?:d|x|y|transform)="([^"]*)', svg))
     assert max(len(each) for each in re.findall(r"\d\.(\d+)", drawn)) == 2
 
 
-def test_a_picture_is_coloured_by_the_page_alone() -> None:
+def test_a_chart_is_coloured_by_the_page_alone() -> None:
     points = {(0.0, 1.0): 3, (0.5, 0.5): 2, (1.0, 0.0): 1}
-    pictures = [
-        figures.bars([figures.Bar("ot", 0.5, 0.4, 0.6)], ["ot"], limits=(-0.1, 1)),
-        figures.scatter(points, "bm25", "ot", 2),
-        figures.lines([figures.Line("ot", [1, 2], [0.1, 0.2])], ["ot"], across="epoch", up="mrr"),
-    ]
-    for svg in pictures:
-        used = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", svg))
-        assert {each for each in used if not each.startswith("var(--")} <= {"none"}
-        assert "<style" not in svg  # it would be the style of the whole page
-    assert "3 queries above the diagonal, 2 on it, 1 below" in pictures[1]
+    drawn = [
+        charts.bars([charts.Bar("ot", 0.5, 0.4, 0.6)], ["ot"], (-0.1, 1)),
+        charts.scatter(points, "bm25", "ot", 2),
+        charts.lines(
+            [charts.Line("ot", [1, 2], [0.1, 0.2], [0.0, 0.1], [0.2, 0.3]),
+             charts.Line("english", [1, 2], [0.3, 0.3], flat=True)],
+            ["ot", "english"], (0, 1), across="epoch", up="mrr",
+        ),
+    ]  # fmt: skip
+    style = (FOLDER / "page.css").read_text()
+    for chart in drawn:
+        svg = svg_of(chart)
+        assert not re.findall(r"(?:fill|stroke)[-:=]|#|rgb", svg)
+        assert set(re.findall(r' style="([^"]*)"', svg)) <= {
+            f"color: var(--s{n})" for n in range(8)
+        }
+        classes = set(re.findall(r' class="([^"]*)"', svg)) - {"chart"}
+        assert {name for name in classes if not re.search(rf"\.chart \.{name}\b", style)} == set()
+    assert "3 queries above the diagonal, 2 on it, 1 below" in drawn[1].text
+
+
+def test_values_lie_where_the_ticks_say() -> None:
+    chart = charts.bars([charts.Bar("ot", 0.4, 0.2, 1.0)], ["ot"], (0, 1))
+    ticks = {label: chart.x(value) for value, label in chart.x.ticks}
+    bar, interval = chart.shapes
+    assert f"L{ticks['0.4']} " in bar.outline
+    assert f"L{chart.x(1.0)} " in interval.outline
+    assert chart.x(0.0) == chart.x.start
+    assert chart.x(1.0) == chart.x.end
+
+
+def test_series_beyond_the_eighth_repeat_colours_with_other_markers() -> None:
+    assert len({(charts.sign(series), series % 8) for series in range(64)}) == 64
 
 
 def linear(colour: str) -> np.ndarray:

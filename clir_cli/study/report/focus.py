@@ -1,0 +1,66 @@
+"""What a report looks at closely: the leading metric, a method, and the baseline."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from clir_cli.errors import UserError
+from clir_cli.stages.methods import METHODS
+from clir_cli.study.report.data import Results
+
+
+@dataclass(frozen=True)
+class Focus:
+    """The leading metric, the method, and the baseline it is compared with query by query."""
+
+    metric: str
+    method: str
+    baseline: str
+    confidence: float
+    test: str
+
+
+def focus_on(
+    results: Results,
+    confidence: float,
+    test: str,
+    *,
+    metric: str = "",
+    method: str = "",
+    baseline: str = "",
+) -> Focus:
+    """Return what to look at: as named, else by rule.
+
+    The metric is the one with most scores, MAP before others; the method is ``ot``; its baseline is
+    the best other method, without the ceiling and fusion.
+
+    Raises:
+        UserError: What is named has no scores.
+    """
+    for option, name, known in (
+        ("metric", metric, sorted({key.metric for key in results.scores})),
+        ("method", method, results.labels),
+        ("baseline", baseline, results.labels),
+    ):
+        if name and name not in known:
+            raise UserError(
+                f"--{option} {name}: there are no scores of it; there are: {', '.join(known)}"
+            )
+    if not results.scores:
+        return Focus(metric, "", "", confidence, test)
+    collection = results.collections[0]
+    counts = Counter(key.metric for key in results.scores if key.collection == collection)
+    metric = metric or max(results.metrics(collection), key=lambda name: counts[name])
+
+    def total(label: str) -> float:
+        scores = [results.score(collection, p, label, metric) for p in results.pairs(collection)]
+        return sum(score.value for score in scores if score)
+
+    rivals = sorted(filter(_competes, results.labels), key=total, reverse=True) or results.labels
+    method = method or ("ot" if "ot" in rivals else rivals[0])
+    others = [label for label in rivals if label != method]
+    return Focus(metric, method, baseline or (others[0] if others else ""), confidence, test)
+
+
+def _competes(label: str) -> bool:
+    method = METHODS.get(label.split(".")[0])
+    return method is None or (method.queries != "english" and method.scorer != "fusion")

@@ -1,0 +1,67 @@
+"""How figures were made: the commands, and the settings of the students."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from clir_cli.study.report.data import Results, Student
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The commands and settings that made a figure; ``varied`` differ from cell to cell.
+
+    The first ``shown`` commands are visible, the others after a click.
+    """
+
+    commands: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    varied: Mapping[str, str] = field(default_factory=dict)
+    shown: int = 4
+
+
+def scored(
+    results: Results, collection: str, labels: Sequence[str], metrics: Sequence[str]
+) -> Provenance:
+    """Return the command that scored methods, and the settings of their students."""
+    pairs = results.pairs(collection)
+    methods = dict.fromkeys(label.split(".")[0] for label in labels)
+    command = (
+        f"clir evaluate --suite {results.suite} --lang {','.join(pairs)} "
+        f"--method {','.join(methods)} --metric {','.join(metrics)}"
+    )
+    if len(results.collections) > 1:
+        command += f" --collection {collection}"
+    students = [s for s in results.students if s.method in labels and s.pair in pairs]
+    return trained(students, [command, *distillations(results.suite, students)])
+
+
+def distillations(suite: str, students: Sequence[Student]) -> list[str]:
+    """Return the commands that made students; what differs in the pair alone is one."""
+    pairs_by_options: dict[str, list[str]] = {}
+    for student in students:
+        words = student.command.split()
+        named = {place for place, word in enumerate(words) if word in ("--lang", "--suite")}
+        left_out = named | {place + 1 for place in named}
+        rest = [word for place, word in enumerate(words) if place > 1 and place not in left_out]
+        pairs_by_options.setdefault(" ".join(rest), []).append(student.pair)
+    return [
+        f"clir distill --suite {suite} --lang {','.join(pairs)} {rest}".strip()
+        for rest, pairs in sorted(pairs_by_options.items())
+    ]
+
+
+def trained(students: Sequence[Student], commands: Sequence[str], shown: int = 4) -> Provenance:
+    """Return commands with the settings that the students share, and those that differ."""
+    values: dict[str, dict[str, None]] = {}  # in order of appearance
+    for student in students:
+        for key, value in student.config.items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            values.setdefault(key, {})[text] = None
+    for key in ("pair", "method"):
+        values.pop(key, None)
+    return Provenance(
+        commands=commands,
+        settings={key: next(iter(v)) or "none" for key, v in values.items() if len(v) == 1},
+        varied={key: " | ".join(v) for key, v in values.items() if len(v) > 1},
+        shown=shown,
+    )
