@@ -29,3 +29,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's error message, or its type if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,5 +1,6 @@
 """A tiny encoder in the real format: random weights, the real English vocabulary."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -16,3 +17,10 @@ def tiny_bert(folder: Path, models: Path, hidden: int = 32, seed: int = 5) -> Pa
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
     return folder
+
+
+def weights_of_many(folder: Path, parameters: int) -> None:
+    """Write the header of a file with so many weights, and none of them."""
+    entry = {"dtype": "F32", "shape": [parameters], "data_offsets": [0, 4 * parameters]}
+    header = json.dumps({"encoder.weight": entry}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)

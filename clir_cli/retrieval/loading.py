@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, first_line
 from clir_cli.retrieval.checkpoints import Checkpoint, weight_files
 from clir_cli.retrieval.hub import TOKENIZERS
 from clir_cli.retrieval.projection import Projection
@@ -34,13 +34,12 @@ def load_transformer(
     """
     folder = checkpoint.body
     tokenizer = load_tokenizer(folder)
+    config = load_config(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
         model, told = _filled(folder, config, pickled, pooled)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{folder}: the model cannot be loaded: {reason}") from None
+        raise UserError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
     lacking = sorted(name for name in told["missing_keys"] if "pooler" not in name)
     if lacking:
         raise UserError(
@@ -50,6 +49,20 @@ def load_transformer(
     if checkpoint.markers:
         _keep_whole(tokenizer, checkpoint)
     return tokenizer, model
+
+
+def load_config(folder: Path) -> PretrainedConfig:
+    """Load the configuration of a transformer.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder / 'config.json'}: not a transformer's: {first_line(error)}"
+        ) from None
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -66,8 +79,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{folder}: the tokenizer cannot be loaded: {reason}; {remedy}") from None
+        raise UserError(
+            f"{folder}: the tokenizer cannot be loaded: {first_line(error)}; {remedy}"
+        ) from None
     own = tokenizer.vocab_files_names.values()  # none, where characters or bytes are the tokens
     if own and not any((folder / name).is_file() for name in {*own, *TOKENIZERS}):
         raise UserError(f"{folder}: no tokenizer ({', '.join(TOKENIZERS)}); {remedy}")
@@ -98,8 +112,7 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path}: cannot be read as pickled weights: {reason}") from None
+        raise UserError(f"{path}: cannot be read as pickled weights: {first_line(error)}") from None
     except Exception as error:  # UnpicklingError, and what a hostile file can bring about
         raise UserError(
             f"{path}: holds more than tensors ({type(error).__name__}), and is not read; take a "

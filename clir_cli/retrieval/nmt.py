@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, first_line
 from clir_cli.retrieval.encoder import by_length
 from clir_cli.retrieval.loading import load_tokenizer
 
@@ -99,7 +99,7 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise UserError(f"{folder}: cannot be loaded as a translation model: {reason}") from None
     family = FAMILIES.get(model.config.model_type, _unnamed)
     direction = family(tokenizer, codes)

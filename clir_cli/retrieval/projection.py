@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, first_line
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, weight_files
 from clir_cli.retrieval.tensor_files import read_tensors
 
@@ -100,7 +100,7 @@ def load_projection(checkpoint: Checkpoint) -> Projection | None:
             return _modules(checkpoint)
         return _saved(own) if own.is_file() else None
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise UserError(f"{checkpoint.folder}: the projection cannot be read: {reason}") from None
 
 

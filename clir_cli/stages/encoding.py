@@ -230,7 +230,7 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: in
 def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, documents: int) -> int:
     """Return the memory of a worker whose shards have at most so many documents."""
     settings = job.workspace.settings
-    needed = memory.encoding(memory.shape_of(teacher), Load(1, batch, False))
+    needed = memory.encoding(memory.size_of(teacher), Load(1, batch))
     tokens = documents * settings.teacher.document_tokens // 2  # half as long as may be
     width = torch.finfo(getattr(torch, settings.index.dtype)).bits // 8
     model = needed.weights if device == "cuda" else needed.total

@@ -1,8 +1,10 @@
-"""Whether a model fits the machine, told before it is loaded and hours are spent."""
+"""Loading encoders, and refusing work that does not fit the memory before hours are spent."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,7 +13,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import loading, memory
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, load_encoder
-from clir_cli.retrieval.memory import Estimate, Load, Shape
+from clir_cli.retrieval.memory import Estimate, Load
 from clir_cli.stages.workspace import Workspace
 
 SAMPLED = 200  # sentences whose tokens are counted
@@ -25,7 +27,7 @@ def open_encoder_at(
     *,
     tokens: int = 8192,
 ) -> Encoder:
-    """Load an encoder that will read ``tokens`` padded tokens at once.
+    """Load an encoder that will encode ``tokens`` padded tokens at once.
 
     Raises:
         UserError: It cannot be loaded, or does not fit the machine.
@@ -38,17 +40,16 @@ def open_encoder_at(
 def require_encoding(
     folder: Path, device: torch.device, precision: torch.dtype, tokens: int
 ) -> None:
-    """Refuse to encode with a model that does not fit the machine."""
-    load = Load(1, tokens, precision == torch.bfloat16, on_cpu=device.type != "cuda")
-    shape = memory.shape_of(folder)
-    needed, free = memory.encoding(shape, load), memory.free_bytes(device)
+    """Raise UserError if the machine has too little memory to encode with a model."""
+    model, free = memory.size_of(folder), memory.free_bytes(device)
+    load = Load(1, tokens, precision == torch.bfloat16)
+    needed = memory.encoding(model, load)
     if needed.total <= free:
         return
-    smaller = memory.encoding(shape, replace(load, tokens=min(1024, tokens)))
     remedy = "take a smaller model (clir ls models) or a machine with more memory"
-    if smaller.total <= free:
+    if memory.encoding(model, replace(load, tokens=min(1024, tokens))).total <= free:
         remedy = "try --set index.batch_tokens=1024"
-    raise UserError(_told(f"encoding with {folder}", needed, free, device, remedy))
+    raise _too_large(f"encoding with {folder}", needed, free, device, remedy)
 
 
 def require_training(
@@ -58,35 +59,45 @@ def require_training(
     device: torch.device,
     precision: torch.dtype,
 ) -> Estimate:
-    """Return what training needs, or refuse a student that does not fit the machine.
+    """Return the memory that training needs.
 
     Args:
-        workspace: Settings of the training.
-        folder: The initial student's.
+        workspace: Its training settings are read.
+        folder: Folder of the initial student.
         lengths: Tokens of the longest sentences.
         device: Where to train.
-        precision: What to compute in.
+        precision: Number format of the computation.
 
     Raises:
-        UserError: It does not fit; the settings with which it would are told.
+        UserError: It does not fit; the message names the settings with which it would.
     """
     loop = workspace.settings.training
+    bfloat16 = precision == torch.bfloat16
     load = Load(
-        texts=loop.batch_size,
-        tokens=max(lengths),
-        bfloat16=precision == torch.bfloat16,
-        checkpointing=loop.gradient_checkpointing,
-        lora_rank=loop.lora_rank,
-        on_cpu=device.type != "cuda",
+        loop.batch_size, max(lengths), bfloat16, loop.gradient_checkpointing, loop.lora_rank
     )
-    shape = memory.shape_of(folder)
-    needed, free = memory.training(shape, load), memory.free_bytes(device)
-    # Sharded weights lie in the GPUs of all processes together.
+    model, free = memory.size_of(folder), memory.free_bytes(device)
+    needed = memory.training(model, load)
+    # Sharded weights are spread over the GPUs of all processes.
     shares = workspace.team.size if loop.shard and device.type == "cuda" else 1
-    if needed.total > free * shares:
-        remedy = _remedy(shape, load, free)
-        raise UserError(_told(f"training {folder}", needed, free, device, remedy))
-    return needed
+    if needed.total <= free * shares:
+        return needed
+    fewer = max(1, load.texts // 4)
+    savings: list[tuple[str, dict[str, Any]]] = [
+        ("training.gradient_checkpointing=true", {"checkpointing": True}),
+        (f"training.batch_size={fewer}", {"texts": fewer}),
+        ("training.precision=bfloat16", {"bfloat16": True}),
+        ("training.lora_rank=16", {"lora_rank": 16}),
+    ]
+    savings = [saving for saving in savings if replace(load, **saving[1]) != load]
+    remedy = "no setting makes it fit; take a smaller model (clir ls models)"
+    # Each alone, then the first two, three and four together; the first that fits is named.
+    for chosen in (*([one] for one in savings), *(savings[:count] for count in range(2, 5))):
+        smaller = reduce(lambda load, saving: replace(load, **saving[1]), chosen, load)
+        if memory.training(model, smaller).total <= free:
+            remedy = f"try {' '.join(f'--set {assignment}' for assignment, _ in chosen)}"
+            break
+    raise _too_large(f"training {folder}", needed, free, device, remedy)
 
 
 def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list[int]:
@@ -96,36 +107,16 @@ def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list
         UserError: The tokenizer is missing, damaged, or of another model.
     """
     texts = sorted((row.query for row in rows), key=len, reverse=True)[:SAMPLED]
-    tokenizer = loading.load_tokenizer(read_checkpoint(folder).body)
-    loading.check_rows(folder, tokenizer, memory.shape_of(folder).vocabulary)
-    return [
-        len(ids) for ids in tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
-    ]
+    body = read_checkpoint(folder).body
+    tokenizer = loading.load_tokenizer(body)
+    loading.check_rows(folder, tokenizer, loading.load_config(body).vocab_size)
+    encoded = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+    return [len(ids) for ids in encoded]
 
 
-def _remedy(shape: Shape, load: Load, free: int) -> str:
-    """Return the settings, fewest first, with which training would fit."""
-    steps: list[tuple[str, dict[str, object]]] = [
-        ("training.gradient_checkpointing=true", {"checkpointing": True}),
-        (f"training.batch_size={max(1, load.texts // 4)}", {"texts": max(1, load.texts // 4)}),
-        ("training.precision=bfloat16", {"bfloat16": True}),
-        ("training.lora_rank=16", {"lora_rank": 16}),
-    ]
-    chosen: list[str] = []
-    for assignment, change in steps:
-        if memory.training(shape, replace(load, **change)).total <= free:
-            return f"try --set {assignment}"
-    for assignment, change in steps:
-        if all(getattr(load, name) == value for name, value in change.items()):
-            continue
-        load = replace(load, **change)
-        chosen.append(f"--set {assignment}")
-        if memory.training(shape, load).total <= free:
-            return f"try {' '.join(chosen)}"
-    return "no setting makes it fit; take a smaller model (clir ls models)"
-
-
-def _told(what: str, needed: Estimate, free: int, device: torch.device, remedy: str) -> str:
-    return (
-        f"{what} needs about {needed.told()} and {memory.size(free)} are free on {device}; {remedy}"
+def _too_large(
+    work: str, needed: Estimate, free: int, device: torch.device, remedy: str
+) -> UserError:
+    return UserError(
+        f"{work} needs about {needed} and {memory.size(free)} are free on {device}; {remedy}"
     )

@@ -70,18 +70,19 @@ def _models() -> list[Row]:
     batch = memory.Load(32, 64)  # as the suites train, on sentences of some length
     rows = []
     for each in catalogue.models().values():
-        shape = memory.catalogued(each.shape)
+        shape = each.shape
+        model = memory.ModelSize(shape["parameters"], shape["layers"], shape["hidden"])
         rows.append(
             {
                 "name": each.name,
                 "what it is": each.title,
-                "parameters": f"{shape.parameters / 1e6:,.0f} M",
-                "layers": shape.layers,
-                "dimensions": shape.hidden,
-                "vocabulary": shape.vocabulary,
+                "parameters": f"{model.parameters / 1e6:,.0f} M",
+                "layers": model.layers,
+                "dimensions": model.hidden,
+                "vocabulary": shape["vocabulary"],
                 "size": memory.size(each.bytes),
-                "to train": memory.size(memory.training(shape, batch).total),
-                "to encode": memory.size(memory.encoding(shape, memory.Load(1, 8192)).total),
+                "to train": memory.size(memory.training(model, batch).total),
+                "to encode": memory.size(memory.encoding(model, memory.Load(1, 8192)).total),
                 "licence": each.licence,
             }
         )

@@ -13,7 +13,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.retrieval.memory import shape_of
+from clir_cli.retrieval.memory import size_of
 from clir_cli.retrieval.projection import Projection
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import initial_folder, teacher_folder
@@ -78,4 +78,4 @@ def keep_layers(model: PreTrainedModel, count: int) -> None:
 def _teacher_head(folder: Path) -> tuple[Projection | None, int]:
     """Return the teacher's projection, if any, and the size of its embeddings."""
     head = projection.load_projection(read_checkpoint(folder))
-    return head, head.outputs if head is not None else shape_of(folder).hidden
+    return head, head.outputs if head is not None else size_of(folder).hidden

@@ -237,12 +237,12 @@ def _memory(task: Task, site: Site) -> int:
     on_gpu = site.device == "cuda"
     with suppress(UserError, OSError):  # a model that is not there yet: whoever reads it says so
         if task.verb in ("distill", "train"):
-            shape = memory.shape_of(initial_folder(workspace, task.pair))
-            load = Load(settings.training.batch_size, settings.teacher.query_tokens, False)
-            needed = memory.training(shape, load)
+            model = memory.size_of(initial_folder(workspace, task.pair))
+            load = Load(settings.training.batch_size, settings.teacher.query_tokens)
+            needed = memory.training(model, load)
         elif _computes(task):
-            shape = memory.shape_of(teacher_folder(workspace))
-            needed = memory.encoding(shape, Load(1, settings.index.batch_tokens or 16_384, False))
+            model = memory.size_of(teacher_folder(workspace))
+            needed = memory.encoding(model, Load(1, settings.index.batch_tokens or 16_384))
         else:
             return PROCESS
         return PROCESS + (needed.weights if on_gpu else needed.total)

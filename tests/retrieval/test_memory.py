@@ -1,9 +1,11 @@
 """The estimate of memory against what torch really keeps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_encoders import weights_of_many
 from transformers import AutoModel, ModernBertConfig, XLMRobertaConfig
 
 from clir_cli.corpus import catalogue
@@ -44,16 +46,15 @@ def saved_bytes(encoder: Encoder, texts: int, tokens: int) -> int:
 @pytest.mark.parametrize(("texts", "tokens"), [(16, 32), (8, 64), (4, 128)])
 def test_activations_of_minilm_are_foretold(texts, tokens, precision, checkpointing, models):
     encoder = load_encoder(models / "all-MiniLM-L6-v2", CPU, precision)
-    shape = memory.shape_of(models / "all-MiniLM-L6-v2")
+    model = memory.size_of(models / "all-MiniLM-L6-v2")
     if checkpointing:
         compute_twice(encoder.model)
     measured = saved_bytes(encoder, texts, tokens)
     load = Load(texts, tokens, precision == torch.bfloat16, checkpointing)
-    foretold = memory.training(shape, load).activations
+    foretold = memory.training(model, load).activations
     if checkpointing:  # the layer that is computed again is kept only in the backward pass
-        layer = memory.training(shape, Load(texts, tokens, precision == torch.bfloat16))
-        again = (layer.activations - memory._casts(shape, load)) // shape.layers
-        foretold -= again + memory._casts(shape, load)
+        all_layers = memory.training(model, replace(load, checkpointing=False)).activations
+        foretold -= all_layers // model.layers
     assert measured / 1.5 <= foretold <= measured * 1.5
 
 
@@ -74,18 +75,18 @@ def test_activations_of_minilm_are_foretold(texts, tokens, precision, checkpoint
 )  # fmt: skip
 def test_activations_of_other_architectures_are_foretold(config, tmp_path, models):
     config.save_pretrained(tmp_path)
-    shape = memory.shape_of(tmp_path)
     model = AutoModel.from_config(config)
+    model.save_pretrained(tmp_path)
     tokenizer = load_encoder(models / "all-MiniLM-L6-v2", CPU).tokenizer
     measured = saved_bytes(Encoder(tokenizer, model, CPU, torch.float32), 8, 64)
-    foretold = memory.training(shape, Load(8, 64)).activations
+    foretold = memory.training(memory.size_of(tmp_path), Load(8, 64)).activations
     assert measured / 1.5 <= foretold <= measured * 1.5
 
 
 def test_weights_gradients_and_moments_are_exact(models):
     folder = models / "all-MiniLM-L6-v2"
     encoder = load_encoder(folder, CPU)
-    foretold = memory.training(memory.shape_of(folder), Load(2, 8))
+    foretold = memory.training(memory.size_of(folder), Load(2, 8))
     optimizer = torch.optim.AdamW(encoder.model.parameters())
     encoder.embed(
         torch.randint(5, 900, (2, 8)), torch.ones(2, 8, dtype=torch.bool)
@@ -93,24 +94,41 @@ def test_weights_gradients_and_moments_are_exact(models):
     optimizer.step()
     parameters = list(encoder.model.parameters())
     assert foretold.weights == sum(each.nbytes for each in parameters)
-    assert foretold.gradients == sum(each.grad.nbytes for each in parameters)
+    gradients = sum(each.grad.nbytes for each in parameters)
     states = [each for slots in optimizer.state.values() for each in slots.values()]
-    assert foretold.moments == sum(each.nbytes for each in states if each.ndim)
-    assert memory.encoding(memory.shape_of(folder), Load(1, 64)).weights == foretold.weights
+    assert foretold.optimizer == gradients + sum(each.nbytes for each in states if each.ndim)
+    assert memory.encoding(memory.size_of(folder), Load(1, 64)).weights == foretold.weights
 
 
-def test_the_catalogue_tells_the_sizes_of_the_configuration(models):
-    told = catalogue.models()["all-MiniLM-L6-v2"].shape
-    assert memory.catalogued(told) == memory.shape_of(models / "all-MiniLM-L6-v2")
+def test_the_catalogue_tells_the_sizes_of_the_files(models):
+    told = dict(catalogue.models()["all-MiniLM-L6-v2"].shape)
+    del told["vocabulary"]
+    assert memory.ModelSize(**told) == memory.size_of(models / "all-MiniLM-L6-v2")
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"\x05", bytes(8), b"\xff" * 9, b"\x02" + bytes(7) + b"[]"]
+)
+def test_damaged_weights_are_left_to_the_loader(header, tmp_path):
+    XLMRobertaConfig().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(header)
+    assert memory.size_of(tmp_path).parameters == 0
+
+
+def test_the_size_of_allowed_pickles_is_that_of_the_file(tmp_path):
+    XLMRobertaConfig().save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(bytes(4000))
+    assert memory.size_of(tmp_path).parameters == 1000
 
 
 @pytest.fixture
 def huge(tmp_path: Path) -> Path:
-    """The configuration of a model that fits no machine, and nothing but the configuration."""
+    """Configuration and file header of a model that fits no machine, without any weights."""
     config = XLMRobertaConfig(
         hidden_size=32_768, num_hidden_layers=24, num_attention_heads=64, intermediate_size=131_072
     )
     config.save_pretrained(tmp_path / "huge")
+    weights_of_many(tmp_path / "huge", 12 * 24 * 32_768**2)
     return tmp_path / "huge"
 
 
@@ -125,7 +143,7 @@ def test_what_cannot_fit_is_refused_before_any_weights_are_read(huge, tmp_path):
 def test_the_remedy_is_a_setting_with_which_it_fits(models, tmp_path):
     folder = models / "all-MiniLM-L6-v2"
     free = memory.free_bytes(CPU)
-    texts = 8 * free // memory.training(memory.shape_of(folder), Load(1, 128)).activations
+    texts = 8 * free // memory.training(memory.size_of(folder), Load(1, 128)).activations
     space = Workspace(load_settings("sample", None, [f"training.batch_size={texts}"]), tmp_path)
     with pytest.raises(UserError) as caught:
         require_training(space, folder, [128], CPU, torch.float32)

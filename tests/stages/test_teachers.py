@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_encoders import tiny_bert
+from tiny_encoders import tiny_bert, weights_of_many
 from transformers import AutoModel, AutoTokenizer, BertConfig
 
 from clir_cli.retrieval.encoder import load_encoder
@@ -104,11 +104,11 @@ def test_a_student_that_does_not_fit_is_told_before_its_weights_are_read(
     huge.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (huge / name).write_bytes((source / name).read_bytes())
-    (huge / "model.safetensors").write_bytes(b"")  # never opened
     BertConfig(
         vocab_size=30_522, hidden_size=32_768, num_hidden_layers=24, num_attention_heads=64,
         intermediate_size=131_072,
     ).save_pretrained(huge)  # fmt: skip
+    weights_of_many(huge, 12 * 24 * 32_768**2)
     outcome = clir("distill", "--lang", "sw-en", "--home", home, "--set", f"student.model={huge}")
     assert outcome.code == 2
     line = outcome.err.splitlines()[-1]
