@@ -90,7 +90,7 @@ class Common:
             device=self.device,
             force=self.force,
             dry_run=self.dry_run,
-            talk=Talk(self.quiet or not current().main),
+            talk=Talk(self.quiet or not current().is_main),
             typed=tuple(self._typed()),
             engine=engine or EngineOptions(),
         )

@@ -135,7 +135,7 @@ def transport_and_pooled(batch: TokenBatch, settings: Settings) -> Loss:
     """``ot`` plus ``objective.pooled_weight`` times ``kd-cosine``: tokens and sentence together."""
     tokens = optimal_transport(batch, settings)
     sentence = pooled_cosine(batch, settings)
-    return Loss(tokens.value + settings.objective.pooled_weight * sentence.value, tokens.told)
+    return Loss(tokens.value + settings.objective.pooled_weight * sentence.value, tokens.metrics)
 
 
 OBJECTIVES: dict[str, Objective] = {

@@ -9,12 +9,12 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import Settings
 from clir_cli.stages.examples import sampled
-from clir_cli.training.masked_lm import Masked, MaskedReader, with_head
+from clir_cli.training.masked_lm import MaskedEncoder, MaskedLM, with_head
 
 
 def augmenting(
     settings: Settings, student: Encoder, rows: int, bitext: Bitext, seed: int
-) -> tuple[MaskedReader, Masked, dict[str, object]]:
+) -> tuple[MaskedEncoder, MaskedLM, dict[str, object]]:
     """Return a student with a head, what it reads, and what to tell of it.
 
     The text is the query side of the bitext, or the lines of ``augment.files``.
@@ -31,7 +31,7 @@ def augmenting(
             "smaller batch"
         )
     tokenizer, limit = student.tokenizer, settings.teacher.query_tokens
-    task = Masked(
+    task = MaskedLM(
         train=student.tokenize(train, limit),
         held_out=student.tokenize(held_out, limit),
         special=frozenset(tokenizer.all_special_ids),

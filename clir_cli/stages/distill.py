@@ -106,12 +106,12 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         UserError: A missing input, a fault in the bitext, or a student that was made from
             something else.
     """
-    plan, team = plan_student(workspace, pair, cell), workspace.team
+    plan, group = plan_student(workspace, pair, cell), workspace.group
     with made_together(workspace, plan) as draft:
         if draft is None:
             workspace.talk.say(f"{plan.path} is current")
             return plan.path
-        device = team.device(workspace.device)
+        device = group.device(workspace.device)
         runtime.hush_libraries()
         bitexts = {
             each: corpus.load_bitext(workspace.settings.bitext, each, workspace.downloads)
@@ -126,7 +126,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         for each, bitext in bitexts.items():
             _tell_bitext(workspace, each, bitext)
         teachers = {
-            each: team.after_main(partial(teacher_embeddings, workspace, each, bitext, device))
+            each: group.main_first(partial(teacher_embeddings, workspace, each, bitext, device))
             for each, bitext in bitexts.items()
         }
         runtime.seed_everything(cell.seed)
@@ -145,7 +145,7 @@ def distill(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
         task = _task(workspace, replace(start, student=student), bitexts, teachers, cell)
         if not learns:
             loop = loop.model_copy(update={"epochs": 0})
-        training = Training(student, task, loop, cell.seed, team)
+        training = Training(student, task, loop, cell.seed, group)
         title = f"distill {group_name(pairs_of(pair, cell))} {cell.own_label}"
         best = run_training(workspace, training, draft, title)
         notes = {

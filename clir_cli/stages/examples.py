@@ -14,7 +14,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.stages.inputs import download_command, made_by
 from clir_cli.stages.workspace import Workspace
-from clir_cli.training.contrastive import Source
+from clir_cli.training.contrastive import QuerySource
 
 Rows = Sequence[Sequence[int]]
 Change = Callable[[str, str], str]  # a text and the key of its lot, to the text that is asked
@@ -22,7 +22,7 @@ Change = Callable[[str, str], str]  # a text and the key of its lot, to the text
 
 @dataclass(frozen=True)
 class Questions:
-    """Queries and the documents that answer them, by number; see contrastive.Source.
+    """Queries and the documents that answer them, by number; see contrastive.QuerySource.
 
     ``texts`` holds one text a row: the query, or with ``cloze`` the sentence that it is drawn from.
     """
@@ -54,7 +54,7 @@ class Questions:
             alike=[[place[each] for each in row if each in place] for row in alike],
         )
 
-    def source(self, seed: int, change: Change | None, packed: Packed | None) -> Source:
+    def source(self, seed: int, change: Change | None, packed: Packed | None) -> QuerySource:
         """Return them as a source: queries are drawn, and changed, anew each epoch."""
 
         def query(row: int, epoch: int) -> str:
@@ -64,7 +64,7 @@ class Questions:
             return change(text, key) if change else text
 
         rows = (self.relevant, self.negatives, self.alike)
-        return Source(self.name, query, self.documents, *rows, packed)
+        return QuerySource(self.name, query, self.documents, *rows, packed)
 
 
 Split = tuple[Questions, Questions]  # to train on, and held out

@@ -79,7 +79,7 @@ def require_training(
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.
-    shares = workspace.team.size if loop.shard and device.type == "cuda" else 1
+    shares = workspace.group.size if loop.shard and device.type == "cuda" else 1
     if needed.total <= free * shares:
         return needed
     fewer = max(1, load.texts // 4)

@@ -34,7 +34,7 @@ from clir_cli.stages.starts import initial_student
 from clir_cli.stages.teacher import documents_read
 from clir_cli.stages.trained import first_device, leave, made_together, run_training
 from clir_cli.stages.workspace import group_name
-from clir_cli.training.contrastive import Contrastive, Reading, Source, shares
+from clir_cli.training.contrastive import Contrastive, InputFormat, QuerySource, shares
 from clir_cli.training.loop import Task, Training
 
 Notes = dict[str, object]
@@ -51,7 +51,7 @@ def train(job: Job) -> Path:
             else.
     """
     workspace, plan = job.workspace, job.plan()
-    if job.recipe.name == "augment" and workspace.team.several and job.loop.shard:
+    if job.recipe.name == "augment" and workspace.group.several and job.loop.shard:
         raise UserError(
             "recipe augment reads its embedding table whole, which training.shard does not leave "
             "it; start it without"
@@ -60,14 +60,14 @@ def train(job: Job) -> Path:
         if draft is None:
             workspace.talk.say(f"{plan.path} is current")
             return plan.path
-        device = workspace.team.device(workspace.device)
+        device = workspace.group.device(workspace.device)
         runtime.hush_libraries()
         precision = runtime.choose_precision(job.loop.precision, device)
         needed = _require_memory(job, device, precision)
         runtime.seed_everything(job.cell.seed)
         encoder, task, notes = TASKS[job.recipe.name](job, device, precision)
         encoder = replace(encoder, device=device)
-        training = Training(encoder, task, job.loop, job.cell.seed, workspace.team)
+        training = Training(encoder, task, job.loop, job.cell.seed, workspace.group)
         best = run_training(workspace, training, draft, f"train {job.name}")
         adapted = bool(job.loop.lora_rank) and job.recipe.leaves != "teacher"
         notes |= {
@@ -204,12 +204,12 @@ def _student(job: Job, device: torch.device, precision: torch.dtype) -> tuple[En
 
 def _sides(
     job: Job, split: Split, device: torch.device, change: Change | None = None
-) -> list[Source]:
+) -> list[QuerySource]:
     """Return a split as sources whose documents the fixed teacher has read."""
     name = f"{group_name(job.pairs)} {split[0].name}"
     documents = split[0].documents, split[1].documents
     reads = partial(documents_read, job.workspace, name.replace(" ", "."), documents, device)
-    packed = job.workspace.team.after_main(reads)
+    packed = job.workspace.group.main_first(reads)
     seed = job.cell.seed
     return [part.source(seed, change, own) for part, own in zip(split, packed, strict=True)]
 
@@ -219,7 +219,7 @@ def _sides(
 
 def _contrastive(
     job: Job,
-    sources: Sequence[Sequence[Source]],
+    sources: Sequence[Sequence[QuerySource]],
     *,
     query: TextKind = "sentence",
     weights: Sequence[float] = (),
@@ -236,7 +236,7 @@ def _contrastive(
     return Contrastive(
         train=[sources[place][0] for place in kept],
         held_out=[sources[place][1] for place in kept],
-        reading=Reading(query, teacher.query_tokens, teacher.document_tokens),
+        input_format=InputFormat(query, teacher.query_tokens, teacher.document_tokens),
         batch_size=job.loop.batch_size,
         temperature=chosen.temperature,
         negatives=chosen.negatives,
@@ -246,7 +246,7 @@ def _contrastive(
     )
 
 
-def _refuse_batch(job: Job, kinds: Sequence[Questions | Source]) -> None:
+def _refuse_batch(job: Job, kinds: Sequence[Questions | QuerySource]) -> None:
     """Refuse a batch that is larger than what it is drawn from, before the teacher reads that."""
     size = job.loop.batch_size
     if size < 2:
@@ -259,7 +259,7 @@ def _refuse_batch(job: Job, kinds: Sequence[Questions | Source]) -> None:
             )
 
 
-def _told(sources: Sequence[Sequence[Source]]) -> Notes:
+def _told(sources: Sequence[Sequence[QuerySource]]) -> Notes:
     return {
         "train_queries": {sides[0].name: len(sides[0]) for sides in sources},
         "held_out_queries": {sides[1].name: len(sides[1]) for sides in sources},

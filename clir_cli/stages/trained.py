@@ -46,38 +46,38 @@ def made_together(workspace: Workspace, plan: Plan) -> Iterator[Path | None]:
         UserError: As ``artifacts.make``; or there are more processes than a batch has examples, or
             they do not see one folder, or would make different things.
     """
-    team = workspace.team
+    group = workspace.group
     batch = workspace.settings.training.batch_size
-    if team.size > batch:
+    if group.size > batch:
         raise UserError(
-            f"{team.size} processes share each batch and training.batch_size is {batch}; start "
+            f"{group.size} processes share each batch and training.batch_size is {batch}; start "
             f"fewer (--nproc-per-node {batch}) or choose a larger batch"
         )
-    if not team.main:
-        wanted = team.spread("")
+    if not group.is_main:
+        wanted = group.broadcast("")
         if wanted:
-            team.require_shared(plan.draft)
-            team.collect(plan.fingerprint)
+            group.require_shared(plan.draft)
+            group.gather(plan.fingerprint)
         yield plan.draft if wanted else None
-        team.spread("made")
+        group.broadcast("made")
         return
     with artifacts.make(plan, force=workspace.force, resume=True) as draft:
-        team.spread("wanted" if draft else "")
+        group.broadcast("wanted" if draft else "")
         if draft is not None:
-            team.require_shared(draft)
-            for rank, found in enumerate(team.collect(plan.fingerprint)):
+            group.require_shared(draft)
+            for rank, found in enumerate(group.gather(plan.fingerprint)):
                 if found != plan.fingerprint:
                     raise UserError(
                         f"process {rank} would make something else than process 0; all need the "
                         "same settings and the same downloads"
                     )
         yield draft
-    team.spread("made")
+    group.broadcast("made")
 
 
 def first_device(workspace: Workspace, device: torch.device) -> torch.device:
     """Return where a model is loaded: on the CPU, where no GPU is to hold the whole of it."""
-    sharded = workspace.settings.training.shard and workspace.team.several
+    sharded = workspace.settings.training.shard and workspace.group.several
     return torch.device("cpu") if sharded else device
 
 
@@ -100,15 +100,15 @@ def run_training(
         loss, mrr = training.validate()
         return {"epoch": 0, "held_out_loss": loss, "held_out_mrr": mrr}
     _restore(workspace, training, draft / CHECKPOINT)
-    if training.team.main:
+    if training.group.is_main:
         _train(workspace, training, draft, title)
     else:
         for step in training.run():
             _keep(workspace, training, step, draft)
-    training.team.spread("trained")
+    training.group.broadcast("trained")
     training.load_weights(read_tensors(draft / BEST)[0])
     best = _best_epoch(draft / LOG)
-    training.team.collect("read")  # the main process clears the draft next
+    training.group.gather("read")  # the main process clears the draft next
     return best
 
 
@@ -128,7 +128,9 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
             rate = step.pairs / step.seconds
             speed = rate if not speed else 0.95 * speed + 0.05 * rate
             writer.writerow(_row(step))
-            told = "".join(f"  {name.replace('_', ' ')} {v:.2f}" for name, v in step.told.items())
+            told = "".join(
+                f"  {name.replace('_', ' ')} {v:.2f}" for name, v in step.metrics.items()
+            )
             note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}{told}"
             progress.update(bar, completed=step.number, note=note)
             log.flush()
@@ -141,11 +143,11 @@ def _keep(workspace: Workspace, training: Training, step: Step, draft: Path) -> 
     Sharded weights are brought together by all processes; the main one writes them.
     """
     due = step.number % workspace.settings.training.checkpoint_steps == 0 or step.improved
-    if not due or not (training.sharded or training.team.main):
+    if not due or not (training.sharded or training.group.is_main):
         return
     best = whole(training.weights()) if step.improved else {}
     state = training.state()
-    if training.team.main:
+    if training.group.is_main:
         if best:
             _save_tensors(best, path=draft / BEST)
         _save_tensors(*state, path=draft / CHECKPOINT)
@@ -153,7 +155,8 @@ def _keep(workspace: Workspace, training: Training, step: Step, draft: Path) -> 
 
 def _restore(workspace: Workspace, training: Training, path: Path) -> None:
     """Continue from a checkpoint, if there is one and the main process can read it."""
-    if not training.team.spread("yes" if training.team.main and _readable(workspace, path) else ""):
+    group = training.group
+    if not group.broadcast(group.is_main and _readable(workspace, path)):
         return
     training.restore(*read_tensors(path))
     workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
@@ -176,7 +179,7 @@ def _row(step: Step) -> dict[str, object]:
         "step": step.number,
         "epoch": step.epoch + 1,
         "loss": f"{step.loss:.6f}",
-        "plan_entropy": f"{step.told.get('plan_entropy', math.nan):.4f}",
+        "plan_entropy": f"{step.metrics.get('plan_entropy', math.nan):.4f}",
         "learning_rate": f"{step.learning_rate:.3e}",
         "pairs_per_second": f"{step.pairs / step.seconds:.1f}",
         "held_out_loss": "" if step.held_out_loss is None else f"{step.held_out_loss:.6f}",
@@ -223,12 +226,12 @@ def leave(
         adapted: Whether the encoder has low-rank adapters.
         rows: What is kept of its embedding table, the first so many rows; 0 keeps all.
     """
-    team = training.team
+    group = training.group
     encoder = training.finished()
-    if not team.main:
+    if not group.is_main:
         return
     save_encoder(draft, encoder, adapted=adapted, rows=rows)
-    told = {**notes, **({"processes": team.size} if team.several else {})}
+    told = {**notes, **({"processes": group.size} if group.several else {})}
     files.write_text(draft / "notes.json", json.dumps(told, indent=1) + "\n")
 
 

@@ -11,7 +11,7 @@ from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.settings import Settings
 from clir_cli.suites import load_settings
-from clir_cli.training.process_group import Team, current
+from clir_cli.training.process_group import ProcessGroup, current
 
 TRAINED_TEACHER = "monolingual"  # the recipe that makes teachers
 
@@ -30,7 +30,7 @@ class Workspace:
     dry_run: bool = False
     talk: Talk = field(default_factory=Talk)
     typed: tuple[str, ...] = ()
-    team: Team = field(default_factory=current)
+    group: ProcessGroup = field(default_factory=current)
     engine: EngineOptions = field(default_factory=EngineOptions)
 
     @property

@@ -1,4 +1,4 @@
-"""Which sentence pairs go together: shuffled, but with neighbours of like length."""
+"""Batches of an epoch: shuffled, but with examples of similar length together; and padding."""
 
 import random
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ BUCKET = 50  # batches that are sorted by length together
 def epoch_batches(
     lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int, most: int = 0
 ) -> list[list[int]]:
-    """Return the batches of one epoch: every index once, in an order fixed by seed and epoch.
+    """Return the batches of one epoch: indices of examples, in an order fixed by seed and epoch.
 
-    Where ``most`` is above 0, an epoch has so many of them, drawn anew.
+    Every index comes once; if ``most`` is above 0, only that many of them, sampled in each epoch.
 
-    Pairs are shuffled, cut into buckets of ``BUCKET`` batches, sorted by length within a bucket and
-    cut into batches; the batches are shuffled again. Little padding, and still a random order.
+    Indices are shuffled, cut into buckets of ``BUCKET`` batches, sorted by length within a bucket
+    and cut into batches; the batches are shuffled again. Little padding, and still a random order.
 
     Raises:
         ValueError: The batch size is not positive.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, got {batch_size}")
-    chance = random.Random(f"{seed} {epoch}")
+    rng = random.Random(f"{seed} {epoch}")
     order = list(range(len(lengths)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     order = order[: most or None]
     batches = []
-    span = batch_size * BUCKET
-    for start in range(0, len(order), span):
-        bucket = sorted(order[start : start + span], key=lambda index: lengths[index])
+    for start in range(0, len(order), batch_size * BUCKET):
+        bucket = order[start : start + batch_size * BUCKET]
+        bucket.sort(key=lambda index: lengths[index])
         batches += [bucket[at : at + batch_size] for at in range(0, len(bucket), batch_size)]
-    chance.shuffle(batches)
+    rng.shuffle(batches)
     return batches
 
 

@@ -2,7 +2,7 @@
 
 The scores are those of late interaction, so what is trained is what will be searched with. Queries
 come from sources: questions of a collection, spans of sentences, sentences of a bitext. A batch is
-of one source alone, since documents of another kind would be told apart by their kind.
+of one source alone, since documents of another kind could be recognised by their kind.
 """
 
 import random
@@ -15,27 +15,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed, pad
-from clir_cli.retrieval.maxsim import maxsim
+from clir_cli.retrieval.encoder import Encoder, Packed, collate
+from clir_cli.retrieval.maxsim import maxsim, mean_maxsim
 from clir_cli.training.batches import epoch_batches, pad_vectors
 from clir_cli.training.loop import Loss
 
-HELD_OUT = 0  # the epoch whose queries the held-out sources ask, every time
+HELD_OUT = 0  # the epoch of the held-out queries, every time
 
 
 @dataclass(frozen=True)
-class Source:
-    """Queries with their documents.
+class QuerySource:
+    """Queries with their documents; a document is given by its index in ``documents``.
 
     Attributes:
-        name: Of the source, for people.
+        name: Name of the source, for people.
         query: The text of a row's query in an epoch: a function of the two alone.
         documents: K texts.
         relevant: The documents of each row, one or more; they take turns as the positive.
-        negatives: Documents of each row that are known to be wrong; empty where none are given.
-        alike: Documents of each row that are neither right nor wrong, likewise.
-        read: The fixed teacher's embeddings of the documents. None where the encoder in training
-            reads the documents too.
+        negatives: Known wrong documents of each row; empty if there are none.
+        neutral: Documents of each row that are neither right nor wrong, likewise.
+        embeddings: The fixed teacher's embeddings of the K documents. None if the encoder in
+            training encodes the documents too.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Source:
     documents: Sequence[str]
     relevant: Sequence[Sequence[int]]
     negatives: Sequence[Sequence[int]] = ()
-    alike: Sequence[Sequence[int]] = ()
-    read: Packed | None = None
+    neutral: Sequence[Sequence[int]] = ()
+    embeddings: Packed | None = None
 
     def __len__(self) -> int:
         return len(self.relevant)
@@ -53,23 +53,19 @@ class Source:
         """Return the document that is the answer of a row in an epoch."""
         return self.relevant[row][epoch % len(self.relevant[row])]
 
-    def open(self, row: int) -> Sequence[int]:
+    def not_negative(self, row: int) -> Sequence[int]:
         """Return the documents that must not count as wrong for a row."""
-        return [*self.relevant[row], *(self.alike[row] if self.alike else ())]
+        return [*self.relevant[row], *(self.neutral[row] if self.neutral else ())]
 
-    def wrong(self, row: int, epoch: int, most: int) -> Sequence[int]:
-        """Return at most so many given negatives of a row; they take turns over the epochs."""
-        given = self.negatives[row] if self.negatives else ()
-        if not given:
-            return ()
-        return [
-            given[(epoch * most + place) % len(given)] for place in range(min(most, len(given)))
-        ]
+    def negatives_in(self, row: int, epoch: int, most: int) -> Sequence[int]:
+        """Return at most so many known negatives of a row; they take turns over the epochs."""
+        known = self.negatives[row] if self.negatives else ()
+        return [known[(epoch * most + rank) % len(known)] for rank in range(min(most, len(known)))]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one source, asked as in an epoch."""
+    """Rows of one source, given by its index, with their queries in an epoch."""
 
     source: int
     epoch: int
@@ -80,11 +76,11 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How texts are read.
+class InputFormat:
+    """How texts are encoded.
 
     Attributes:
-        query: As what a query is read (retrieval/checkpoints.py).
+        query: The kind of text that a query is encoded as (retrieval/checkpoints.py).
         query_tokens: Longest query.
         document_tokens: Longest document.
     """
@@ -107,62 +103,40 @@ def info_nce(scores: Tensor, positive: Tensor, ignored: Tensor, temperature: flo
         temperature: Above 0.
     """
     logits = scores.masked_fill(ignored, float("-inf")) / temperature
-    right = (logits.argmax(dim=1) == positive).float().mean()
-    return Loss(functional.cross_entropy(logits, positive), {"first": float(right)})
+    first = (logits.argmax(dim=1) == positive).float().mean()
+    return Loss(functional.cross_entropy(logits, positive), {"first": float(first)})
 
 
-def mean_maxsim(queries: Tensor, asked: Tensor, documents: Tensor, there: Tensor) -> Tensor:
-    """Return mean MaxSim (B, K): late interaction divided by the query's tokens.
-
-    The mean, so that long queries are not held more certain than short ones (one temperature).
-
-    Args:
-        queries: (B, n, d) unit vectors.
-        asked: (B, n) True on real tokens.
-        documents: (K, m, d) unit vectors.
-        there: (K, m) True on real tokens.
-    """
-    similarity = torch.einsum("qnd,kmd->qknm", queries, documents)
-    best = similarity.masked_fill(~there[None, :, None, :], float("-inf")).amax(dim=3)
-    return (best * asked[:, None, :]).sum(dim=2) / asked.sum(dim=1)[:, None]
-
-
-def read(
-    encoder: Encoder, texts: Sequence[str], most: int, kind: TextKind
+def embed_texts(
+    encoder: Encoder, texts: Sequence[str], max_tokens: int, kind: TextKind
 ) -> tuple[Tensor, Tensor]:
     """Return embeddings (B, n, d) and the mask (B, n) of those that count; differentiable."""
-    inputs = encoder.inputs(texts, most, kind)
-    ids, mask = pad([each.ids for each in inputs], encoder.pad_id, encoder.device)
-    attended = mask.clone()
-    for row, each in enumerate(inputs):
-        attended[row, each.attended :] = False
-        if each.kept is not None:
-            mask[row] = False
-            mask[row, each.kept] = True
-    return encoder.embed(ids, attended), mask
+    inputs = encoder.inputs(texts, max_tokens, kind)
+    ids, attended, embedded = collate(inputs, encoder.pad_id, encoder.device)
+    return encoder.embed(ids, attended), embedded
 
 
 @dataclass(frozen=True)
 class Contrastive:
-    """An encoder that learns to find each query's document (see training.Task).
+    """Training an encoder to find each query's document (see loop.Task).
 
     Attributes:
         train: Sources to train on.
-        held_out: The sources that go with them, for model selection; each weighs as ``weights``
-            say, or as many queries as it has.
-        reading: How queries and documents are read.
-        batch_size: Queries a batch.
-        temperature: Of the scores.
-        negatives: Given negatives a query.
-        seed: Decides the batches.
-        weights: Probability that a batch is of each source, which makes an epoch as long as
-            ``steps``. Without them an epoch has each row of each source once.
-        steps: Batches of an epoch, where there are weights.
+        held_out: The sources that correspond to them, for model selection; each has its weight of
+            ``weights``, or as many queries as it has.
+        input_format: How queries and documents are encoded.
+        batch_size: Queries in a batch.
+        temperature: Temperature of the scores.
+        negatives: Known negatives per query.
+        seed: Seed of the batches.
+        weights: Probability of each source for a batch; an epoch then has ``steps`` batches.
+            Without weights an epoch has each row of each source once.
+        steps: Batches of an epoch, if there are weights.
     """
 
-    train: Sequence[Source]
-    held_out: Sequence[Source]
-    reading: Reading
+    train: Sequence[QuerySource]
+    held_out: Sequence[QuerySource]
+    input_format: InputFormat
     batch_size: int
     temperature: float
     negatives: int
@@ -173,61 +147,65 @@ class Contrastive:
     @property
     def steps_per_epoch(self) -> int:
         """Return the number of batches of each epoch."""
-        return self.steps or sum(batches_in(len(each), self.batch_size) for each in self.train)
+        return self.steps or sum(batches_in(len(source), self.batch_size) for source in self.train)
 
     def batches(self, epoch: int) -> list[Batch]:
         """Return the batches of an epoch, in an order fixed by seed and epoch."""
-        chance = random.Random(f"{self.seed} {epoch} sources")
+        rng = random.Random(f"{self.seed} {epoch} sources")
         if not self.weights:
-            found = [
-                batch for place in range(len(self.train)) for batch in self._once(place, epoch)
+            batches = [
+                batch for index in range(len(self.train)) for batch in self._once(index, epoch)
             ]
-            chance.shuffle(found)
-            return found
-        drawn = chance.choices(range(len(self.train)), self.weights, k=self.steps)
-        streams = {place: self._again(place, epoch) for place in sorted(set(drawn))}
-        return [next(streams[place]) for place in drawn]
+            rng.shuffle(batches)
+            return batches
+        sampled = rng.choices(range(len(self.train)), self.weights, k=self.steps)
+        streams = {index: self._endless(index, epoch) for index in sorted(set(sampled))}
+        return [next(streams[index]) for index in sampled]
 
-    def _again(self, place: int, epoch: int) -> Iterator[Batch]:
-        """Yield batches of a source without end; each turn through it asks new queries."""
+    def _endless(self, index: int, epoch: int) -> Iterator[Batch]:
+        """Yield batches of a source without end; each turn through it has new queries."""
         for turn in count(epoch * (self.steps + 1)):
-            yield from self._once(place, turn)
+            yield from self._once(index, turn)
 
-    def _once(self, place: int, epoch: int) -> list[Batch]:
-        source = self.train[place]
+    def _once(self, index: int, epoch: int) -> list[Batch]:
+        source = self.train[index]
         lengths = [len(source.documents[source.positive(row, epoch)]) for row in range(len(source))]
-        cut = epoch_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch)
-        # One row alone has nothing to be told apart from.
-        return [Batch(place, epoch, rows) for rows in cut if len(rows) > 1]
+        chosen = epoch_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch)
+        # A single row has no other document to compare with.
+        return [Batch(index, epoch, rows) for rows in chosen if len(rows) > 1]
 
     def loss(self, encoder: Encoder, batch: Batch) -> Loss:
-        """Return InfoNCE over the batch: documents of the others, and given negatives."""
+        """Return InfoNCE over the batch: documents of the others, and known negatives."""
         return self._loss(encoder, self.train[batch.source], batch)
 
-    def _loss(self, encoder: Encoder, source: Source, batch: Batch) -> Loss:
+    def _loss(self, encoder: Encoder, source: QuerySource, batch: Batch) -> Loss:
         rows, epoch = batch.rows, batch.epoch
         positives = [source.positive(row, epoch) for row in rows]
-        wrong = [each for row in rows for each in source.wrong(row, epoch, self.negatives)]
-        columns = list(dict.fromkeys([*positives, *wrong]))  # a document of two queries, once
-        place = {document: column for column, document in enumerate(columns)}
-        ignored = torch.zeros(len(rows), len(columns), dtype=torch.bool)
+        negatives = [
+            document for row in rows for document in source.negatives_in(row, epoch, self.negatives)
+        ]
+        documents = list(dict.fromkeys([*positives, *negatives]))  # one of two queries, once
+        column = {document: number for number, document in enumerate(documents)}
+        ignored = torch.zeros(len(rows), len(documents), dtype=torch.bool)
         for number, (row, positive) in enumerate(zip(rows, positives, strict=True)):
-            others = [place[each] for each in source.open(row) if each in place]
+            others = [column[other] for other in source.not_negative(row) if other in column]
             ignored[number, others] = True
-            ignored[number, place[positive]] = False
-        target = torch.tensor([place[each] for each in positives], device=encoder.device)
+            ignored[number, column[positive]] = False
+        target = torch.tensor([column[document] for document in positives], device=encoder.device)
         texts = [source.query(row, epoch) for row in rows]
-        asked = read(encoder, texts, self.reading.query_tokens, self.reading.query)
-        scores = mean_maxsim(*asked, *self._documents(encoder, source, columns))
+        queries = embed_texts(
+            encoder, texts, self.input_format.query_tokens, self.input_format.query
+        )
+        scores = mean_maxsim(*queries, *self._documents(encoder, source, documents))
         return info_nce(scores, target, ignored.to(encoder.device), self.temperature)
 
     def _documents(
-        self, encoder: Encoder, source: Source, columns: Sequence[int]
+        self, encoder: Encoder, source: QuerySource, documents: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        if source.read is not None:
-            return pad_vectors([source.read[each] for each in columns], encoder.device)
-        texts = [source.documents[each] for each in columns]
-        return read(encoder, texts, self.reading.document_tokens, "document")
+        if source.embeddings is not None:
+            return pad_vectors([source.embeddings[index] for index in documents], encoder.device)
+        texts = [source.documents[index] for index in documents]
+        return embed_texts(encoder, texts, self.input_format.document_tokens, "document")
 
     def validate(self, encoder: Encoder) -> tuple[float, float]:
         """Return loss and MRR of the held-out sources, weighted.
@@ -235,45 +213,45 @@ class Contrastive:
         The loss is over batches as in training; each query is ranked over all documents of its
         source that answer some held-out query.
         """
-        weights = self.weights or [len(each) for each in self.held_out]
-        found = [self._judge(encoder, source) for source in self.held_out]
+        weights = self.weights or [len(source) for source in self.held_out]
+        figures = [self._validate(encoder, source) for source in self.held_out]
         total = sum(weights)
         loss, mrr = (
-            sum(weight * each[part] for weight, each in zip(weights, found, strict=True)) / total
-            for part in (0, 1)
+            sum(weight * figure for weight, figure in zip(weights, column, strict=True)) / total
+            for column in zip(*figures, strict=True)
         )
         return loss, mrr
 
-    def _judge(self, encoder: Encoder, source: Source) -> tuple[float, float]:
+    def _validate(self, encoder: Encoder, source: QuerySource) -> tuple[float, float]:
         size, total = self.batch_size, 0.0
         for start in range(0, len(source), size):
             rows = range(start, min(start + size, len(source)))
             value = self._loss(encoder, source, Batch(0, HELD_OUT, rows)).value
             total += value.item() * len(rows)
-        asked = encoder.encode(
+        queries = encoder.encode(
             [source.query(row, HELD_OUT) for row in range(len(source))],
-            self.reading.query_tokens,
-            kind=self.reading.query,
+            self.input_format.query_tokens,
+            kind=self.input_format.query,
         )
-        answers = source.read or encoder.encode(
-            source.documents, self.reading.document_tokens, kind="document"
+        documents = source.embeddings or encoder.encode(
+            source.documents, self.input_format.document_tokens, kind="document"
         )
-        ranks = 0.0
+        reciprocal_ranks = 0.0
         for row in range(len(source)):
-            scores = maxsim(asked[row], answers)
-            best = max(float(scores[each]) for each in source.relevant[row])
-            scores[list(source.open(row))] = float("-inf")
-            ranks += 1 / (1 + int((scores > best).sum()))
-        return total / len(source), ranks / len(source)
+            scores = maxsim(queries[row], documents)
+            best = max(float(scores[document]) for document in source.relevant[row])
+            scores[list(source.not_negative(row))] = float("-inf")
+            reciprocal_ranks += 1 / (1 + int((scores > best).sum()))
+        return total / len(source), reciprocal_ranks / len(source)
 
 
 def batches_in(rows: int, size: int) -> int:
-    """Return how many batches of at least two rows are cut from so many rows."""
+    """Return the number of batches of at least two rows that so many rows are cut into."""
     return rows // size + (rows % size > 1) if size > 1 else 0
 
 
 def shares(sizes: Sequence[int], whole: float) -> list[float]:
-    """Return a probability shared out by size; nothing where there is nothing.
+    """Return a probability divided in proportion to the sizes; zeros if they sum to 0.
 
     >>> shares([30, 10], 0.5)
     [0.375, 0.125]

@@ -1,8 +1,8 @@
-"""Masked language modelling: an encoder reads on in one language before it is distilled.
+"""Masked language modelling: continued pre-training in one language, before distillation.
 
-Devlin et al., BERT (NAACL 2019): of the tokens, a share is chosen; of these 80 % become the mask,
-10 % any token, 10 % stay. Which ones is drawn anew each epoch (Liu et al., RoBERTa, 2019).
-Gururangan et al., Don't Stop Pretraining (ACL 2020), show what reading on in a domain brings.
+Devlin et al., BERT (NAACL 2019): a share of the tokens is chosen; of these 80 % become the mask,
+10 % a random token, 10 % stay. The choice differs in each epoch (Liu et al., RoBERTa, 2019).
+Gururangan et al., Don't Stop Pretraining (ACL 2020), show what continued pre-training brings.
 """
 
 import math
@@ -19,8 +19,10 @@ from clir_cli.retrieval.encoder import Encoder, pad
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.loop import Loss
 
-KEPT, ANY = 0.1, 0.2  # of the chosen tokens: below the first stay, below the second become any
-UNSEEN = -100  # no token to guess here, as cross_entropy wants it
+STAY, REPLACE = 0.1, 0.2  # of the chosen tokens: below the first stay, below the second are random
+UNSEEN = -100  # a position without a token to predict; cross_entropy ignores it
+
+Example = tuple[Sequence[int], str]  # token ids, and the key that decides which are masked
 
 
 class MaskedHead(nn.Module):
@@ -28,7 +30,7 @@ class MaskedHead(nn.Module):
 
     Sentence encoders come without the head they were pre-trained with, so the transform starts as
     the identity plus a little noise, and the output embedding is the input embedding (tied; Press
-    and Wolf, EACL 2017), word rows included.
+    and Wolf, EACL 2017), new token embeddings included.
 
     Args:
         hidden: Size of a hidden state.
@@ -47,13 +49,13 @@ class MaskedHead(nn.Module):
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
         """Return scores (..., vocabulary) of states (..., hidden) over embeddings (V, hidden)."""
-        found = self.norm(functional.gelu(self.dense(states)))
-        return functional.linear(found, embeddings, self.bias)
+        transformed = self.norm(functional.gelu(self.dense(states)))
+        return functional.linear(transformed, embeddings, self.bias)
 
 
 @dataclass(frozen=True)
-class MaskedReader(Encoder):
-    """An encoder with a head that guesses hidden tokens. The head is trained and then dropped."""
+class MaskedEncoder(Encoder):
+    """An encoder with a head that predicts masked tokens. The head is trained and then dropped."""
 
     head: MaskedHead | None = None
 
@@ -62,13 +64,20 @@ class MaskedReader(Encoder):
         """Return what training changes: what is trained of an encoder, and the head."""
         return nn.ModuleDict({**super().trained, "head": self.head})
 
+    def token_scores(self, states: Tensor) -> Tensor:
+        """Return float32 scores (N, vocabulary) of hidden states (N, hidden)."""
+        assert self.head is not None
+        with self.autocast():
+            scores = self.head(states, self.model.get_input_embeddings().weight)
+        return scores.float()
 
-def with_head(encoder: Encoder) -> MaskedReader:
-    """Return an encoder with a fresh head.
+
+def with_head(encoder: Encoder) -> MaskedEncoder:
+    """Return an encoder with a new head.
 
     Raises:
-        UserError: The encoder cannot guess tokens: it has no mask token, or its embeddings are not
-            of the size of its hidden states.
+        UserError: The encoder cannot predict tokens: it has no mask token, or its embeddings and
+            its hidden states differ in size.
     """
     table = encoder.model.get_input_embeddings().weight
     if encoder.tokenizer.mask_token_id is None:
@@ -80,23 +89,23 @@ def with_head(encoder: Encoder) -> MaskedReader:
         )
     head = MaskedHead(encoder.hidden_size, len(table)).to(encoder.device)
     parts = {name: getattr(encoder, name) for name in Encoder.__dataclass_fields__}
-    # A projection stands between hidden states and embeddings; the head reads the former.
-    return MaskedReader(**{**parts, "projection": None}, head=head)
+    # A projection comes between hidden states and embeddings; the head takes the hidden states.
+    return MaskedEncoder(**{**parts, "projection": None}, head=head)
 
 
 @dataclass(frozen=True)
-class Masked:
-    """An encoder that guesses the hidden tokens of sentences (see training.Task).
+class MaskedLM:
+    """Training an encoder to predict the masked tokens of sentences (see loop.Task).
 
     Attributes:
         train: Token ids of the sentences to train on, with special tokens.
-        held_out: Those for model selection.
-        special: Ids that are never hidden.
-        mask: The id that hides a token.
-        vocabulary: Number of tokens; one of them may stand for a hidden one.
-        share: Of the tokens, that are to be guessed.
-        batch_size: Sentences a batch.
-        seed: Decides the batches and what is hidden.
+        held_out: The sentences for model selection, likewise.
+        special: Ids that are never masked.
+        mask: The id that masks a token.
+        vocabulary: Number of tokens; a random one of them may replace a masked token.
+        share: Share of the tokens to predict.
+        batch_size: Sentences per batch.
+        seed: Seed of the batches and of the masking.
     """
 
     train: Sequence[Sequence[int]]
@@ -113,58 +122,53 @@ class Masked:
         """Return the number of batches of each epoch."""
         return math.ceil(len(self.train) / self.batch_size)
 
-    def batches(self, epoch: int) -> list[list[tuple[Sequence[int], str]]]:
-        """Return the batches of an epoch: sentences, each with the key of what is hidden in it."""
+    def batches(self, epoch: int) -> list[list[Example]]:
+        """Return the batches of an epoch: sentences, each with the key of its masking."""
         lengths = [len(ids) for ids in self.train]
-        cut = epoch_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch)
-        return [[(self.train[row], f"{self.seed} {epoch} {row}") for row in rows] for rows in cut]
+        chosen = epoch_batches(lengths, self.batch_size, seed=self.seed, epoch=epoch)
+        return [
+            [(self.train[row], f"{self.seed} {epoch} {row}") for row in rows] for rows in chosen
+        ]
 
     def hide(self, ids: Sequence[int], key: str) -> tuple[list[int], list[int]]:
-        """Return a sentence with tokens hidden, and what is to be guessed (-100 elsewhere).
+        """Return a sentence with tokens masked, and the tokens to predict (-100 elsewhere).
 
-        At least one token is hidden where there is one that may be; the key decides which.
+        At least one token is masked if there is one that may be; the key decides which.
         """
-        chance = random.Random(key)
-        free = [place for place, each in enumerate(ids) if each not in self.special]
-        chosen = chance.sample(free, max(1, round(self.share * len(free)))) if free else []
-        shown, wanted = list(ids), [UNSEEN] * len(ids)
-        for place in chosen:
-            wanted[place] = ids[place]
-            luck = chance.random()
-            if luck >= ANY:
-                shown[place] = self.mask
-            elif luck >= KEPT:
-                shown[place] = chance.randrange(self.vocabulary)
-        return shown, wanted
+        rng = random.Random(key)
+        free = [position for position, token in enumerate(ids) if token not in self.special]
+        chosen = rng.sample(free, max(1, round(self.share * len(free)))) if free else []
+        shown, targets = list(ids), [UNSEEN] * len(ids)
+        for position in chosen:
+            targets[position] = ids[position]
+            draw = rng.random()
+            if draw >= REPLACE:
+                shown[position] = self.mask
+            elif draw >= STAY:
+                shown[position] = rng.randrange(self.vocabulary)
+        return shown, targets
 
-    def loss(self, encoder: MaskedReader, batch: Sequence[tuple[Sequence[int], str]]) -> Loss:
-        """Return the mean negative log-likelihood of the hidden tokens."""
-        scores, wanted = self._guess(encoder, batch)
-        return Loss(functional.cross_entropy(scores, wanted))
+    def loss(self, encoder: MaskedEncoder, batch: Sequence[Example]) -> Loss:
+        """Return the mean negative log-likelihood of the masked tokens."""
+        return Loss(functional.cross_entropy(*self._predict(encoder, batch)))
 
-    def _guess(
-        self, encoder: MaskedReader, batch: Sequence[tuple[Sequence[int], str]]
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores (hidden tokens, vocabulary) and the tokens that stood there."""
+    def _predict(self, encoder: MaskedEncoder, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Return scores (masked tokens, vocabulary) and the ids of the masked tokens."""
         hidden = [self.hide(ids, key) for ids, key in batch]
         ids, mask = pad([shown for shown, _ in hidden], encoder.pad_id, encoder.device)
-        wanted, _ = pad([wanted for _, wanted in hidden], UNSEEN, encoder.device)
-        places = wanted != UNSEEN
-        states = encoder.states(ids, mask)[places]
-        table = encoder.model.get_input_embeddings().weight
-        with encoder.autocast():
-            scores = encoder.head(states, table)
-        return scores.float(), wanted[places]
+        targets, _ = pad([targets for _, targets in hidden], UNSEEN, encoder.device)
+        masked = targets != UNSEEN
+        return encoder.token_scores(encoder.states(ids, mask)[masked]), targets[masked]
 
-    def validate(self, encoder: MaskedReader) -> tuple[float, float]:
-        """Return loss and MRR of the hidden tokens of the held-out sentences, always the same."""
-        losses, ranks, tokens = 0.0, 0.0, 0
+    def validate(self, encoder: MaskedEncoder) -> tuple[float, float]:
+        """Return loss and MRR of the masked tokens of the held-out sentences, always the same."""
+        loss, reciprocal_ranks, tokens = 0.0, 0.0, 0
         for start in range(0, len(self.held_out), self.batch_size):
             rows = range(start, min(start + self.batch_size, len(self.held_out)))
             batch = [(self.held_out[row], f"held out {row}") for row in rows]
-            scores, wanted = self._guess(encoder, batch)
-            losses += float(functional.cross_entropy(scores, wanted, reduction="sum"))
-            own = scores.gather(1, wanted[:, None])
-            ranks += float((1 / (1 + (scores > own).sum(dim=1))).sum())
-            tokens += len(wanted)
-        return losses / max(1, tokens), ranks / max(1, tokens)
+            scores, targets = self._predict(encoder, batch)
+            loss += float(functional.cross_entropy(scores, targets, reduction="sum"))
+            of_target = scores.gather(1, targets[:, None])
+            reciprocal_ranks += float((1 / (1 + (scores > of_target).sum(dim=1))).sum())
+            tokens += len(targets)
+        return loss / max(1, tokens), reciprocal_ranks / max(1, tokens)

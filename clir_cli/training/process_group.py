@@ -1,8 +1,7 @@
-"""Several processes that train one model, as torchrun starts them: who is who, and who writes.
+"""Several processes that train one model under torchrun: rank, size, and what they exchange.
 
-One process is the main one: it writes, it talks, and the others wait where it goes first. What they
-say to each other beside gradients goes through the store that torchrun keeps: short texts under
-numbered names. torch is imported only when there are several.
+Process 0 is the main one: it alone writes files and logs, and the others wait for it where it goes
+first. torch is imported only if there are several.
 """
 
 import contextlib
@@ -13,269 +12,239 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clir_cli.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+Result = TypeVar("Result")
+Command = Callable[[Sequence[str]], int]
+
 COMMANDS = ("distill", "train")  # what several processes can do together
-FAILED = "failed"
-PATIENCE = 10.0  # seconds until a file of one machine is seen by another
-LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun tells
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+FAILED = "failed"  # a key of the store: process 0 has failed, and has printed why
+LOST = (
+    "another process of this run has ended; run the same command again to resume from the last "
+    "checkpoint"
+)
+VISIBLE_AFTER = 10.0  # seconds until other machines see a new file
+LONGEST_WAIT = timedelta(days=1)  # one process waits while another writes or encodes
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes of a run, and which of them this is.
 
     Attributes:
         rank: Number of this process; 0 is the main one.
-        size: How many there are.
+        size: Number of processes.
         local_rank: Number of this process on its machine.
-        local_size: How many there are on its machine.
-        store: Where they leave each other texts; None where there is one process.
+        local_size: Number of processes on its machine.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
-    store: Any = None
-    _numbers: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     @property
-    def main(self) -> bool:
-        """Tell whether this is the process that writes and talks."""
+    def is_main(self) -> bool:
+        """Return True if this is the process that writes files and logs."""
         return self.rank == 0
 
     @property
     def several(self) -> bool:
-        """Tell whether there are others."""
+        """Return True if there are other processes."""
         return self.size > 1
 
     def device(self, name: str) -> "torch.device":
         """Return the device for ``--device``: of several GPUs, the one of this process.
 
         Raises:
-            UserError: The device is not there, or there are more processes than GPUs.
+            UserError: The device does not exist, or there are more processes than GPUs.
         """
         import torch
 
         from clir_cli.runtime import choose_device
 
-        chosen = choose_device(name)
-        if not self.several or chosen.type != "cuda":
-            return chosen
-        there = torch.cuda.device_count()
-        if chosen.index is not None:
+        device = choose_device(name)
+        if not self.several or device.type != "cuda":
+            return device
+        gpus = torch.cuda.device_count()
+        if device.index is not None:
+            raise UserError(f"--device {name}: each process uses its own GPU; use --device cuda")
+        if self.local_size > gpus:
             raise UserError(
-                f"--device {name}: each process has a GPU of its own; say --device cuda"
-            )
-        if self.local_size > there:
-            raise UserError(
-                f"{self.local_size} processes on this machine and {there} GPUs; start one a GPU: "
-                f"--nproc-per-node {there}"
+                f"{self.local_size} processes on this machine and {gpus} GPUs; start one per GPU: "
+                f"--nproc-per-node {gpus}"
             )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
-    def spread(self, text: str) -> str:
-        """Return what the main process says here, to all; the others wait for it."""
-        name = f"said {next(self._numbers)}"
+    def broadcast(self, value: Result) -> Result:
+        """Return the main process's value in every process; all wait for it."""
         if not self.several:
-            return text
-        if self.main:
-            self.store.set(name, text)
-            return text
-        return self._hear(name)
+            return value
+        from torch import distributed
 
-    def collect(self, text: str) -> list[str]:
-        """Return what each process says here, by rank, to the main one; the others go on."""
-        number = next(self._numbers)
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def gather(self, value: Result) -> list[Result]:
+        """Return each process's value, by rank, in the main process; elsewhere nothing."""
         if not self.several:
-            return [text]
-        if not self.main:
-            self.store.set(f"told {number} {self.rank}", text)
-            return [text]
-        return [text, *(self._hear(f"told {number} {rank}") for rank in range(1, self.size))]
+            return [value]
+        from torch import distributed
 
-    def after_main(self, work: Callable[[], Any]) -> Any:
-        """Return what work does in each process, the main one first: caches are written once."""
-        if self.main:
-            done = work()
-        self.spread("done")
-        return done if self.main else work()
+        values: list[Any] | None = [None] * self.size if self.is_main else None
+        distributed.gather_object(value, values, dst=0)
+        return values or []
+
+    def main_first(self, work: Callable[[], Result]) -> Result:
+        """Return the result of ``work``, in the main process first: caches are written once."""
+        if not self.is_main:
+            self.broadcast(None)
+            return work()
+        result = work()
+        self.broadcast(None)
+        return result
 
     def require_shared(self, folder: Path) -> None:
-        """Check that all processes see one folder.
+        """Check that all processes see the same folder.
 
         Raises:
             UserError: One does not; its machine is named.
         """
         if not self.several:
             return
-        file = folder / ".shared"
-        if self.main:
-            file.write_text(secrets.token_hex(16), encoding="utf-8")
-        wanted = self.spread(file.read_text(encoding="utf-8") if self.main else "")
-        seen = self.main or _holds(file, wanted)
-        answers = self.collect("" if seen else socket.gethostname())
-        if self.main:
+        file, token = folder / ".shared", self.broadcast(secrets.token_hex(16))
+        if self.is_main:
+            file.write_text(token, encoding="utf-8")
+        hosts = self.gather("" if _appears(file, token) else socket.gethostname())
+        if self.is_main:
             file.unlink()
-        blind = [(rank, host) for rank, host in enumerate(answers) if host]
-        if blind:
-            rank, host = blind[0]
-            raise UserError(
-                f"process {rank} (on {host}) does not see {folder} as process 0 does; put --home "
-                "on a folder that all machines share"
-            )
-
-    def _hear(self, name: str) -> str:
-        while not self.store.check([name]):
-            if self.store.check([FAILED]):
-                raise UserError("process 0 has ended")
-            time.sleep(0.02)
-        return self.store.get(name).decode()
+        for rank, host in enumerate(hosts):
+            if host:
+                raise UserError(
+                    f"process {rank} (on {host}) does not see {folder} as process 0 does; put "
+                    "--home on a folder that all machines share"
+                )
 
 
-def _holds(file: Path, wanted: str) -> bool:
-    """Tell whether a file has a content, now or soon: shared disks take a moment."""
-    until = time.monotonic() + PATIENCE
+def _appears(file: Path, content: str) -> bool:
+    """Return True if the file has this content, now or soon: shared disks take a moment."""
+    end = time.monotonic() + VISIBLE_AFTER
     while True:
         with contextlib.suppress(OSError):
-            if file.read_text(encoding="utf-8") == wanted:
+            if file.read_text(encoding="utf-8") == content:
                 return True
-        if time.monotonic() > until:
+        if time.monotonic() > end:
             return False
         time.sleep(0.1)
 
 
-ALONE = Team()
-_team = ALONE
+ALONE = ProcessGroup()
+_current = ALONE
 
 
-def current() -> Team:
-    """Return the team that this process belongs to."""
-    return _team
+def current() -> ProcessGroup:
+    """Return the process group of this process."""
+    return _current
 
 
 def launched() -> bool:
-    """Tell whether torchrun, or something that speaks as it does, has started several processes."""
+    """Return True if torchrun, or a launcher like it, has started several processes."""
     return all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
 
 
-def run_as_one(arguments: Sequence[str], command: Callable[[Sequence[str]], int]) -> int:
+def run_as_one(arguments: Sequence[str], command: Command) -> int:
     """Run a command as one of several processes; return its exit code.
 
-    Only the main process talks. Another is heard when it fails and the main one does not: its
-    machine lacks something.
+    Only the main process prints. Another one prints its error if the main process does not fail
+    too: its machine lacks something.
     """
     if not arguments or arguments[0] not in COMMANDS:
         if os.environ["RANK"] == "0":
-            told = " and ".join(f"clir {name}" for name in COMMANDS)
-            print(f"clir: torchrun is for {told}; start this one without it", file=sys.stderr)
+            names = " and ".join(f"clir {name}" for name in COMMANDS)
+            print(f"clir: torchrun is for {names}; start this one without it", file=sys.stderr)
         return 2
-    with _joined() as team:
-        if team.main:
-            return _lead(team, arguments, command)
-        return _follow(team, arguments, command)
-
-
-@contextlib.contextmanager
-def _joined() -> Iterator[Team]:
-    """Make this process one of the team that the environment tells of."""
+    global _current
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its advice, from each process
     import torch
     from torch import distributed
 
-    global _team
     # The address is torchrun's; its own agent keeps the store, and outlives us.
     store, rank, size = next(distributed.rendezvous("env://", timeout=timedelta(minutes=15)))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(
-        backend,
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         store=distributed.PrefixStore("group", store),
         rank=rank,
         world_size=size,
-        timeout=timedelta(hours=2),  # one waits while another writes or encodes
+        timeout=LONGEST_WAIT,
     )
-    _team = Team(
-        rank,
-        size,
-        int(os.environ.get("LOCAL_RANK", rank)),
-        int(os.environ.get("LOCAL_WORLD_SIZE", size)),
-        distributed.PrefixStore("clir", store),
-    )
+    local = (int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    _current = ProcessGroup(rank, size, *local)
     try:
-        yield _team
+        code = (_run_main if rank == 0 else _run_other)(arguments, command, store)
+        if not code:
+            distributed.barrier()  # none leaves while another still needs it
+            distributed.destroy_process_group()
     finally:
-        _team = ALONE
+        _current = ALONE
+    return code
 
 
-def _lead(team: Team, arguments: Sequence[str], command: Callable[[Sequence[str]], int]) -> int:
+def _run_main(arguments: Sequence[str], command: Command, store: Any) -> int:
     code = 1
     try:
-        code = command(arguments)
-    except Exception as error:
-        if not _is_lost(error):
-            raise
-        print(
-            "clir: another process of this run has ended; the same command goes on from the last "
-            "checkpoint",
-            file=sys.stderr,
-        )
+        with _explained(LOST):
+            code = command(arguments)
     finally:
         if code:
-            team.store.set(FAILED, str(code))
-    if not code:
-        _leave()
+            store.set(FAILED, str(code))
     return code
 
 
-def _follow(team: Team, arguments: Sequence[str], command: Callable[[Sequence[str]], int]) -> int:
-    said = io.StringIO()
-    code = 1
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
-            code = command(arguments)
-    except Exception as error:
-        if not _is_lost(error):
-            raise
-        said.write("clir: process 0 has ended\n")
-    if code and not _main_fails(team):
-        print(f"process {team.rank} on {socket.gethostname()}: {said.getvalue()}", file=sys.stderr)
-    if not code:
-        _leave()
+def _run_other(arguments: Sequence[str], command: Command, store: Any) -> int:
+    code, errors = 1, io.StringIO()
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(errors),
+        _explained("process 0 has ended"),
+    ):
+        code = command(arguments)
+    if code and not _main_failed(store):
+        rank = os.environ["RANK"]
+        print(f"process {rank} on {socket.gethostname()}: {errors.getvalue()}", file=sys.stderr)
     return code
 
 
-def _leave() -> None:
+@contextlib.contextmanager
+def _explained(message: str) -> Iterator[None]:
+    """Print a message in place of an error which means that another process has ended."""
     from torch import distributed
 
-    distributed.barrier()  # none goes while another still needs it
-    distributed.destroy_process_group()
+    try:
+        yield
+    except Exception as error:
+        text = str(error).lower()
+        if not (isinstance(error, distributed.DistError) or "gloo" in text or "nccl" in text):
+            raise
+        print(f"clir: {message}", file=sys.stderr)
 
 
-def _main_fails(team: Team) -> bool:
-    """Tell whether the main process fails too, now or in a moment, and says what is wrong."""
-    until = time.monotonic() + 3
+def _main_failed(store: Any) -> bool:
+    """Return True if the main process fails too, now or in a moment, and prints the cause."""
+    end = time.monotonic() + 3
     with contextlib.suppress(Exception):  # the store is gone, and so is the main process
-        while time.monotonic() < until:
-            if team.store.check([FAILED]):
+        while time.monotonic() < end:
+            if store.check([FAILED]):
                 return True
             time.sleep(0.05)
     return False
-
-
-def _is_lost(error: Exception) -> bool:
-    """Tell whether an error means that another process is gone."""
-    from torch import distributed
-
-    told = str(error).lower()
-    return isinstance(error, distributed.DistError) or "gloo" in told or "nccl" in told

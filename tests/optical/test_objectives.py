@@ -67,7 +67,9 @@ def test_transport_pairs_equal_tokens_in_any_order():
     order = torch.tensor([3, 1, 4, 0, 2])
     loss = OBJECTIVES["ot"](TokenBatch(vectors[:, order], mask, vectors, mask), SETTINGS)
     assert loss.value < 1e-4
-    assert loss.told["plan_entropy"] == pytest.approx(torch.log(torch.tensor(5.0)).item(), rel=1e-3)
+    assert loss.metrics["plan_entropy"] == pytest.approx(
+        torch.log(torch.tensor(5.0)).item(), rel=1e-3
+    )
 
 
 def test_the_pooled_weight_weighs_the_pooled_part():

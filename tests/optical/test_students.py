@@ -65,7 +65,7 @@ def test_a_run_that_was_cut_ends_in_the_same_student(rank, plain, data):
     whole = training(student(plain, rank), data)
     losses = [step.loss for step in whole.run()]
     head = student(plain).projection.state_dict()["0.linear.weight"]
-    assert not torch.equal(whole.student.projection.state_dict()["0.linear.weight"], head)
+    assert not torch.equal(whole.encoder.projection.state_dict()["0.linear.weight"], head)
     for cut in (1, 3):
         first = training(student(plain, rank), data)
         before = [step.loss for step in itertools.islice(first.run(), cut)]
@@ -99,8 +99,8 @@ def test_adapters_train_little_and_leave_an_ordinary_model(plain, data):
     losses = [step.loss for step in run.run()]
     assert losses[-1] < losses[0]
     run.trained.eval()
-    adapted = run.student.encode([query for query, _ in PAIRS], 32)
-    ordinary = merged(run.student)
+    adapted = run.encoder.encode([query for query, _ in PAIRS], 32)
+    ordinary = merged(run.encoder)
     assert type(ordinary.model) is type(plain.model)
     assert ordinary.model.state_dict().keys() == plain.model.state_dict().keys()
     torch.testing.assert_close(

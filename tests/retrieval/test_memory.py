@@ -16,7 +16,7 @@ from clir_cli.retrieval.memory import Load
 from clir_cli.stages.fitting import require_encoding, require_training
 from clir_cli.stages.workspace import Workspace
 from clir_cli.suites import load_settings
-from clir_cli.training.loop import compute_twice
+from clir_cli.training.loop import recompute_activations
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_activations_of_minilm_are_foretold(texts, tokens, precision, checkpoint
     encoder = load_encoder(models / "all-MiniLM-L6-v2", CPU, precision)
     model = memory.size_of(models / "all-MiniLM-L6-v2")
     if checkpointing:
-        compute_twice(encoder.model)
+        recompute_activations(encoder.model)
     measured = saved_bytes(encoder, texts, tokens)
     load = Load(texts, tokens, precision == torch.bfloat16, checkpointing)
     foretold = memory.training(model, load).activations

@@ -18,7 +18,7 @@ from clir_cli.stages.trained import made_together
 from clir_cli.stages.workspace import Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training import process_group
-from clir_cli.training.process_group import Team
+from clir_cli.training.process_group import ProcessGroup
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 SCRIPT = Path(__file__).parents[1] / "trained_together.py"
@@ -162,7 +162,7 @@ def test_processes_that_do_not_see_one_folder_are_told(words, models, tmp_path):
 
 def test_more_processes_than_a_batch_has_pairs(tmp_path):
     settings = load_settings("sample", None, ["training.batch_size=3"])
-    workspace = Workspace(settings, tmp_path, team=Team(rank=0, size=4))
+    workspace = Workspace(settings, tmp_path, group=ProcessGroup(rank=0, size=4))
     with (
         pytest.raises(UserError, match="--nproc-per-node 3"),
         made_together(workspace, plan=None),

@@ -13,21 +13,21 @@ from tiny_encoders import tiny_bert
 
 from clir_cli.retrieval.checkpoints import Expansion, TextFormat
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.suites import load_settings
 from clir_cli.training.contrastive import (
     Contrastive,
-    Reading,
-    Source,
+    InputFormat,
+    QuerySource,
     batches_in,
+    embed_texts,
     info_nce,
-    mean_maxsim,
-    read,
     shares,
 )
 from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
-READING = Reading("sentence", 32, 64)
+FORMAT = InputFormat("sentence", 32, 64)
 TOPICS = ["water", "maize", "school", "market", "road", "rain", "goat", "doctor"]
 steady = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -37,16 +37,16 @@ def tiny(models, tmp_path_factory):
     return load_encoder(tiny_bert(tmp_path_factory.mktemp("tiny"), models), CPU)
 
 
-def source(name="one", rows=8, **changes) -> Source:
+def source(name="one", rows=8, **changes) -> QuerySource:
     documents = [f"all about {topic} and nothing else" for topic in TOPICS[:rows]]
-    return Source(
+    return QuerySource(
         name, lambda row, epoch: TOPICS[row], documents, [[row] for row in range(rows)], **changes
     )
 
 
 def task(*sources, size=4, **changes) -> Contrastive:
     kept = {"temperature": 0.05, "negatives": 1, "seed": 3} | changes
-    return Contrastive(sources, sources, READING, size, **kept)
+    return Contrastive(sources, sources, FORMAT, size, **kept)
 
 
 def none(rows: int, columns: int) -> torch.Tensor:
@@ -70,7 +70,7 @@ def test_it_is_the_negative_logarithm_of_the_softmax(seed, temperature):
     shared = torch.exp((scores - scores.max()) / temperature)
     right = shared[torch.arange(4), positive] / shared.sum(dim=1)
     torch.testing.assert_close(found.value, -right.log().mean())
-    assert found.told["first"] == (scores.argmax(dim=1) == positive).double().mean().item()
+    assert found.metrics["first"] == (scores.argmax(dim=1) == positive).double().mean().item()
 
 
 def test_late_interaction_sees_no_padding_even_where_all_is_negative():
@@ -96,7 +96,7 @@ def test_a_text_is_read_as_the_index_and_the_search_read_it(tiny):
     for kind in ("query", "document", "sentence"):
         packed = encoder.encode(texts, 32, kind=kind)
         with torch.no_grad():
-            vectors, mask = read(encoder, texts, 32, kind)
+            vectors, mask = embed_texts(encoder, texts, 32, kind)
         for row in range(2):
             torch.testing.assert_close(vectors[row][mask[row]], packed[row], atol=1e-5, rtol=0)
 
@@ -130,7 +130,7 @@ def test_a_share_of_the_batches_is_of_each_source():
 
 def test_a_document_of_two_queries_stands_once_and_other_answers_are_not_wrong(tiny):
     documents = ["the river", "the lake", "the hill"]
-    one = Source("one", lambda row, _: f"query {row}", documents, [[0], [0], [1, 0], [2]])
+    one = QuerySource("one", lambda row, _: f"query {row}", documents, [[0], [0], [1, 0], [2]])
     with torch.no_grad():
         found = task(one).loss(tiny, task(one).batches(0)[0]).value
         table = torch.stack([
@@ -148,12 +148,12 @@ def test_a_document_of_two_queries_stands_once_and_other_answers_are_not_wrong(t
 def test_given_negatives_join_the_batch_and_take_turns(tiny):
     documents = [*TOPICS[:4], "water water", "water again", "maize maize"]
     rows = [[row] for row in range(4)]
-    bare = Source("bare", lambda row, _: TOPICS[row], documents, rows)
+    bare = QuerySource("bare", lambda row, _: TOPICS[row], documents, rows)
     hard = replace(bare, negatives=[[4, 5], [6], [], []])
-    assert hard.wrong(0, 0, 1) == [4]
-    assert hard.wrong(0, 1, 1) == [5]
-    assert hard.wrong(0, 0, 9) == [4, 5]
-    assert list(hard.wrong(2, 0, 1)) == list(bare.wrong(0, 0, 1)) == []
+    assert hard.negatives_in(0, 0, 1) == [4]
+    assert hard.negatives_in(0, 1, 1) == [5]
+    assert hard.negatives_in(0, 0, 9) == [4, 5]
+    assert list(hard.negatives_in(2, 0, 1)) == list(bare.negatives_in(0, 0, 1)) == []
     with torch.no_grad():
         losses = [
             task(each, negatives=most).loss(tiny, task(each).batches(0)[0]).value.item()
@@ -165,8 +165,8 @@ def test_given_negatives_join_the_batch_and_take_turns(tiny):
 
 def test_what_is_neither_right_nor_wrong_counts_as_neither(tiny):
     bare = source(rows=4)
-    alike = replace(bare, alike=[[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
-    assert alike.open(1) == [1, 0, 2, 3]
+    alike = replace(bare, neutral=[[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+    assert alike.not_negative(1) == [1, 0, 2, 3]
     assert task(alike).validate(tiny) == (0.0, 1.0)
     assert task(bare).validate(tiny)[0] > 0.1
 
@@ -177,7 +177,7 @@ def test_an_encoder_learns_to_find_the_document_with_a_fixed_teacher_or_without(
     ).training
     folder = tiny_bert(tmp_path / "tiny", models)
     answers = load_encoder(folder, CPU).encode(source().documents, 64, kind="document")
-    for sources in ([source()], [source(read=answers)]):
+    for sources in ([source()], [source(embeddings=answers)]):
         encoder = load_encoder(folder, CPU)
         run = Training(encoder, task(*sources), chosen, seed=3)
         before = run.validate()

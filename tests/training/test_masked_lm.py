@@ -10,7 +10,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import Training
-from clir_cli.training.masked_lm import UNSEEN, Masked, MaskedReader, with_head
+from clir_cli.training.masked_lm import UNSEEN, MaskedEncoder, MaskedLM, with_head
 
 CPU = torch.device("cpu")
 TEXTS = [f"the {thing} of the {place}" for thing in ("water", "road", "goat") for place in
@@ -19,9 +19,9 @@ SPECIAL, MASK = frozenset({0, 101, 102}), 103
 steady = settings(derandomize=True, deadline=None, max_examples=60)
 
 
-def task(train=(), held_out=(), **changes) -> Masked:
+def task(train=(), held_out=(), **changes) -> MaskedLM:
     kept = {"share": 0.15, "batch_size": 4, "seed": 3, "vocabulary": 30_522} | changes
-    return Masked(train, held_out, SPECIAL, MASK, **kept)
+    return MaskedLM(train, held_out, SPECIAL, MASK, **kept)
 
 
 @steady
@@ -67,7 +67,7 @@ def test_it_learns_to_guess_and_leaves_an_encoder_alone(models, tmp_path):
     table = encoder.model.get_input_embeddings().weight
     before = table.detach().clone()
     reader = with_head(encoder)
-    assert isinstance(reader, MaskedReader)
+    assert isinstance(reader, MaskedEncoder)
     run = Training(reader, task(ids, ids, share=0.3), chosen.training, seed=3)
     first, last = run.validate(), [*run.run()][-1]
     assert last.held_out_loss < 0.8 * first[0]

@@ -43,7 +43,7 @@ def training(models: Path, data):
 
 
 def weights(training: Training) -> torch.Tensor:
-    return torch.cat([value.flatten() for value in training.student.model.state_dict().values()])
+    return torch.cat([value.flatten() for value in training.encoder.model.state_dict().values()])
 
 
 def test_the_held_out_loss_falls_and_the_rate_warms_up_and_decays(training):
