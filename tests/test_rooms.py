@@ -18,7 +18,7 @@ FLOORS = (
     {"cluster"},
     {"stages"},
     {"study"},
-    {"options", "display", "commands"},
+    {"options", "display", "commands", "api"},
     {"cli", "__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

@@ -24,14 +24,15 @@ def write_run(path: Path, run: Run, *, tag: str) -> None:
     write_text(path, "".join(lines))
 
 
-def read_run(path: Path) -> dict[str, dict[str, float]]:
+def read_run(path: str | Path) -> dict[str, dict[str, float]]:
     """Return a run as ``{query: {document: score}}``.
 
     Raises:
         UserError: A line is not as the format demands; file and line are told.
     """
     run: dict[str, dict[str, float]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = Path(path).read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             query, _, document, _, score, _ = line.split()
             run.setdefault(query, {})[document] = float(score)
