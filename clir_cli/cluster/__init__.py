@@ -1,8 +1,7 @@
-"""Ray: workers on the processors of this machine or of a cluster, and work that outlives them.
+"""Ray: workers on the processors of this machine or of a cluster.
 
-Nothing outside this room imports Ray. Three ways to give work away are enough (``workers.py``):
-each item to whoever is free (shards to encode), every item to all, of whom each holds a part
-(shards to search), and single tasks (cells of an experiment). Ray starts a worker again that has
-died, and gives it again what it was at; so what is done here must be such that doing it twice is
-doing it once.
+Only this package imports Ray. Work is distributed in three ways (``workers.py``): each item to an
+idle worker (shards to encode), every item to all workers, each of which holds a part of the data
+(shards to search), and single tasks (cells of an experiment). Ray restarts a worker that died and
+repeats its work, so everything that is done here must be safe to do twice.
 """

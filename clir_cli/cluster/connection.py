@@ -1,4 +1,4 @@
-"""Which engine does the work, where it is, and what a worker of it occupies."""
+"""Which engine does the work, the connection to Ray, and what a worker occupies there."""
 
 import os
 import socket
@@ -11,20 +11,20 @@ from clir_cli.errors import UserError, nearest
 from clir_cli.settings import ClusterSettings
 
 NAMES = ("local", "ray")
-ANSWER = 10.0  # seconds until somebody at an address must answer
-STARTS = 3  # tries to start Ray on a machine that may be busy
-OBJECTS = 256 << 20  # bytes for what travels between processes of a machine: texts, results
+CONNECT_SECONDS = 10.0  # until an address must answer
+STARTS = 3  # attempts to start Ray on a machine that may be busy
+OBJECT_STORE = 256 << 20  # bytes for what travels between processes of a machine: texts, results
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Who does the work.
+    """The options ``--engine``, ``--address`` and ``--jobs``.
 
     Attributes:
         name: ``local``, this process and its threads, or ``ray``.
         address: Of a Ray cluster, ``auto`` for the one that this machine belongs to; empty starts
-            one of this machine's processors, which ends with the command.
-        jobs: How many workers at most; 0 for as many as there is room for.
+            Ray on this machine until the command ends.
+        jobs: Maximum number of workers; 0 for as many as there is room for.
     """
 
     name: str = "local"
@@ -32,7 +32,7 @@ class EngineOptions:
     jobs: int = 0
 
     def check(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse options that do not go together.
 
         Raises:
             UserError: The engine is unknown, or an address is given for another than Ray.
@@ -51,14 +51,7 @@ class Resources:
     gpus: float = 0
     memory: int = 0
 
-    @property
-    def resources(self) -> dict[str, float]:
-        """Return them by Ray's names, without what is zero."""
-        named = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory)}
-        return {name: value for name, value in named.items() if value}
-
-    def told(self) -> str:
-        """Return them for people."""
+    def __str__(self) -> str:
         parts = [f"{self.cpus:g} CPU"]
         parts += [f"{self.gpus:g} GPU"] if self.gpus else []
         parts += [f"{self.memory / 1e9:.1f} GB of memory"] if self.memory else []
@@ -67,23 +60,22 @@ class Resources:
     @property
     def options(self) -> dict[str, Any]:
         """Return the options of ``ray.remote``."""
-        found = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        return found | ({"memory": self.memory} if self.memory else {})
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
 
 
 def connect(engine: EngineOptions) -> Any:
-    """Return Ray, connected; a second call finds what the first has made.
+    """Return the module ``ray``, connected; a second call uses the connection of the first.
 
-    A cluster of this machine ends with the process.
+    Ray that is started on this machine ends with the process.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
-    # The data of a command is what the command prints. Ray would print the deaths of workers there
-    # (it reads this as it is imported); Pool tells them on standard error.
+    # Standard output is for the command's data. Ray would print the deaths of workers there (it
+    # reads this variable when it is imported); RayCluster reports them on standard error.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Workers of a Ray that is started here do what this process would: let them be as urgent.
+    # Workers that are started here do the work of this process: the same priority.
     os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
@@ -93,20 +85,17 @@ def connect(engine: EngineOptions) -> Any:
         ) from None
     if ray.is_initialized():
         return ray
-    _look_for(engine)
-    started = (
-        {"address": engine.address}
-        if engine.address
-        else {
-            "address": "local",
+    _check_address(engine)
+    options: dict[str, Any] = {"address": engine.address or "local"}
+    if not engine.address:
+        options |= {
             "num_cpus": max(engine.jobs, _processors()),
-            "object_store_memory": OBJECTS,
+            "object_store_memory": OBJECT_STORE,
             "include_dashboard": False,
         }
-    )
     for attempt in range(1 if engine.address else STARTS):
         try:
-            ray.init(**started, log_to_driver=False, logging_level="ERROR")
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
             break
         except Exception as error:  # Ray raises its base class too, after 30 seconds of waiting
             if engine.address or attempt + 1 == STARTS:
@@ -115,68 +104,55 @@ def connect(engine: EngineOptions) -> Any:
     return ray
 
 
-def _look_for(engine: EngineOptions) -> None:
-    """Refuse an address where nobody answers; Ray itself would try for minutes."""
-    address = _last() if engine.address == "auto" else engine.address
+def _check_address(engine: EngineOptions) -> None:
+    """Refuse an address that does not answer; Ray itself would try for minutes."""
+    address = engine.address
+    if address == "auto":  # the address that Ray uses then; its cluster may have ended
+        file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+        with suppress(OSError):
+            address = os.environ.get("RAY_ADDRESS") or file.read_text(encoding="utf-8").strip()
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or "://" in address:
-        return  # Ray knows
+        return  # Ray resolves it
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UserError(_no_cluster(engine, error)) from None
 
 
-def _last() -> str:
-    """Return the address that Ray takes for ``auto``; it may be of a cluster that has gone."""
-    file = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    with suppress(OSError):
-        return os.environ.get("RAY_ADDRESS") or file.read_text(encoding="utf-8").strip()
-    return ""
-
-
 def _no_cluster(engine: EngineOptions, error: Exception) -> str:
-    why = " ".join(str(error).split())[:200]
+    reason = " ".join(str(error).split())[:200]
     if engine.address:
-        remedy = "start one with `ray start --head`, or leave --address out for one of this machine"
-        return f"--address {engine.address}: no Ray cluster there ({why}); {remedy}"
-    return (
-        f"--engine ray: Ray does not start on this machine ({why}); is it short of memory or busy?"
-    )
+        remedy = "start one with `ray start --head`, or omit --address for one on this machine"
+        return f"--address {engine.address}: no Ray cluster there ({reason}); {remedy}"
+    return f"--engine ray: Ray does not start here ({reason}); is its memory full, or is it busy?"
 
 
 def _processors() -> int:
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def places(ray: Any, needs: Resources) -> int:
-    """Return how many workers the machines of the cluster have room for, whoever is there now."""
+def capacity(ray: Any, resources: Resources) -> int:
+    """Return how many workers the machines of the cluster have room for when nothing else runs."""
+    named = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory}
+    amounts = {name: amount for name, amount in named.items() if amount}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(
-        int(min(node["Resources"].get(name, 0) // value for name, value in needs.resources.items()))
-        for node in ray.nodes()
-        if node["Alive"]
+        int(min(node.get(name, 0) // amount for name, amount in amounts.items())) for node in nodes
     )
 
 
 def device_for(ray: Any, device: str) -> str:
-    """Return the device of the workers: ``auto`` takes GPUs where the cluster has any.
+    """Return the device of the workers: ``auto`` means GPUs if the cluster has any.
 
     Raises:
-        UserError: A certain card is asked for; Ray gives them out.
+        UserError: A certain card is named; Ray assigns them.
     """
     if ":" in device:
-        raise UserError(f"--device {device}: Ray gives out the cards; write --device cuda")
+        raise UserError(f"--device {device}: Ray assigns the cards; write --device cuda")
     if device != "auto":
         return device
-    return "cuda" if places(ray, Resources(cpus=0, gpus=1)) else "cpu"
-
-
-def share(engine: EngineOptions) -> int:
-    """Return the processors of a worker: its share of this machine, or one of a cluster's."""
-    if engine.address:
-        return 1
-    return max(1, _processors() // (engine.jobs or _processors()))
+    return "cuda" if capacity(ray, Resources(cpus=0, gpus=1)) else "cpu"
 
 
 def worker_resources(
@@ -185,13 +161,14 @@ def worker_resources(
     """Return what a worker occupies.
 
     Args:
-        engine: Of whom it is one.
-        settings: What the user says of it.
+        engine: With its jobs, a worker gets its share of this machine; one CPU of a cluster.
+        settings: What the user sets; it overrides the rest.
         device: ``cuda`` or another.
-        memory: Bytes that it is estimated to need; the settings may say otherwise.
+        memory: Estimated bytes.
     """
+    share = 1 if engine.address else max(1, _processors() // (engine.jobs or _processors()))
     return Resources(
-        cpus=settings.cpus or share(engine),
+        cpus=settings.cpus or share,
         gpus=settings.gpus if device == "cuda" else 0,
         memory=int(settings.memory_gb * 1e9) or memory,
     )

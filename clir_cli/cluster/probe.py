@@ -1,4 +1,4 @@
-"""Whether workers see the folder that they are to share, and run the same versions."""
+"""Check that workers see the shared folder and have the same versions of the libraries."""
 
 import os
 import socket
@@ -14,49 +14,48 @@ from clir_cli.errors import UserError
 
 SETTLING = 10.0  # seconds that a shared folder may need to show what another machine wrote
 DAY = 86_400.0
-SAME = ("clir-cli", "torch", "transformers", "tokenizers")  # versions that results depend on
+LIBRARIES = ("clir-cli", "torch", "transformers", "tokenizers")  # results depend on their versions
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A file that the driver writes, for the workers to see that they share its folder."""
+    """A file that the driver writes, by which workers recognise the shared folder."""
 
     folder: Path
     token: str
     versions: dict[str, str]
-    place: Path  # where the driver was called, so that relative paths mean the same
+    directory: Path  # the driver's working directory, so that relative paths mean the same
     patience: float = SETTLING  # seconds
 
     @property
     def file(self) -> Path:
-        """Return where it lies."""
+        """Return the path of the file."""
         return self.folder / f".probe-{self.token}"
 
-    def look(self) -> None:
-        """Look for the file, where a worker runs.
+    def check(self) -> None:
+        """Check folder and versions where a worker runs, and enter the driver's directory.
 
         Raises:
-            UserError: It is not there, or another version of something is.
+            UserError: The file is not there, or a library has another version.
         """
         host, end = socket.gethostname(), time.monotonic() + self.patience
-        while self._read() != self.token:
+        while self._content() != self.token:
             if time.monotonic() > end:
                 raise UserError(
                     f"the worker on {host} does not see {self.folder}; give --home a folder that "
                     "all machines share under the same path"
                 )
             time.sleep(0.2)
-        here = _versions()
-        for name, version in self.versions.items():
-            if here[name] != version:
+        for name, version in _versions().items():
+            if version != self.versions[name]:
                 raise UserError(
-                    f"the worker on {host} has {name} {here[name]}, and this machine {version}; "
-                    "install the same on all, since results depend on it"
+                    f"the worker on {host} has {name} {version}, and this machine "
+                    f"{self.versions[name]}; install the same on all, since results depend on it"
                 )
         with suppress(OSError):
-            os.chdir(self.place)
+            os.chdir(self.directory)
 
-    def _read(self) -> str:
+    def _content(self) -> str:
         with suppress(OSError):
             return self.file.read_text(encoding="utf-8")
         return ""
@@ -64,14 +63,14 @@ class Probe:
 
 @contextmanager
 def probed(folder: Path) -> Iterator[Probe]:
-    """Leave a probe in a folder for as long as workers may look for it."""
+    """Leave a probe in a folder while workers may look for it."""
     folder = folder.resolve()
     probe = Probe(folder, uuid.uuid4().hex, _versions(), Path.cwd())
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".probe-*"):  # of a driver that was killed
+    for abandoned in folder.glob(".probe-*"):  # by a driver that was killed
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > DAY:
-                left.unlink()
+            if time.time() - abandoned.stat().st_mtime > DAY:
+                abandoned.unlink()
     probe.file.write_text(probe.token, encoding="utf-8")
     try:
         yield probe
@@ -80,17 +79,17 @@ def probed(folder: Path) -> Iterator[Probe]:
 
 
 def _versions() -> dict[str, str]:
-    found = runtime.versions()
-    return {name: found[name] for name in SAME}
+    versions = runtime.versions()
+    return {name: versions[name] for name in LIBRARIES}
 
 
 def await_file(path: Path) -> None:
-    """Wait until a file that a worker has written is seen here.
+    """Wait until a file that a worker has written is visible here.
 
     Raises:
-        UserError: It does not come.
+        UserError: It does not appear.
     """
-    end = time.monotonic() + 6 * SETTLING  # network file systems remember that it was not there
+    end = time.monotonic() + 6 * SETTLING  # network file systems cache that it was not there
     while not path.exists():
         if time.monotonic() > end:
             raise UserError(f"{path}: a worker wrote it, and it is not seen here; is it shared?")

@@ -15,7 +15,7 @@ import torch
 
 from clir_cli.cluster.connection import Resources
 from clir_cli.cluster.probe import await_file
-from clir_cli.cluster.workers import Pool, Trade
+from clir_cli.cluster.workers import RayCluster
 from clir_cli.retrieval import shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, encode_inputs
 from clir_cli.settings import Settings
@@ -50,17 +50,17 @@ class ShardTexts:
 
 
 def encode_shards(
-    pool: Pool, config: EncodingConfig, shards: Sequence[ShardTexts], needs: Resources
+    cluster: RayCluster, config: EncodingConfig, shards: Sequence[ShardTexts], resources: Resources
 ) -> Iterator[int]:
     """Encode shards; yield the number of documents of each when it is there.
 
     Raises:
         UserError: No room, or a worker died too often; complete shards stay.
     """
-    trade = Trade(partial(_prepare, config), partial(_encode, config))
-    for place, _ in pool.spread(trade, shards, needs):
-        await_file(shard_checksums.checksum_path(config.draft, shards[place].number))
-        yield len(shards[place].texts)
+    prepare, encode = partial(_prepare, config), partial(_encode, config)
+    for index, _ in cluster.map_unordered(prepare, encode, shards, resources):
+        await_file(shard_checksums.checksum_path(config.draft, shards[index].number))
+        yield len(shards[index].texts)
     for unfinished in config.draft.glob(".*.tmp"):  # of workers that died while writing
         unfinished.unlink()
 
@@ -69,8 +69,10 @@ def _prepare(config: EncodingConfig) -> tuple[Encoder, store.Codec]:
     return config.open_teacher(), store.read_codec(config.draft)
 
 
-def _encode(config: EncodingConfig, ready: tuple[Encoder, store.Codec], shard: ShardTexts) -> None:
-    teacher, codec = ready
+def _encode(
+    config: EncodingConfig, prepared: tuple[Encoder, store.Codec], shard: ShardTexts
+) -> None:
+    teacher, codec = prepared
     packed = encode_inputs(
         teacher,
         teacher.inputs(shard.texts, config.settings.teacher.document_tokens, "document"),

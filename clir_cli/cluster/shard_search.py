@@ -1,8 +1,8 @@
-"""Ranking by workers of Ray that each hold some shards: the scores of one process, to the bit.
+"""Search by workers of Ray that each hold some shards: the scores of one process, to the bit.
 
-What is scored together here is scored together there. A batch of queries goes against each shard
-where it is held, and only the best come back; which documents are scored again is decided here,
-where all are known, and each query's are scored together by one worker, from whichever shards.
+A batch of queries is sent to all workers, and each returns the best of its documents. Which of them
+are scored again is decided by the driver, which knows them all; those of one query are scored
+together, as in one process, by one worker, which maps the whole index.
 """
 
 import atexit
@@ -12,123 +12,64 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from clir_cli import artifacts, runtime
-from clir_cli.cluster import connection
-from clir_cli.cluster.connection import EngineOptions
-from clir_cli.cluster.workers import Holders, Trade, pool
+from clir_cli.cluster.connection import EngineOptions, device_for, worker_resources
+from clir_cli.cluster.workers import ActorPool, ray_cluster
 from clir_cli.retrieval import memory, store
-from clir_cli.retrieval.candidates import approximate, nearest_lists
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.retrieval.maxsim import maxsim_batch, rounding_pays
-from clir_cli.retrieval.ranking import AGAIN, BATCH_TOKENS, Ranker, best_indices
+from clir_cli.retrieval.ranking import BATCH_TOKENS, Ranker, Scoring, best_indices
 from clir_cli.retrieval.store import Shard
 from clir_cli.settings import Settings
 
-How = Literal["full", "rounded", "centroids"]
-Found = list[tuple[Tensor, Tensor]]  # for each query places among all documents, and scores
+Answer = list[tuple[Tensor, Tensor]]  # for each query: places among all documents, and scores
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one worker holds.
+@dataclass(frozen=True, kw_only=True)
+class ShardedRanker(Ranker):
+    """A ranker whose shards are held by workers; only the sizes of ``shards`` are used here."""
 
-    Attributes:
-        folder: Of the index, as the worker sees it.
-        shards: Numbers of the shards that it searches, ascending.
-        number: Of the worker, from 0.
-        workers: How many there are.
-        device: Where the worker computes.
-        memory: Bytes that the process may take; None for no limit.
-    """
-
-    folder: Path
-    shards: Sequence[int]
-    number: int
-    workers: int
-    device: str = "cpu"
-    memory: int | None = None
-
-
-@dataclass(frozen=True)
-class Best:
-    """Asks for the best of a worker's documents: ``depth`` of them for each query.
-
-    Of documents that are level with the last, all are given where scores are final (``full``),
-    since ids decide among them; and the first ones else.
-    """
-
-    queries: Packed
-    depth: int
-    how: How
-
-
-@dataclass(frozen=True)
-class Again:
-    """Asks for the scores of each query's chosen documents (M,), which are in order.
-
-    Query i is for worker i modulo the workers.
-    """
-
-    queries: Packed
-    chosen: Sequence[Tensor]
-    rounded: bool
-
-
-@dataclass(frozen=True)
-class SpreadRanker(Ranker):
-    """A ranker whose shards are held by workers; ``shards`` here are for their sizes alone."""
-
-    holders: Holders | None = None
+    pool: ActorPool
     device: str = "cpu"
 
-    def _scores(self, queries: Packed) -> Iterator[Tensor]:
+    def _device(self, _: Packed) -> torch.device:
+        return torch.device(self.device)
+
+    def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
+        depth = self.top_k if scoring == "full" else self._depth
+        return self._ask(queries, partial(PartSearcher.best, depth=depth, scoring=scoring))
+
+    def _rescore(
+        self, queries: Packed, chosen: Sequence[Tensor], *, rounded: bool
+    ) -> Iterator[Tensor]:
+        scores = self._ask(queries, partial(PartSearcher.rescore, chosen=chosen, rounded=rounded))
+        yield from (row[places] for row, places in zip(scores, chosen, strict=True))
+
+    def _ask(self, queries: Packed, request: Callable[..., Answer]) -> Tensor:
+        """Return scores (queries, documents), minus infinity where no worker returned any."""
         queries = Packed(queries.vectors.cpu(), queries.offsets)
-        rounded = rounding_pays(torch.device(self.device)) and any(
-            shard.codec.format != "dense" for shard in self.shards
-        )
-        if not self.rescored and not rounded:
-            yield from self._ask(Best(queries, self.top_k, "full"), len(queries))
-            return
-        depth = self.rescored or min(AGAIN * self.top_k, self.documents)
-        rough = self._ask(Best(queries, depth, "centroids" if self.rescored else "rounded"),
-                          len(queries))  # fmt: skip
-        chosen = [best_indices(scores, depth) for scores in rough]
-        if self.rescored and rounded and depth > AGAIN * self.top_k:
-            closer = self._ask(Again(queries, chosen, rounded=True), len(queries))
-            chosen = [
-                places[best_indices(scores[places], AGAIN * self.top_k)]
-                for places, scores in zip(chosen, closer, strict=True)
-            ]
-        yield from self._ask(Again(queries, chosen, rounded=False), len(queries))
-
-    def _ask(self, question: Best | Again, queries: int) -> list[Tensor]:
-        """Return scores (documents,) of each query, minus infinity where no worker gave any."""
-        assert self.holders is not None
-        scores = torch.full((queries, self.documents), float("-inf"))
-        for answers in self.holders.ask([question]):
-            for answer in answers:
-                for query, (places, values) in enumerate(answer):
-                    scores[query, places] = values
-        return list(scores)
+        merged = torch.full((len(queries), self.documents), float("-inf"))
+        for answer in self.pool.ask(partial(request, queries=queries)):
+            for query, (places, scores) in enumerate(answer):
+                merged[query, places] = scores
+        return merged
 
 
-def parted(shards: Sequence[Shard], workers: int) -> list[list[int]]:
-    """Return the numbers of the shards of each worker, about as many tokens for each.
+def partition(shards: Sequence[Shard], workers: int) -> list[list[int]]:
+    """Return the numbers of the shards of each worker, ascending, with about as many tokens each.
 
-    The largest goes first, to who has the fewest; none is left without a shard.
+    The largest goes first, to the worker with the fewest tokens; each worker has a shard.
     """
     parts: list[list[int]] = [[] for _ in range(min(workers, len(shards)))]
-    held = [0] * len(parts)
+    loads = [0] * len(parts)
     sizes = [int(shard.offsets[-1]) for shard in shards]
     for number in sorted(range(len(shards)), key=lambda number: (-sizes[number], number)):
-        least = min(range(len(parts)), key=lambda part: (held[part], len(parts[part]), part))
+        least = min(range(len(parts)), key=lambda part: (loads[part], len(parts[part]), part))
         parts[least].append(number)
-        held[least] += sizes[number]
+        loads[least] += sizes[number]
     return [sorted(part) for part in parts]
 
 
@@ -136,84 +77,88 @@ def parted(shards: Sequence[Shard], workers: int) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Held:
-    """The index as a worker has it: all of it is mapped, and its part is what it reads through.
+class PartSearcher:
+    """A worker's view of an index: it searches some of the shards, and maps all of them.
 
-    ``ranker`` is over all shards, ``firsts`` are the places of their first documents.
+    Attributes:
+        ranker: Of the whole index.
+        shards: Numbers of the shards that it searches, ascending.
+        places: Of their documents among all, in order.
+        worker: Its own number, from 0.
+        workers: How many there are.
+        device: Where it computes.
     """
 
-    part: Part
     ranker: Ranker
-    firsts: Sequence[int]
+    shards: Sequence[int]
+    places: Tensor
+    worker: int
+    workers: int
     device: torch.device
 
+    def best(self, queries: Packed, depth: int, scoring: Scoring) -> Answer:
+        """Return the best ``depth`` of the worker's documents for each query.
 
-def hold(part: Part) -> Held:
-    """Open an index for a worker."""
-    shards = list(store.read_shards(part.folder))
+        If scores are final (``full``), all documents that tie with the last are returned, since ids
+        decide among them; otherwise the first of them.
+        """
+        shards = [self.ranker.shards[number] for number in self.shards]
+        answer = []
+        for scores in self.ranker.scores(self._on_device(queries), shards, scoring):
+            if scoring == "full":
+                floor = scores.topk(min(depth, len(scores))).values[-1]
+                best = torch.nonzero(scores >= floor).flatten()
+            else:
+                best = best_indices(scores, depth)
+            answer.append((self.places[best], scores[best]))
+        return answer
+
+    def rescore(self, queries: Packed, chosen: Sequence[Tensor], rounded: bool) -> Answer:
+        """Return the scores of each query's chosen documents (M,), which are in order.
+
+        Query i is for worker i modulo the number of workers.
+        """
+        queries = self._on_device(queries)
+        nothing = torch.zeros(0, dtype=torch.long), torch.zeros(0)
+        return [
+            (places, self.ranker.again(queries[query], places, rounded=rounded))
+            if query % self.workers == self.worker
+            else nothing
+            for query, places in enumerate(chosen)
+        ]
+
+    def _on_device(self, queries: Packed) -> Packed:
+        return Packed(queries.vectors.to(self.device), queries.offsets)
+
+
+def open_part(
+    folder: Path, parts: Sequence[Sequence[int]], worker: int, device: str, memory: int | None
+) -> PartSearcher:
+    """Open an index where a worker runs.
+
+    Args:
+        folder: The index, as the worker sees it.
+        parts: Numbers of the shards of each worker.
+        worker: Which of them this is.
+        device: Where it computes.
+        memory: Bytes that the process may take; None for no limit.
+    """
+    chosen = runtime.choose_device(device)  # one line instead of a traceback if it is not there
+    shards = list(store.read_shards(folder))
     firsts = list(accumulate((len(shard) for shard in shards), initial=0))
-    return Held(part, Ranker(shards, memory=part.memory), firsts, torch.device(part.device))
+    places = [torch.arange(firsts[number], firsts[number + 1]) for number in parts[worker]]
+    ranker = Ranker(shards, memory=memory)
+    return PartSearcher(ranker, parts[worker], torch.cat(places), worker, len(parts), chosen)
 
 
-def answer(held: Held, question: Best | Again) -> Found:
-    """Return what a worker finds among its documents."""
-    vectors = question.queries.vectors.to(held.device)
-    queries = Packed(vectors, question.queries.offsets)
-    return (_best if isinstance(question, Best) else _again)(held, queries, question)
+# ------------------------------------------------------------------ workers kept between methods
+
+# The workers that hold an index, their device, and what ends them, under index and engine; at most
+# one: another index takes the memory of this one.
+_OPEN: dict[tuple[Path, str, EngineOptions], tuple[ActorPool, str, ExitStack]] = {}
 
 
-def _best(held: Held, queries: Packed, question: Best) -> Found:
-    mine = held.part.shards
-    scores = torch.cat([_rough(held, queries, number, question.how) for number in mine], dim=1)
-    places = torch.cat([torch.arange(*held.firsts[number : number + 2]) for number in mine])
-    found = []
-    for row in scores:
-        if question.how == "full":
-            floor = row.topk(min(question.depth, len(row))).values[-1]
-            kept = torch.nonzero(row >= floor).flatten()
-        else:
-            kept = best_indices(row, question.depth)
-        found.append((places[kept], row[kept]))
-    return found
-
-
-def _rough(held: Held, queries: Packed, number: int, how: How) -> Tensor:
-    shard = held.ranker.shards[number]
-    if how == "centroids":
-        lists, worth = nearest_lists(queries, shard.codec)
-        return approximate(queries, shard, lists, worth)
-    limited = held.part.memory is not None
-    return maxsim_batch(queries, shard, rounded=how == "rounded", release=limited).cpu()
-
-
-def _again(held: Held, queries: Packed, question: Again) -> Found:
-    found, none = [], torch.zeros(0)
-    for number, chosen in enumerate(question.chosen):
-        if number % held.part.workers == held.part.number:
-            scores = held.ranker.again(queries[number], chosen, rounded=question.rounded)
-            found.append((chosen, scores))
-        else:
-            found.append((none.long(), none))
-    return found
-
-
-# ------------------------------------------------------------------ actors kept between methods
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The workers that hold an index."""
-
-    of: tuple[Path, str, EngineOptions]
-    device: str
-    holders: Holders
-    stack: ExitStack
-
-
-_KEPT: list[_Kept] = []  # at most one: another index takes the memory that this one had
-
-
-def spread_ranker(
+def sharded_ranker(
     engine: EngineOptions,
     settings: Settings,
     folder: Path,
@@ -222,12 +167,12 @@ def spread_ranker(
     home: Path,
     device: str,
     say: Callable[[str], None],
-) -> SpreadRanker:
-    """Return a ranker of an index whose shards are held by workers; the same index, the same ones.
+) -> ShardedRanker:
+    """Return a ranker of an index whose shards are held by workers, which stay for the next call.
 
     Args:
         engine: Where the cluster is, and how many workers there may be.
-        settings: Those of the search, the index and the cluster are read.
+        settings: Sections search, index and cluster.
         folder: The index.
         shards: Its shards.
         home: A folder that all machines share.
@@ -238,37 +183,30 @@ def spread_ranker(
         UserError: No Ray, or no room.
     """
     folder = folder.resolve()
-    of = folder, artifacts.read_manifest(folder)["fingerprint"], engine
-    if not _KEPT or _KEPT[0].of != of:
+    key = folder, artifacts.read_manifest(folder)["fingerprint"], engine
+    search, limit = settings.search, settings.index.memory_bytes
+    if key not in _OPEN:
         release()
         stack = ExitStack()
         atexit.unregister(release)
-        workers = stack.enter_context(pool(engine, home, say))
-        device = connection.device_for(workers.ray, device)
-        limit = settings.index.memory_bytes
-        longest = max(len(shard) for shard in shards)
-        taken = limit or memory.PROCESS + 4 * BATCH_TOKENS * longest
-        needs = connection.worker_resources(engine, settings.cluster, device, taken)
-        parts = parted(shards, workers.room(needs))
-        trades = [
-            Trade(partial(_open, Part(folder, numbers, place, len(parts), device, limit)), answer)
-            for place, numbers in enumerate(parts)
+        cluster = stack.enter_context(ray_cluster(engine, home, say))
+        device = device_for(cluster.ray, device)
+        needed = limit or memory.PROCESS + 4 * BATCH_TOKENS * max(len(shard) for shard in shards)
+        resources = worker_resources(engine, settings.cluster, device, needed)
+        parts = partition(shards, cluster.room(resources))
+        opens = [
+            partial(open_part, folder, parts, worker, device, limit) for worker in range(len(parts))
         ]
-        holders = Holders(workers, trades, needs)
-        stack.callback(holders.close)
-        _KEPT.append(_Kept(of, device, holders, stack))
+        pool = ActorPool(cluster, opens, resources)
+        stack.callback(pool.close)
+        _OPEN[key] = pool, device, stack
         atexit.register(release)  # after Ray has registered its own end, so that it runs first
-    (kept,) = _KEPT
-    search, limit = settings.search, settings.index.memory_bytes
-    return SpreadRanker(shards, search.top_k, search.candidates, limit, kept.holders, kept.device)
-
-
-def _open(part: Part) -> Held:
-    runtime.choose_device(part.device)  # refuses what the machine has not, in one line
-    return hold(part)
+    pool, device, _ = _OPEN[key]
+    return ShardedRanker(shards, search.top_k, search.candidates, limit, pool=pool, device=device)
 
 
 def release() -> None:
     """End the workers that hold an index."""
-    while _KEPT:
-        _KEPT.pop().stack.close()
+    while _OPEN:
+        _, (_, _, stack) = _OPEN.popitem()
+        stack.close()

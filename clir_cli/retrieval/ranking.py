@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ BATCH_TOKENS = 512  # query tokens that share each decoded block
 GATHERED = 4096  # documents that are re-scored at once
 AGAIN = 2  # times top_k documents are scored in full after a search in whole numbers
 STATM = Path("/proc/self/statm")
+Scoring = Literal["full", "rounded", "centroids"]  # exact, in whole numbers, by centroids alone
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Ranker:
             return 0
         share = self.candidates * self.documents if self.candidates < 1 else self.candidates
         return min(self.documents, max(self.top_k, round(share)))
+
+    @property
+    def _depth(self) -> int:
+        """Return how many documents are scored again after a rough search."""
+        return self.rescored or min(AGAIN * self.top_k, self.documents)
 
     def rank(self, queries: Packed) -> Iterator[Tensor]:
         """Yield each query's scores (documents,) in float32 on the CPU.
@@ -99,35 +106,55 @@ class Ranker:
         return min(room, BATCH_TOKENS)
 
     def _scores(self, queries: Packed) -> Iterator[Tensor]:
-        device = queries.vectors.device
-        rounded = rounding_pays(device) and any(
+        rounded = rounding_pays(self._device(queries)) and any(
             shard.codec.format != "dense" for shard in self.shards
         )
-        limited = self.memory is not None
-        if self.rescored:
-            rough, depth = self._by_centroids(queries), self.rescored
-        else:
-            parts = [
-                maxsim_batch(queries, each, rounded=rounded, release=limited).cpu()
-                for each in self.shards
+        if not self.rescored and not rounded:
+            yield from self._search(queries, "full")
+            return
+        depth = self._depth
+        rough = self._search(queries, "centroids" if self.rescored else "rounded")
+        chosen = [best_indices(scores, depth) for scores in rough]
+        del rough
+        if self.rescored and rounded and depth > AGAIN * self.top_k:
+            closer = self._rescore(queries, chosen, rounded=True)
+            chosen = [
+                places[best_indices(scores, AGAIN * self.top_k)]
+                for places, scores in zip(chosen, closer, strict=True)
             ]
-            rough, depth = torch.cat(parts, dim=1), min(AGAIN * self.top_k, self.documents)
-            if not rounded:
-                yield from rough
-                return
-        for number in range(len(queries)):
-            query = queries[number]
-            chosen = best_indices(rough[number], depth)
-            if self.rescored and rounded and depth > AGAIN * self.top_k:
-                scores = self.again(query, chosen, rounded=True)
-                chosen = chosen[best_indices(scores, AGAIN * self.top_k)]
+        final = self._rescore(queries, chosen, rounded=False)
+        for places, scores in zip(chosen, final, strict=True):
             full = torch.full((self.documents,), float("-inf"))
-            full[chosen] = self.again(query, chosen)
+            full[places] = scores
             yield full
 
-    def _by_centroids(self, queries: Packed) -> Tensor:
-        lists, worth = nearest_lists(queries, self.shards[0].codec)
-        return torch.cat([approximate(queries, each, lists, worth) for each in self.shards], dim=1)
+    # What follows is distributed in ``clir_cli.cluster.shard_search``.
+
+    def _device(self, queries: Packed) -> torch.device:
+        """Return the device that computes the scores."""
+        return queries.vectors.device
+
+    def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
+        """Return scores (queries, documents)."""
+        return self.scores(queries, self.shards, scoring)
+
+    def _rescore(
+        self, queries: Packed, chosen: Sequence[Tensor], *, rounded: bool
+    ) -> Iterator[Tensor]:
+        """Yield scores (M,) of each query's documents ``chosen`` (M,), which are in order."""
+        for query, places in enumerate(chosen):
+            yield self.again(queries[query], places, rounded=rounded)
+
+    def scores(self, queries: Packed, shards: Sequence[Shard], scoring: Scoring) -> Tensor:
+        """Return scores (queries, documents of the shards) in float32 on the CPU."""
+        if scoring == "centroids":
+            lists, worth = nearest_lists(queries, shards[0].codec)
+            return torch.cat([approximate(queries, each, lists, worth) for each in shards], dim=1)
+        rounded, limited = scoring == "rounded", self.memory is not None
+        parts = [
+            maxsim_batch(queries, each, rounded=rounded, release=limited).cpu() for each in shards
+        ]
+        return torch.cat(parts, dim=1)
 
     def again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
         """Return scores (M,) of the documents ``chosen`` (M,), which are in order."""

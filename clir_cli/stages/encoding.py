@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from clir_cli import runtime
-from clir_cli.cluster import connection
+from clir_cli.cluster.connection import device_for, worker_resources
 from clir_cli.cluster.shard_encoding import EncodingConfig, ShardTexts, encode_shards
-from clir_cli.cluster.workers import pool
+from clir_cli.cluster.workers import ray_cluster
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
@@ -211,9 +211,9 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: in
     already = done - sum(len(shard.texts) for shard in shards)
     with (
         counter(job, done, already) as advance,
-        pool(workspace.engine, workspace.home, workspace.talk.say) as workers,
+        ray_cluster(workspace.engine, workspace.home, workspace.talk.say) as cluster,
     ):
-        device = connection.device_for(workers.ray, workspace.device)
+        device = device_for(cluster.ray, workspace.device)
         # What suits the processors here, not a worker's share of them: other batches, other bytes.
         batch = settings.index.batch_tokens or usual_batch(torch.device(device))
         there = replace(workspace, home=workspace.home.resolve(), device=device)
@@ -221,19 +221,19 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: in
         opens = partial(open_teacher, there, folder, batch)
         config = EncodingConfig(opens, settings, job.draft.resolve(), batch, job.recipe)
         longest = max((len(shard.texts) for shard in shards), default=0)
-        taken = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, longest)
-        needs = connection.worker_resources(workspace.engine, settings.cluster, device, taken)
-        for count in encode_shards(workers, config, shards, needs):
+        needed = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, longest)
+        resources = worker_resources(workspace.engine, settings.cluster, device, needed)
+        for count in encode_shards(cluster, config, shards, resources):
             advance(count)
 
 
 def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, documents: int) -> int:
     """Return the memory of a worker whose shards have at most so many documents."""
     settings = job.workspace.settings
-    needed = memory.encoding(memory.size_of(teacher), Load(1, batch))
+    estimate = memory.encoding(memory.size_of(teacher), Load(1, batch))
     tokens = documents * settings.teacher.document_tokens // 2  # half as long as may be
     width = torch.finfo(getattr(torch, settings.index.dtype)).bits // 8
-    model = needed.weights if device == "cuda" else needed.total
+    model = estimate.weights if device == "cuda" else estimate.total
     return PROCESS + model + COPIES * tokens * job.teacher.dimensions * width
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clir_cli import artifacts, files, runtime
 from clir_cli.artifacts import Plan
-from clir_cli.cluster.shard_search import spread_ranker
+from clir_cli.cluster.shard_search import sharded_ranker
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
@@ -166,7 +166,7 @@ def _ranker(workspace: Workspace, index: Index) -> Ranker:
 
 
 def _ranker_on_ray(workspace: Workspace, index: Index) -> Ranker:
-    return spread_ranker(
+    return sharded_ranker(
         workspace.engine,
         workspace.settings,
         workspace.index(workspace.settings.collection),

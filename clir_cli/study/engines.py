@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from clir_cli.cluster import connection
-from clir_cli.cluster.workers import Tasks, pool
+from clir_cli.cluster.connection import EngineOptions, device_for, worker_resources
+from clir_cli.cluster.workers import TaskPool, ray_cluster
 from clir_cli.console import Talk
 from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
@@ -196,76 +196,70 @@ def _threads_in_children(threads: int) -> Iterator[None]:
 
 @dataclass
 class OnRay:
-    """Workers of Ray, which finds a place for what each task declares."""
+    """Workers of Ray, which finds a machine with the resources that each task declares."""
 
     site: Site
-    tasks: Tasks
+    pool: TaskPool
     device: str
 
     @property
     def free(self) -> int:
         """Return how many more tasks may be given to Ray."""
-        return self.tasks.free
+        return self.pool.free
 
     def start(self, task: Task) -> None:
         """Give a task to Ray."""
-        device = self.device if _computes(task) else "cpu"
-        site = replace(self.site, device=device)
-        taken = _memory(task, site)
-        needs = connection.worker_resources(
-            self.tasks.pool.engine, task.settings.cluster, device, taken
-        )
-        self.tasks.start(task.key, needs, partial(do, site=site), task)
+        site = replace(self.site, device=self.device if _uses_gpu(task) else "cpu")
+        engine, settings = self.pool.cluster.engine, task.settings.cluster
+        resources = worker_resources(engine, settings, site.device, _memory(task, site))
+        self.pool.start(task.key, resources, partial(do, site=site), task)
 
     def wait(self) -> Done:
-        """Return what became of a task. One whose worker died is done by another."""
-        key, result = self.tasks.wait()
+        """Return the outcome of a task. One whose worker died is repeated by another."""
+        key, result = self.pool.wait()
         return Done(key, "failed", error=str(result)) if isinstance(result, UserError) else result
 
 
-def _computes(task: Task) -> bool:
-    """Tell whether a task has use for a GPU."""
+def _uses_gpu(task: Task) -> bool:
     if task.verb == "search" and task.cell is not None:
         return METHODS[task.cell.method].scorer == "maxsim"
     return task.verb != "download"
 
 
 def _memory(task: Task, site: Site) -> int:
-    """Return about how many bytes a task needs beside those of a GPU."""
+    """Return about how many bytes a task needs, apart from those of a GPU."""
     settings = task.settings
     workspace = site.workspace(settings)
-    on_gpu = site.device == "cuda"
-    with suppress(UserError, OSError):  # a model that is not there yet: whoever reads it says so
+    with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
             model = memory.size_of(initial_folder(workspace, task.pair))
             load = Load(settings.training.batch_size, settings.teacher.query_tokens)
-            needed = memory.training(model, load)
-        elif _computes(task):
+            estimate = memory.training(model, load)
+        elif _uses_gpu(task):
             model = memory.size_of(teacher_folder(workspace))
-            needed = memory.encoding(model, Load(1, settings.index.batch_tokens or 16_384))
+            estimate = memory.encoding(model, Load(1, settings.index.batch_tokens or 16_384))
         else:
             return PROCESS
-        return PROCESS + (needed.weights if on_gpu else needed.total)
+        return PROCESS + (estimate.weights if site.device == "cuda" else estimate.total)
     return PROCESS
 
 
 @contextmanager
 def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
-    """Yield the tasks of Ray; a cluster that it started ends with the command.
+    """Yield the tasks of Ray; Ray that is started on this machine ends with the command.
 
     Args:
-        site: Where the work is done; its folder must be seen by all machines of the cluster.
+        site: Where the work is done; all machines of the cluster must see its folder.
         jobs: Tasks at a time; 0 for as many as there are processors.
-        talk: Where to report what is waited for.
+        talk: Reports what is waited for.
     """
-    engine = connection.EngineOptions("ray", site.address, jobs)
-    with pool(engine, site.home, talk.say) as workers:
-        device = connection.device_for(workers.ray, site.device)
-        tasks = Tasks(workers)
+    with ray_cluster(EngineOptions("ray", site.address, jobs), site.home, talk.say) as cluster:
+        pool = TaskPool(cluster)
+        device = device_for(cluster.ray, site.device)
         try:
-            yield OnRay(replace(site, home=site.home.resolve()), tasks, device)
+            yield OnRay(replace(site, home=site.home.resolve()), pool, device)
         finally:
-            tasks.stop()
+            pool.stop()
 
 
 ENGINES: dict[str, Callable[[Site, int, Talk], AbstractContextManager[Engine]]] = {

@@ -10,11 +10,12 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from clir_cli.cluster import workers
 from clir_cli.cluster.connection import EngineOptions, Resources, device_for
-from clir_cli.cluster.workers import Holders, Tasks, Trade
+from clir_cli.cluster.workers import ActorPool, TaskPool
 from clir_cli.errors import UserError
 
 
@@ -51,30 +52,36 @@ def alone(item: str) -> str:
 def main(folder: Path) -> None:
     said: list[str] = []
     told: dict[str, object] = {}
-    trade, needs = Trade(prepare, work), Resources()
-    with workers.pool(EngineOptions("ray", jobs=2), folder / "shared", said.append) as pool:
-        told["room"] = pool.room(needs), pool.room(Resources(cpus=0.5))
-        told["device"] = device_for(pool.ray, "auto")
+    one = Resources()
+    with workers.ray_cluster(
+        EngineOptions("ray", jobs=2), folder / "shared", said.append
+    ) as cluster:
+        told["room"] = cluster.room(one), cluster.room(Resources(cpus=0.5))
+        told["device"] = device_for(cluster.ray, "auto")
         words = ["a", "b", f"kill:{folder / 'once'}", "c", "place:"]
-        told["spread"] = sorted(pool.spread(trade, words, needs))
+        told["spread"] = sorted(cluster.map_unordered(prepare, work, words, one))
         told["said after a death"] = list(said)
-        holders = Holders(pool, [trade, trade], needs)
+        actors = ActorPool(cluster, [prepare, prepare], one)
         words = ["a", "b", f"kill:{folder / 'twice'}", "c", "d", "e"]
-        told["asked"] = list(holders.ask(words))
-        holders.close()
+        told["asked"] = [actors.ask(partial(work, item=word)) for word in words]
+        actors.close()
         told["said after another"] = len(said)
-        told["error"] = _error(lambda: list(pool.spread(trade, ["a", "wrong:"], needs)))
-        told["bug"] = _error(lambda: list(pool.spread(trade, ["a", "bug:here"], needs)))
-        told["too large"] = _error(lambda: pool.room(Resources(gpus=512, memory=10**9)))
-        tasks = Tasks(pool)
+        told["error"] = _error(lambda: _spread(cluster, "wrong:"))
+        told["bug"] = _error(lambda: _spread(cluster, "bug:here"))
+        told["too large"] = _error(lambda: cluster.room(Resources(gpus=512, memory=10**9)))
+        tasks = TaskPool(cluster)
         for word in ("a", f"kill:{folder / 'thrice'}", "wrong:"):
-            tasks.start(word[:4], needs, alone, word)
+            tasks.start(word[:4], one, alone, word)
         ended = dict(tasks.wait() for _ in range(3))
         told["tasks"] = {key: str(value) for key, value in ended.items()}
-        pool.probe.file.unlink()  # a machine that does not share the folder
-        apart = replace(pool, probe=replace(pool.probe, patience=0.0))
-        told["unseen"] = _error(lambda: list(apart.spread(trade, ["a"], needs)))
+        cluster.probe.file.unlink()  # a machine that does not share the folder
+        apart = replace(cluster, probe=replace(cluster.probe, patience=0.0))
+        told["unseen"] = _error(lambda: _spread(apart))
     print(json.dumps(told))
+
+
+def _spread(cluster: workers.RayCluster, *words: str) -> list:
+    return list(cluster.map_unordered(prepare, work, ["a", *words], Resources()))
 
 
 def _error(call) -> str:

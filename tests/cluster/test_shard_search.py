@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from clir_cli.cluster.shard_search import Part, SpreadRanker, answer, hold, parted
+from clir_cli.cluster.shard_search import PartSearcher, ShardedRanker, open_part, partition
 from clir_cli.errors import UserError
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
@@ -19,14 +19,12 @@ from clir_cli.settings import IndexSettings
 
 @dataclass
 class InTurn:
-    """What ``Holders`` are, one after the other in this process."""
+    """What an ``ActorPool`` is, one worker after the other in this process."""
 
-    parts: list[Part]
+    searchers: list[PartSearcher]
 
-    def ask(self, questions):
-        held = [hold(part) for part in self.parts]
-        for question in questions:
-            yield [answer(each, question) for each in held]
+    def ask(self, request):
+        return [request(searcher) for searcher in self.searchers]
 
 
 def texts(count: int, seed: int, levels: int = 0) -> list[torch.Tensor]:
@@ -50,11 +48,11 @@ def store_of(folder, documents, size: int, **chosen) -> list[store.Shard]:
     return list(store.read_shards(folder))
 
 
-def spread(folder, ranker: Ranker, workers: int) -> SpreadRanker:
-    numbers = parted(ranker.shards, workers)
-    parts = [Part(folder, shards, place, len(numbers)) for place, shards in enumerate(numbers)]
+def spread(folder, ranker: Ranker, workers: int) -> ShardedRanker:
+    parts = partition(ranker.shards, workers)
+    searchers = [open_part(folder, parts, worker, "cpu", None) for worker in range(len(parts))]
     told = {name: getattr(ranker, name) for name in ("shards", "top_k", "candidates", "memory")}
-    return SpreadRanker(**told, holders=InTurn(parts))
+    return ShardedRanker(**told, pool=InTurn(searchers))
 
 
 def ranked(ranker: Ranker, queries: Packed) -> list[list[tuple[str, float]]]:
@@ -107,11 +105,11 @@ def test_no_lists_no_candidates(tmp_path):
 
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=30), st.integers(1, 40))
-def test_every_shard_has_one_holder_and_loads_are_even(sizes, workers):
+def test_every_shard_has_one_worker_and_loads_are_even(sizes, workers):
     shards = [
         store.Shard(store.Codec(), torch.tensor([0, size]), {}) for size in sizes
     ]  # sizes are all that is looked at
-    parts = parted(shards, workers)
+    parts = partition(shards, workers)
     assert sorted(number for part in parts for number in part) == list(range(len(sizes)))
     assert len(parts) == min(workers, len(sizes)) and all(parts)
     assert all(part == sorted(part) for part in parts)

@@ -65,22 +65,22 @@ def test_what_a_worker_occupies(monkeypatch):
     assert clusters.worker_resources(EngineOptions("ray"), chosen, "cpu", 0) == Resources(cpus=1)
     chosen = ClusterSettings(cpus=3, gpus=0.5, memory_gb=2)
     assert clusters.worker_resources(here, chosen, "cuda", 5) == Resources(3, 0.5, 2_000_000_000)
-    assert Resources(3, 0.5, 2_000_000_000).told() == "3 CPU, 0.5 GPU, 2.0 GB of memory"
+    assert str(Resources(3, 0.5, 2_000_000_000)) == "3 CPU, 0.5 GPU, 2.0 GB of memory"
 
 
 def test_a_certain_card_is_not_for_ray():
-    with pytest.raises(UserError, match="--device cuda:1: Ray gives out the cards"):
+    with pytest.raises(UserError, match="--device cuda:1: Ray assigns the cards"):
         clusters.device_for(None, "cuda:1")
     assert clusters.device_for(None, "cpu") == "cpu"
 
 
 def test_a_worker_that_does_not_see_the_folder_says_where_it_runs(tmp_path):
     with probes.probed(tmp_path / "shared") as probe:
-        probe.look()
+        probe.check()
         probe = replace(probe, patience=0.0)
         probe.file.write_text("of another folder under the same path")
         with pytest.raises(UserError, match=r"worker on .* does not see .*shared; give --home"):
-            probe.look()
+            probe.check()
     assert not list((tmp_path / "shared").iterdir())
 
 
@@ -88,7 +88,7 @@ def test_a_worker_with_other_versions_is_refused(tmp_path):
     with probes.probed(tmp_path) as probe:
         other = {**probe.versions, "torch": "1.0"}
         with pytest.raises(UserError, match=r"has torch .*, and this machine 1\.0; install"):
-            replace(probe, versions=other).look()
+            replace(probe, versions=other).check()
 
 
 def test_what_killed_drivers_left_goes_after_a_day(tmp_path):
@@ -144,7 +144,10 @@ def test_each_item_is_done_once_by_workers_that_keep_what_they_prepared(told):
     assert sorted(done) == [0, 1, 2, 3, 4]
     assert [done[number][2] for number in (0, 1, 3)] == ["a", "b", "c"]
     assert done[4][2] == str(told["folder"])  # they work where the command was called
-    assert Counter(pid for pid, _, _ in done.values()).total() == 5
+    counts = Counter(pid for pid, _, _ in done.values())
+    by_worker = {pid: sorted(n for each, n, _ in done.values() if each == pid) for pid in counts}
+    assert 2 <= len(counts) <= 3  # two workers, and the one that replaced the dead one
+    assert all(numbers[-1] >= counts[pid] for pid, numbers in by_worker.items())
     assert max(count for _, count, _ in done.values()) > 1
 
 
