@@ -1,5 +1,6 @@
 """Which engine does the work, the connection to Ray, and what a worker occupies there."""
 
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -95,7 +96,7 @@ def connect(engine: EngineOptions) -> Any:
         }
     for attempt in range(1 if engine.address else STARTS):
         try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
             break
         except Exception as error:  # Ray raises its base class too, after 30 seconds of waiting
             if engine.address or attempt + 1 == STARTS:
