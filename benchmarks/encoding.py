@@ -125,9 +125,8 @@ def mean_average_precision(collection: Collection, queries: Packed, documents: P
         query: dict(top_documents(row, ids, 100))
         for query, row in zip(collection.queries["en"], scores, strict=True)
     }
-    (found,) = measures.score(
-        collection.qrels, run, measures.parse_measures("map"), resamples=100, confidence=0.95
-    )
+    bootstrap = measures.Bootstrap(resamples=100)
+    (found,) = measures.score(collection.qrels, run, measures.parse_measures("map"), bootstrap)
     return found.value
 
 

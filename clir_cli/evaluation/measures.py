@@ -8,8 +8,12 @@ import ir_measures
 import numpy as np
 
 from clir_cli.errors import UserError, nearest
+from clir_cli.evaluation.runs import Run, trec_order
 
-# As typed -> as ir-measures calls it. With a cut-off where the name takes one.
+Qrels = Mapping[str, Mapping[str, int]]  # grades by query and document
+Values = Mapping[str, float]  # of one measure, by query
+
+# The names of the command line, and those of ir-measures, without a cut-off.
 NAMES = {
     "map": "AP",
     "mrr": "RR",
@@ -25,17 +29,17 @@ EXAMPLES = ("map", "mrr", "ndcg@10", "recall@100", "p@10", "success@5", "rprec")
 
 @dataclass(frozen=True)
 class Score:
-    """A measure over the queries of a run: the mean, its interval, and each query's value."""
+    """A measure over the queries of a run: the mean, its interval, and the value of each query."""
 
     measure: str
     value: float
     low: float
     high: float
-    per_query: Mapping[str, float]
+    per_query: Values
 
 
 def parse_measures(text: str) -> list[str]:
-    """Return the measures that ``--metric`` names, with commas, in their one spelling.
+    """Return the measures that ``--metric`` names, separated by commas, in lower case.
 
     Raises:
         UserError: An unknown measure, or one without the cut-off it needs.
@@ -60,60 +64,69 @@ def _measure(name: str) -> ir_measures.Measure:
     return ir_measures.parse_measure(NAMES[base] + (f"@{cutoff}" if cutoff else ""))
 
 
+@dataclass(frozen=True)
+class Bootstrap:
+    """The percentile bootstrap over queries (Efron, 1979).
+
+    ``confidence`` is the share of the resampled means inside an interval.
+    """
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    def rng(self) -> np.random.Generator:
+        """Return a new generator of random numbers."""
+        return np.random.default_rng(self.seed)
+
+    def means(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the means (resamples,) of values (queries,) drawn with replacement."""
+        return values[rng.integers(0, len(values), size=(self.resamples, len(values)))].mean(axis=1)
+
+    def percentiles(self, means: np.ndarray) -> tuple[float, float]:
+        """Return the ends of the interval of resampled means."""
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(means, [tail, 1 - tail])
+        return float(low), float(high)
+
+    def interval(self, values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+        """Return the interval of the mean of values."""
+        return self.percentiles(self.means(np.asarray(values, dtype=float), self.rng()))
+
+
+BOOTSTRAP = Bootstrap()
+
+
 def score(
-    qrels: Mapping[str, Mapping[str, int]],
-    run: Mapping[str, Mapping[str, float]],
-    measures: Sequence[str],
-    *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    qrels: Qrels, run: Run, measures: Sequence[str], bootstrap: Bootstrap = BOOTSTRAP
 ) -> list[Score]:
-    """Score a run. A judged query that the run lacks counts zero; it never leaves the mean.
+    """Score a run. A judged query that the run lacks counts as zero in the mean.
 
     Args:
         qrels: Grades by query and document; grades of 1 and more are relevant.
         run: Scores by query and document.
         measures: Names as ``parse_measures`` returns them.
-        resamples: Bootstrap resamples over queries.
-        confidence: Share of the resampled means inside the interval.
-        seed: Of the resampling.
+        bootstrap: How the intervals are computed.
     """
-    parsed = {name: _measure(name) for name in measures}
+    names = {_measure(name): name for name in measures}
     judged = {query: dict(grades) for query, grades in qrels.items()}
-    scored = {query: _without_ties(found) for query, found in run.items() if query in judged}
-    values: dict[str, dict[str, float]] = {name: dict.fromkeys(judged, 0.0) for name in parsed}
-    by_measure = {measure: name for name, measure in parsed.items()}
-    if scored and by_measure:
-        for result in ir_measures.iter_calc(list(by_measure), judged, scored):
-            values[by_measure[result.measure]][result.query_id] = float(result.value)
-    return [_summary(name, found, resamples, confidence, seed) for name, found in values.items()]
+    scored = {query: _without_ties(scores) for query, scores in run.items() if query in judged}
+    values: dict[str, dict[str, float]] = {name: dict.fromkeys(judged, 0.0) for name in measures}
+    if scored and names:
+        for result in ir_measures.iter_calc(list(names), judged, scored):
+            values[names[result.measure]][result.query_id] = float(result.value)
+    return [summarise(name, values[name], bootstrap) for name in values]
 
 
-def _without_ties(found: Mapping[str, float]) -> dict[str, float]:
-    """Return scores in the order of trec_eval, which puts the greater id first among equals.
+def summarise(measure: str, values: Values, bootstrap: Bootstrap) -> Score:
+    """Return the mean of a measure's values over queries, with its interval."""
+    numbers = list(values.values())
+    return Score(measure, float(np.mean(numbers)), *bootstrap.interval(numbers), values)
 
-    Not every part of ir-measures does, so that MRR@10 could otherwise be above MRR.
+
+def _without_ties(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return distinct scores in ``trec_order``, which not every part of ir-measures follows.
+
+    MRR@10 could otherwise be above MRR.
     """
-    order = sorted(found, key=lambda document: (found[document], document))
-    return {document: float(place) for place, document in enumerate(order)}
-
-
-def _summary(
-    name: str, values: Mapping[str, float], resamples: int, confidence: float, seed: int
-) -> Score:
-    low, high = bootstrap_interval(list(values.values()), resamples, confidence, seed)
-    return Score(name, float(np.mean(list(values.values()))), low, high, values)
-
-
-def bootstrap_interval(
-    values: Sequence[float], resamples: int, confidence: float, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean (Efron, 1979)."""
-    array = np.asarray(values, dtype=float)
-    chance = np.random.default_rng(seed)
-    drawn = chance.integers(0, len(array), size=(resamples, len(array)))
-    means = array[drawn].mean(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+    return {document: float(rank) for rank, document in enumerate(reversed(trec_order(scores)))}

@@ -7,19 +7,19 @@ from clir_cli.errors import UserError
 from clir_cli.files import write_text
 
 RUN_FILE = "run.trec"
-Run = Mapping[str, Sequence[tuple[str, float]]]
+Run = Mapping[str, Mapping[str, float]]  # scores by query and document
+Rankings = Mapping[str, Sequence[tuple[str, float]]]  # (document, score) by query, best first
 
 
-def write_run(path: Path, run: Run, *, tag: str) -> None:
-    """Write a run, ``query Q0 document rank score tag`` a line, ranks from 1.
+def write_run(path: Path, rankings: Rankings, *, tag: str) -> None:
+    """Write a run, one line ``query Q0 document rank score tag`` per document, ranks from 1.
 
-    Measures sort by score, and break ties in their own way; so a score that float formatting
-    would make equal to the one before is written with all its digits.
+    Measures sort by score and break ties in their own way, so scores have all their digits.
     """
     lines = [
         f"{query} Q0 {document} {rank} {score!r} {tag}\n"
-        for query, ranked in run.items()
-        for rank, (document, score) in enumerate(ranked, start=1)
+        for query, ranking in rankings.items()
+        for rank, (document, score) in enumerate(ranking, start=1)
     ]
     write_text(path, "".join(lines))
 
@@ -28,7 +28,7 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
     """Return a run as ``{query: {document: score}}``.
 
     Raises:
-        UserError: A line is not as the format demands; file and line are told.
+        UserError: A line is not in TREC format; the message names file and line.
     """
     run: dict[str, dict[str, float]] = {}
     text = Path(path).read_text(encoding="utf-8")
@@ -39,3 +39,13 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
         except ValueError:
             raise UserError(f"{path}, line {number}: not a line of a TREC run") from None
     return run
+
+
+def trec_order(scores: Mapping[str, float]) -> list[str]:
+    """Return documents best first; trec_eval puts the greater id first among equals."""
+    return sorted(scores, key=lambda document: (scores[document], document), reverse=True)
+
+
+def ranks(scores: Mapping[str, float]) -> dict[str, int]:
+    """Return the rank of each document, from 1, in ``trec_order``."""
+    return {document: rank for rank, document in enumerate(trec_order(scores), start=1)}

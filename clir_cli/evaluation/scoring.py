@@ -1,7 +1,6 @@
-"""From runs to scores: each run, each method across pairs, and all methods against a baseline.
+"""From runs to results: each run, each method across pairs, and all methods against a baseline.
 
-``clir evaluate`` and the experiments both score with these functions. Nothing here knows where
-runs are stored.
+``clir evaluate`` and the experiments both score with these functions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,28 +8,23 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from clir_cli.corpus.records import Collection
-from clir_cli.evaluation import gaps, measures, significance
-from clir_cli.evaluation.measures import Score
+from clir_cli.evaluation import gaps, significance
+from clir_cli.evaluation.measures import Bootstrap, Score
 from clir_cli.evaluation.runs import Run
 from clir_cli.evaluation.seeds import query_means
 from clir_cli.evaluation.significance import Comparison
-from clir_cli.settings import Settings
+from clir_cli.settings import EvaluationSettings, Settings
 
 Owner = TypeVar("Owner")
+QUICK = Bootstrap(resamples=100)  # for comparisons: no table shows the interval of a difference
 
 
 @dataclass(frozen=True)
 class ScoredRun(Generic[Owner]):
-    """A run with its judgments and its scores.
+    """A run with its judgments and its scores, one for each measure.
 
-    Attributes:
-        owner: What the run belongs to, in the caller's terms.
-        column: Name of the method and variant, as compared with the baseline.
-        seed: Seed of the method; the seeds of a column are averaged before a test.
-        pair: Language pair.
-        collection: What was searched, with the judgments.
-        run: Scores by query and document.
-        scores: One for each measure.
+    ``owner`` is what the run belongs to, in the caller's terms. ``column`` names the method and
+    variant that is compared with the baseline; its seeds are averaged before a test.
     """
 
     owner: Owner
@@ -51,18 +45,23 @@ class Result(Generic[Owner]):
     score: Score
     queries: int
 
+    @property
+    def columns(self) -> dict[str, object]:
+        """Return what a score table says of the result."""
+        return {
+            "collection": self.run.collection.name,
+            "pair": self.pair,
+            "metric": self.score.measure,
+            "value": self.score.value,
+            "queries": self.queries,
+            "ci_low": self.score.low,
+            "ci_high": self.score.high,
+        }
 
-def score_run(
-    run: Run, collection: Collection, names: Sequence[str], settings: Settings
-) -> list[Score]:
-    """Score a run by each of the named measures."""
-    return measures.score(
-        collection.qrels,
-        run,
-        names,
-        resamples=settings.evaluation.resamples,
-        confidence=settings.evaluation.confidence,
-    )
+
+def bootstrap_of(settings: EvaluationSettings) -> Bootstrap:
+    """Return the bootstrap that the settings describe."""
+    return Bootstrap(settings.resamples, settings.confidence)
 
 
 def results_of(run: ScoredRun[Owner]) -> list[Result[Owner]]:
@@ -83,27 +82,20 @@ def score_across_pairs(
     Raises:
         UserError: A metric cannot be computed for these pairs.
     """
-    resamples, confidence = settings.evaluation.resamples, settings.evaluation.confidence
+    bootstrap, first = bootstrap_of(settings.evaluation), runs[0]
     for name in names:
         if name == gaps.RANK_DISTANCE:
-            score = gaps.rank_distance(
-                {run.pair: run.run for run in runs},
-                {run.pair: run.collection.qrels for run in runs},
-                min(settings.search.top_k, len(runs[0].collection.documents)),
-                resamples=resamples,
-                confidence=confidence,
-            )
+            by_pair = {run.pair: run.run for run in runs}
+            qrels = {run.pair: run.collection.qrels for run in runs}
+            depth = min(settings.search.top_k, len(first.collection.documents))
+            score = gaps.rank_distance(by_pair, qrels, depth, bootstrap)
         else:
             measure = name.removeprefix(gaps.GAP)
-            by_pair = {
-                run.pair: score.per_query
-                for run in runs
-                for score in run.scores
-                if score.measure == measure
-            }
-            score = gaps.gap(by_pair, measure, resamples=resamples, confidence=confidence)
+            scores = [(run.pair, score) for run in runs for score in run.scores]
+            values = {pair: score.per_query for pair, score in scores if score.measure == measure}
+            score = gaps.gap(values, measure, bootstrap)
         queries = score.per_query or {query for run in runs for query in run.collection.qrels}
-        yield Result(runs[0], gaps.ALL_PAIRS, score, len(queries))
+        yield Result(first, gaps.ALL_PAIRS, score, len(queries))
 
 
 def comparable(results: Sequence[Result[Owner]]) -> list[dict[str, dict[int, int]]]:
@@ -145,7 +137,7 @@ def compare_results(
             for column, seeds in table.items()
         }
         for test in tests:
-            for comparison in significance.compare(values, baseline, test=test, resamples=100):
+            for comparison in significance.compare(values, baseline, test, QUICK):
                 for index in table[comparison.method].values():
                     comparisons.setdefault(index, {})[test] = comparison
     return comparisons

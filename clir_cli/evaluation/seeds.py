@@ -1,9 +1,8 @@
-"""Several seeds: the mean over them, how far they spread, and an interval that respects both.
+"""Several seeds: their mean, their spread, and an interval that respects both queries and seeds.
 
-A score of one seed has an interval over queries; it says nothing of what another order of the
-batches would have given. Queries and seeds are crossed (each seed answers each query), so both are
-resampled, independently, as rows and columns of one table: the bootstrap of Owen (The pigeonhole
-bootstrap, 2007), which for crossed effects is right or on the cautious side.
+A score of one seed has an interval over queries only. Queries and seeds are crossed (each seed
+answers each query), so both are resampled, independently, as columns and rows of one table (Owen,
+The pigeonhole bootstrap, 2007); for crossed effects such intervals are right or too wide.
 """
 
 from collections.abc import Mapping
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clir_cli.errors import UserError
-
-Values = Mapping[str, float]
+from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
 
 
 @dataclass(frozen=True)
@@ -32,44 +30,35 @@ class Seeded:
     queries: int
 
 
-def over_seeds(
-    by_seed: Mapping[int, Values],
-    *,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Seeded:
+def over_seeds(by_seed: Mapping[int, Values], bootstrap: Bootstrap = BOOTSTRAP) -> Seeded:
     """Summarise a method's values over queries and seeds.
 
     With one seed the interval is the bootstrap over queries alone.
 
     Args:
-        by_seed: A value a query, for each seed.
-        resamples: Bootstrap resamples.
-        confidence: Share of the resampled means inside the interval.
-        seed: Of the resampling.
+        by_seed: The values of each seed.
+        bootstrap: How the interval is computed.
 
     Raises:
         UserError: The seeds have answered different queries.
     """
     table = _table(by_seed)
-    rows, columns = table.shape
-    chance = np.random.default_rng(seed)
-    # A resample of queries is a vector of how often each was drawn, one of seeds likewise; with
-    # the weights the mean of the drawn table is a bilinear form.
-    queries = chance.multinomial(columns, np.full(columns, 1 / columns), size=resamples)
-    drawn = chance.multinomial(rows, np.full(rows, 1 / rows), size=resamples)
-    means = ((drawn @ table) * queries).sum(axis=1) / (rows * columns)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    of_seeds = table.mean(axis=1)
+    seeds, queries = table.shape
+    rng = bootstrap.rng()
+    # A resample is a vector of how often each query was drawn, and one for the seeds; with these
+    # as weights the mean of the drawn table is a bilinear form.
+    query_counts = rng.multinomial(queries, np.full(queries, 1 / queries), size=bootstrap.resamples)
+    seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=bootstrap.resamples)
+    means = ((seed_counts @ table) * query_counts).sum(axis=1) / (seeds * queries)
+    low, high = bootstrap.percentiles(means)
+    seed_means = table.mean(axis=1)
     return Seeded(
-        value=float(of_seeds.mean()),
-        spread=float(of_seeds.std(ddof=1)) if rows > 1 else 0.0,
-        low=float(low),
-        high=float(high),
+        value=float(seed_means.mean()),
+        spread=float(seed_means.std(ddof=1)) if seeds > 1 else 0.0,
+        low=low,
+        high=high,
         seeds=tuple(by_seed),
-        queries=columns,
+        queries=queries,
     )
 
 
@@ -84,13 +73,12 @@ def query_means(by_seed: Mapping[int, Values]) -> dict[str, float]:
 
 
 def _table(by_seed: Mapping[int, Values]) -> np.ndarray:
-    """Return the values as an array (seeds, queries)."""
-    first, *others = by_seed
-    queries = list(by_seed[first])
-    for other in others:
-        if by_seed[other].keys() != by_seed[first].keys():
+    """Return the values (seeds, queries)."""
+    (first, queries), *others = by_seed.items()
+    for seed, values in others:
+        if values.keys() != queries.keys():
             raise UserError(
-                f"seeds {first} and {other} have answered different queries; evaluate both on the "
+                f"seeds {first} and {seed} have answered different queries; evaluate both on the "
                 "same collection"
             )
-    return np.array([[by_seed[seed][query] for query in queries] for seed in by_seed], dtype=float)
+    return np.array([[values[query] for query in queries] for values in by_seed.values()], float)

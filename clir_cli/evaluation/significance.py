@@ -1,4 +1,4 @@
-"""Significance: are two methods apart, by how much, and is it more than chance?
+"""Significance: do two methods differ, by how much, and is it more than chance?
 
 Everything is paired: both methods have answered the same queries. Smucker, Allan and Carterette
 (CIKM 2007) compare the tests for retrieval; Carterette (TOIS 2012) says why many of them at once
@@ -8,17 +8,14 @@ need a correction.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.evaluation.measures import bootstrap_interval
+from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
 
 RESAMPLES = 10_000
 LEVEL = 0.05
-Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,8 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the two-sided p-value of Student's t-test of paired values.
 
     Args:
-        a: A value a query.
-        b: The other method's values, in the same order.
+        a: The values of a method (queries,).
+        b: The values of the other method, in the same order.
     """
     from scipy import stats
 
@@ -84,16 +81,16 @@ def randomisation(
 ) -> float:
     """Return the two-sided p-value of Fisher's randomisation test of paired values.
 
-    If the methods did not differ, each query's two values could as well stand the other way
-    round. The p-value is the share of such exchanges with a mean difference at least as large as
-    the one seen: of all of them where they are no more than ``resamples``, else of a sample that
-    counts the order seen as one more, so that it is never 0.
+    If the methods did not differ, the two values of any query could be exchanged. The p-value is
+    the share of such exchanges with a mean difference at least as large as the observed one: of
+    all exchanges if they are no more than ``resamples``, else of a random sample and the observed
+    order, so that it is never 0.
 
     Args:
-        a: A value a query.
-        b: The other method's values, in the same order.
+        a: The values of a method (queries,).
+        b: The values of the other method, in the same order.
         resamples: Exchanges to draw.
-        seed: Of the draws.
+        seed: Seed of the draws.
     """
     from scipy import stats
 
@@ -101,7 +98,7 @@ def randomisation(
     difference = difference[difference != 0]  # exchanging equals changes nothing
     if len(difference) < 2:  # one exchange, as far from 0 either way
         return 1.0
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (difference,),
         np.mean,
         permutation_type="samples",
@@ -110,7 +107,7 @@ def randomisation(
         batch=1000,
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 TESTS: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
@@ -122,9 +119,9 @@ TESTS: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values after Holm's step-down correction (1979), in the order given.
 
-    The chance of even one false alarm in the family stays below the level, whatever the tests
-    have to do with each other. The smallest is multiplied by their number, the next by one less;
-    none falls below the one before it, and none exceeds 1.
+    The probability of even one false positive stays below the level, however the tests depend on
+    one another. The smallest p-value is multiplied by their number, the next by one less; none
+    falls below the one before it, and none exceeds 1.
     """
     raw = np.asarray(p_values, dtype=float)
     order = np.argsort(raw, kind="stable")
@@ -149,24 +146,22 @@ def effect_size(a: Sequence[float], b: Sequence[float]) -> float:
 def compare(
     values_by_method: Mapping[str, Values],
     baseline: str,
-    *,
     test: str = "t",
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> list[Comparison]:
-    """Compare every method with a baseline, Holm-corrected over them; the baseline has no row.
+    """Compare every method with a baseline, Holm-corrected over them.
 
-    With several seeds, hand in each query's mean over them (``seeds.query_means``): the test then
-    speaks of the queries, and the spread over seeds stands beside it.
+    For several seeds pass each query's mean over them (``seeds.query_means``): the test is then
+    about the queries.
 
     Args:
-        values_by_method: A value a query and method, all of one pair and metric: a table's column.
-        baseline: Which of the methods the others are compared with.
+        values_by_method: The values of each method, all of one pair and metric.
+        baseline: The method that the others are compared with.
         test: A name in ``TESTS``.
-        resamples: Bootstrap resamples of the difference.
-        confidence: Of the interval of the difference.
-        seed: Of resampling and randomisation.
+        bootstrap: How the interval of the difference is computed.
+
+    Returns:
+        A comparison for each method but the baseline.
 
     Raises:
         UserError: The baseline or the test is unknown, or a method has other queries.
@@ -175,48 +170,39 @@ def compare(
         raise UserError(f"unknown test {test!r}: {nearest(test, TESTS)}")
     if baseline not in values_by_method:
         raise UserError(f"the baseline {baseline} is not in the table: add it to --method")
-    run: Any = partial(randomisation, seed=seed) if test == "randomisation" else TESTS[test]
-    base = values_by_method[baseline]
-    others = [method for method in values_by_method if method != baseline]
-    pairs = {method: _paired(values_by_method[method], base, method, baseline) for method in others}
-    raw = [run(*pairs[method]) for method in others]
-    rows = []
-    for method, p_raw, p_value in zip(others, raw, holm(raw), strict=True):
-        a, b = pairs[method]
-        difference = _difference(a, b)
-        low, high = bootstrap_interval(difference, resamples, confidence, seed)
-        rows.append(
-            Comparison(
-                method=method,
-                baseline=baseline,
-                difference=float(difference.mean()),
-                low=low,
-                high=high,
-                effect=effect_size(a, b),
-                p_raw=p_raw,
-                p_value=p_value,
-                queries=len(difference),
-            )
+    paired = {
+        method: _paired(values, values_by_method[baseline], method, baseline)
+        for method, values in values_by_method.items()
+        if method != baseline
+    }
+    raw = [TESTS[test](a, b) for a, b in paired.values()]
+    comparisons = []
+    for (method, (a, b)), p_raw, p_value in zip(paired.items(), raw, holm(raw), strict=True):
+        difference, effect = _difference(a, b), effect_size(a, b)
+        interval = bootstrap.interval(difference)
+        mean, n = float(difference.mean()), len(difference)
+        comparisons.append(
+            Comparison(method, baseline, mean, *interval, effect, p_raw, p_value, queries=n)
         )
-    return rows
+    return comparisons
 
 
 def _paired(a: Values, b: Values, method: str, baseline: str) -> tuple[list[float], list[float]]:
     if a.keys() != b.keys():
-        odd = sorted(a.keys() ^ b.keys())
+        unpaired = sorted(a.keys() ^ b.keys())
         raise UserError(
-            f"{method} and {baseline} cannot be compared: {len(odd)} queries are in one alone "
-            f"({', '.join(odd[:3])}); evaluate both on the same collection"
+            f"{method} and {baseline} cannot be compared: {len(unpaired)} queries are in one alone "
+            f"({', '.join(unpaired[:3])}); evaluate both on the same collection"
         )
     return [a[query] for query in b], list(b.values())
 
 
 def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray:
     """Return a - b, without the last bits in which equal differences of floats differ."""
-    found = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    if found.ndim != 1 or not len(found):
-        raise ValueError("paired tests need one value a query, and at least one query")
-    return np.round(found, 12)
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    if difference.ndim != 1 or not len(difference):
+        raise ValueError("paired tests need one value per query, and at least one query")
+    return np.round(difference, 12)
 
 
 def _constant(difference: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.evaluation import gaps, scores, scoring
+from clir_cli.evaluation.measures import score
 from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.inputs import read_collection
@@ -86,7 +87,11 @@ def evaluate(
             across = ", ".join(split.across)
             missing.append(f"{across} of {cell.label}: it has no run for every pair")
     rows = [_row(workspace, result) for result in scored]
-    per_query = [row for result in scored for row in _query_rows(workspace, result)]
+    per_query = [
+        {**row, "query": query, "value": value}
+        for row, result in zip(rows, scored, strict=True)
+        for query, value in result.score.per_query.items()
+    ]
     folder = results / workspace.suite
     scores.update(folder / "scores.csv", rows, scores.COLUMNS)
     scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
@@ -101,7 +106,8 @@ def _scored_run(
     plan = plan_run(workspace, collection, pair, cell)
     artifacts.require_current(plan)
     run = read_run(plan.path / RUN_FILE)
-    found = scoring.score_run(run, collection, names, workspace.settings)
+    bootstrap = scoring.bootstrap_of(workspace.settings.evaluation)
+    found = score(collection.qrels, run, names, bootstrap)
     return ScoredRun(cell, cell.label, cell.seed, str(pair), collection, run, found)
 
 
@@ -114,39 +120,24 @@ def _compared(
             f"there is nothing to compare with the baseline {baseline}; name another method with "
             "--method"
         )
-    comparisons = scoring.compare_results(results, baseline, [test])
-    p_values = {index: by_test[test].p_value for index, by_test in comparisons.items()}
+    compared = scoring.compare_results(results, baseline, [test])
     return [
-        {**row, "baseline": baseline, "p_value": p_values.get(index)}
-        for index, row in enumerate(rows)
+        {
+            **row,
+            "baseline": baseline,
+            "p_value": compared[i][test].p_value if i in compared else None,
+        }
+        for i, row in enumerate(rows)
     ]
-
-
-def _key(workspace: Workspace, result: Result[Cell]) -> Row:
-    cell = result.run.owner
-    return {
-        "suite": workspace.suite,
-        "collection": result.run.collection.name,
-        "pair": result.pair,
-        "method": cell.method,
-        "variant": workspace.column_variant(cell),
-        "seed": cell.seed,
-        "metric": result.score.measure,
-    }
 
 
 def _row(workspace: Workspace, result: Result[Cell]) -> Row:
+    cell = result.run.owner
     return {
-        **_key(workspace, result),
-        "value": result.score.value,
-        "queries": result.queries,
-        "ci_low": result.score.low,
-        "ci_high": result.score.high,
+        **dict.fromkeys(scores.COLUMNS),
+        "suite": workspace.suite,
+        "method": cell.method,
+        "variant": workspace.column_variant(cell),
+        "seed": cell.seed,
+        **result.columns,
     }
-
-
-def _query_rows(workspace: Workspace, result: Result[Cell]) -> list[Row]:
-    key = _key(workspace, result)
-    return [
-        {**key, "query": query, "value": value} for query, value in result.score.per_query.items()
-    ]

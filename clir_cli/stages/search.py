@@ -15,7 +15,7 @@ from clir_cli.cluster.shard_search import sharded_ranker
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
-from clir_cli.evaluation.runs import RUN_FILE, Run, read_run, write_run
+from clir_cli.evaluation.runs import RUN_FILE, Rankings, read_run, write_run
 from clir_cli.retrieval import models
 from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.checkpoints import TextKind
@@ -220,7 +220,7 @@ def _fusion_inputs(job: Job) -> dict[str, str]:
     return found
 
 
-def _by_fusion(job: Job) -> Run:
+def _by_fusion(job: Job) -> Rankings:
     settings = job.workspace.settings
     runs = [
         read_run(job.workspace.run(job.pair, cell, settings.collection) / RUN_FILE)
@@ -302,7 +302,7 @@ def _make_run(job: Job, plan: Plan) -> None:
     talk.say(f"{plan.path}: {len(ranked):,} queries")
 
 
-def _rank(job: Job) -> Run:
+def _rank(job: Job) -> Rankings:
     if job.fuses:
         return _by_fusion(job)
     scorer = METHODS[job.cell.method].scorer

@@ -7,6 +7,7 @@ from pathlib import Path
 from clir_cli import artifacts
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
+from clir_cli.evaluation.measures import score
 from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.study.experiment import Experiment
@@ -117,7 +118,8 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
     collection = collection_of(point.settings, point.pair.query, cells.site)
     artifacts.verify(cells.run(point))
     run = read_run(cells.run(point) / RUN_FILE)
-    scores = scoring.score_run(run, collection, names, point.settings)
+    bootstrap = scoring.bootstrap_of(point.settings.evaluation)
+    scores = score(collection.qrels, run, names, bootstrap)
     seed, pair = point.cell.seed, str(point.pair)
     return ScoredRun(point, point.column, seed, pair, collection, run, scores)
 

@@ -10,11 +10,11 @@ from clir_cli.evaluation.gaps import (
     gap,
     parse_metrics,
     rank_distance,
-    ranks,
     resource_of,
     split_metrics,
 )
-from clir_cli.evaluation.measures import bootstrap_interval
+from clir_cli.evaluation.measures import Bootstrap
+from clir_cli.evaluation.runs import ranks
 
 
 def values(*numbers: float) -> dict[str, float]:
@@ -51,7 +51,7 @@ def test_what_makes_a_query_hard_in_every_language_does_not_widen_the_interval()
     assert (together.low, together.high) == pytest.approx((0.1, 0.1))
     apart = gap({"de-en": {f"d{q}": v for q, v in high.items()}, "sw-en": values(*hard)}, "map")
     assert apart.value == pytest.approx(0.1)
-    single = np.subtract(*bootstrap_interval(hard, 2000, 0.95)[::-1])
+    single = np.subtract(*Bootstrap().interval(hard)[::-1])
     assert apart.high - apart.low == pytest.approx(single * np.sqrt(2), rel=0.12)
 
 
@@ -120,7 +120,7 @@ def test_rank_distance_is_zero_for_one_ranking_and_never_shrinks_with_a_language
 
     def distance(orders: list[str]) -> float:
         runs = {pair: run(q=order) for pair, order in zip(languages, orders, strict=False)}
-        return rank_distance(runs, qrels, 6, resamples=100).value
+        return rank_distance(runs, qrels, 6, Bootstrap(resamples=100)).value
 
     assert distance([more] * 3) == 0
     assert 0 <= distance(rankings) <= 5

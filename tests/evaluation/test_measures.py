@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.measures import bootstrap_interval, parse_measures, score
+from clir_cli.evaluation.measures import Bootstrap, parse_measures, score
 
 ALL = ["map", "mrr", "ndcg", "ndcg@3", "recall@3", "p@3", "success@1", "rprec", "map@2", "mrr@2"]
 # Three relevant documents; one of them is never found. Ranked: d2, d1, d4, d3.
@@ -19,7 +19,7 @@ IDEAL = 2 / math.log2(2) + 1 / math.log2(3) + 1 / math.log2(4)
 
 
 def means(qrels: dict, run: dict, names: list[str]) -> dict[str, float]:
-    return {each.measure: each.value for each in score(qrels, run, names, resamples=100)}
+    return {each.measure: each.value for each in score(qrels, run, names, Bootstrap(resamples=100))}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_every_measure_agrees_with_its_definition_on_any_run(
     qrels: dict[str, dict[str, int]], run: dict[str, dict[str, float]]
 ) -> None:
     expected = {query: reference(grades, run.get(query, {})) for query, grades in qrels.items()}
-    for found in score(qrels, run, ALL, resamples=100):
+    for found in score(qrels, run, ALL, Bootstrap(resamples=100)):
         assert found.per_query.keys() == qrels.keys()
         for query, value in found.per_query.items():
             assert value == pytest.approx(expected[query][found.measure], abs=1e-6)
@@ -121,7 +121,7 @@ def test_a_query_that_the_run_lacks_counts_zero(name: str, missing: dict | None)
     assert whole > 0
     qrels = {**QRELS, "q2": {"d1": 1}}
     run = perfect if missing is None else {**perfect, "q2": missing}
-    (found,) = score(qrels, run, [name], resamples=100)
+    (found,) = score(qrels, run, [name], Bootstrap(resamples=100))
     assert found.value == pytest.approx(whole / 2)
     assert found.per_query["q2"] == 0
 
@@ -135,7 +135,9 @@ def test_an_empty_run_scores_zero_and_an_unjudged_query_changes_nothing() -> Non
 
 def test_scores_come_in_the_order_asked_for() -> None:
     for names in (ALL, ALL[::-1]):
-        assert [each.measure for each in score(QRELS, RUN, names, resamples=100)] == names
+        assert [
+            each.measure for each in score(QRELS, RUN, names, Bootstrap(resamples=100))
+        ] == names
 
 
 # -------------------------------------------------------------------------------- spellings
@@ -181,33 +183,33 @@ VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 def test_an_interval_is_ordered_inside_the_values_and_the_same_every_time(
     values: list[float], seed: int
 ) -> None:
-    low, high = bootstrap_interval(values, 200, 0.95, seed)
+    low, high = Bootstrap(200, 0.95, seed).interval(values)
     assert min(values) - 1e-12 <= low <= high <= max(values) + 1e-12
-    assert bootstrap_interval(values, 200, 0.95, seed) == (low, high)
-    wide_low, wide_high = bootstrap_interval(values, 200, 0.99, seed)
+    assert Bootstrap(200, 0.95, seed).interval(values) == (low, high)
+    wide_low, wide_high = Bootstrap(200, 0.99, seed).interval(values)
     assert wide_low <= low <= high <= wide_high
     # Of the mean: it moves and stretches as the values do.
-    moved = bootstrap_interval([3 - 2 * value for value in values], 200, 0.95, seed)
+    moved = Bootstrap(200, 0.95, seed).interval([3 - 2 * value for value in values])
     assert moved == pytest.approx((3 - 2 * high, 3 - 2 * low))
 
 
 @given(st.floats(0, 1), st.integers(1, 40))
 @settings(derandomize=True, deadline=None, max_examples=30)
 def test_constant_values_leave_no_doubt(value: float, count: int) -> None:
-    assert bootstrap_interval([value] * count, 100, 0.9) == pytest.approx((value, value))
+    assert Bootstrap(100, 0.9).interval([value] * count) == pytest.approx((value, value))
 
 
 def test_an_interval_narrows_as_queries_are_added_and_covers_as_often_as_it_says() -> None:
     chance = np.random.default_rng(7)
     small, large = chance.random(20), chance.random(2000)
-    widths = [np.diff(bootstrap_interval(each, 1000, 0.95))[0] for each in (small, large)]
+    widths = [np.diff(Bootstrap(1000).interval(each))[0] for each in (small, large)]
     assert widths[1] < widths[0] / 5
     # The normal approximation of the mean's interval, 1.96 standard errors to each side.
     error = 1.96 * large.std() / math.sqrt(len(large))
     expected = (large.mean() - error, large.mean() + error)
-    assert bootstrap_interval(large, 1000, 0.95) == pytest.approx(expected, abs=0.002)
+    assert Bootstrap(1000).interval(large) == pytest.approx(expected, abs=0.002)
     covered = 0
     for _ in range(200):
-        low, high = bootstrap_interval(chance.random(50), 300, 0.95)
+        low, high = Bootstrap(300).interval(chance.random(50))
         covered += low <= 0.5 <= high
     assert 176 <= covered <= 200  # 190 expected; four standard deviations are 12

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.measures import bootstrap_interval
+from clir_cli.evaluation.measures import Bootstrap
 from clir_cli.evaluation.seeds import over_seeds, query_means
 
 
@@ -27,11 +27,9 @@ def test_queries_are_matched_by_name_and_their_means_kept() -> None:
 
 def test_one_seed_gives_the_interval_over_queries_alone() -> None:
     numbers = np.random.default_rng(0).random(60)
-    found = over_seeds({3: values(*numbers)}, resamples=8000)
+    found = over_seeds({3: values(*numbers)}, Bootstrap(resamples=8000))
     assert found.spread == 0
-    assert (found.low, found.high) == pytest.approx(
-        bootstrap_interval(numbers, 8000, 0.95), abs=0.006
-    )
+    assert (found.low, found.high) == pytest.approx(Bootstrap(8000).interval(numbers), abs=0.006)
 
 
 def test_the_interval_covers_both_the_queries_and_the_seeds() -> None:
@@ -57,7 +55,9 @@ def test_a_wide_interval_is_an_interval_of_most_means() -> None:
     chance, inside, worlds = np.random.default_rng(5), 0, 200
     for _ in range(worlds):
         drawn = chance.normal(0, 0.2, 20) + chance.normal(0, 0.1, (5, 1))
-        found = over_seeds({s: values(*row) for s, row in enumerate(drawn)}, resamples=400)
+        found = over_seeds(
+            {s: values(*row) for s, row in enumerate(drawn)}, Bootstrap(resamples=400)
+        )
         inside += found.low <= 0 <= found.high
     assert 0.84 <= inside / worlds <= 0.99
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.measures import score
+from clir_cli.evaluation.measures import Bootstrap, score
 from clir_cli.evaluation.runs import read_run, write_run
 
 IDS = st.text("aé名9-_.:", min_size=1, max_size=5)
@@ -46,7 +46,9 @@ def test_other_readers_of_the_format_read_the_same(tmp_path: Path) -> None:
     write_run(path, {"q1": [("d1", 2.5), ("d2", -1.0)], "q2": [("d1", 1e-7)]}, tag="ot.plain.seed1")
     told = [(row.query_id, row.doc_id, row.score) for row in ir_measures.read_trec_run(str(path))]
     assert told == [("q1", "d1", 2.5), ("q1", "d2", -1.0), ("q2", "d1", 1e-7)]
-    (found,) = score({"q1": {"d2": 1}, "q2": {"d1": 1}}, read_run(path), ["mrr"], resamples=100)
+    (found,) = score(
+        {"q1": {"d2": 1}, "q2": {"d1": 1}}, read_run(path), ["mrr"], Bootstrap(resamples=100)
+    )
     assert found.per_query == {"q1": 0.5, "q2": 1.0}
 
 

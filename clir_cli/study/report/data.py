@@ -20,6 +20,7 @@ from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS
+from clir_cli.evaluation.scoring import bootstrap_of
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
 from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.methods import METHODS
@@ -244,9 +245,7 @@ def _scores(
         key, row = _key(*names), rows.iloc[0]
         values_by_seed = by_seed.get(key, {})
         if 1 < len(rows) == len(values_by_seed):
-            scores[key] = over_seeds(
-                values_by_seed, resamples=settings.resamples, confidence=settings.confidence
-            )
+            scores[key] = over_seeds(values_by_seed, bootstrap_of(settings))
         else:
             scores[key] = Seeded(
                 row["value"], 0.0, row["ci_low"], row["ci_high"], (int(row["seed"]),),

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, significance
+from clir_cli.evaluation.measures import Bootstrap
+from clir_cli.evaluation.scoring import QUICK
 from clir_cli.evaluation.seeds import Seeded
 from clir_cli.evaluation.significance import Comparison
 from clir_cli.study.report import charts
@@ -105,7 +107,7 @@ def _compared(
     values = {label: each for label, each in values.items() if each and each.keys() == base}
     if focus.method not in values:
         return {}
-    rows = significance.compare(values, focus.method, test=focus.test, resamples=100)
+    rows = significance.compare(values, focus.method, focus.test, QUICK)
     return {row.method: row for row in rows}
 
 
@@ -171,7 +173,7 @@ def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Bar]:
         if not all(values.values()):
             continue
         try:
-            score = gaps.gap(values, focus.metric, confidence=focus.confidence)
+            score = gaps.gap(values, focus.metric, Bootstrap(confidence=focus.confidence))
         except UserError:  # one of the groups has no pair
             break
         bars.append(charts.Bar(label, score.value, score.low, score.high))
