@@ -54,9 +54,10 @@ def reproduce(
         raise UserError("--all and names of experiments: give one of them")
     chosen = [files.load(name) for name in (names or (files.names() if every else ()))]
     if not chosen:
-        from clir_cli.study.listing import listing
-
-        rows = listing([files.load(name) for name in files.names()])
+        rows = [
+            {"experiment": each.name, "what it is": each.title, "question": each.question}
+            for each in map(files.load, files.names())
+        ]
         if common.as_json:
             display.print_json(rows)
         else:

@@ -39,7 +39,7 @@ FAULTS = {
     '[grid]\ncollections = ["clefs"]': "collections: unknown collection 'clefs'",
     '[grid]\npairs = ["so-en"]\ncollections = ["clirmatrix"]': "clirmatrix has no queries in",
     '[grid]\ncollections = ["beir-scifact"]': "beir-scifact has no queries in 'sw'",
-    "[suites.samples]\nseeds = [1]": "suites.samples: no such suite; did you mean sample?",
+    "[suites.samples]\nseeds = [1]": "suites.samples: no such suite 'samples'; did you mean",
     "[suites.sample]\nmethods = []": "suites.sample.methods: empty, so the grid has no cell",
     '[suites.sample]\nsettings = { "training.epoch" = 1 }': "suites.sample.settings.training.epoch",
     '[table]\nrows = ["pairs"]': "table.rows: no such dimension 'pairs'; did you mean pair?",

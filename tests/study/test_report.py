@@ -340,7 +340,7 @@ def test_what_an_axis_does_not_touch_is_a_line_of_its_own(tmp_path):
     rows = pd.read_csv(tmp_path / "eps_ablation.csv", dtype=str, keep_default_na=False)
     rows = rows[rows["error"] == ""].astype({"value": float, "ci_low": float, "ci_high": float})
     values = grid_values(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert [(value.bar.label, value.at) for value in values] == [
+    assert [(value.estimate.label, value.at) for value in values] == [
         ("ot", "0.02"), ("ot", "0.05"), ("ot", "0.2"), ("english", ""),
     ]  # fmt: skip
 
@@ -353,12 +353,14 @@ def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
          for seed, value in ((0, 0.4), (1, 0.6))]
     )  # fmt: skip
     (value,) = grid_values(Results("sample"), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert (value.bar.value, value.bar.low, value.bar.high) == pytest.approx((0.5, 0.3, 0.7))
+    assert (value.estimate.value, value.estimate.low, value.estimate.high) == pytest.approx(
+        (0.5, 0.3, 0.7)
+    )
     known = {
         ScoreKey("sample", "sw-en", "ot.eps0.1", "map"): Seeded(0.5, 0.1, 0.45, 0.55, (0, 1), 80)
     }
     (value,) = grid_values(Results("sample", known), rows, [AXIS], axis_of(rows, [AXIS]))
-    assert (value.bar.value, value.bar.low, value.bar.high) == (0.5, 0.45, 0.55)
+    assert (value.estimate.value, value.estimate.low, value.estimate.high) == (0.5, 0.45, 0.55)
 
 
 def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):

@@ -15,7 +15,7 @@ def svg_of(chart: charts.Chart) -> str:
 
 
 def test_labels_keep_their_digits_where_coordinates_lose_theirs() -> None:
-    bar = charts.Bar("ot", 0.0123, 0.0101, 0.0149)
+    bar = charts.Estimate("ot", 0.0123, 0.0101, 0.0149)
     svg = svg_of(charts.bars([bar], ["ot"], (0, 0.016)))
     labels = re.findall(r">([\d.]+)</text>", svg)
     assert len(set(labels)) == len(labels) >= 4
@@ -27,11 +27,11 @@ def test_labels_keep_their_digits_where_coordinates_lose_theirs() -> None:
 def test_a_chart_is_coloured_by_the_page_alone() -> None:
     points = {(0.0, 1.0): 3, (0.5, 0.5): 2, (1.0, 0.0): 1}
     drawn = [
-        charts.bars([charts.Bar("ot", 0.5, 0.4, 0.6)], ["ot"], (-0.1, 1)),
+        charts.bars([charts.Estimate("ot", 0.5, 0.4, 0.6)], ["ot"], (-0.1, 1)),
         charts.scatter(points, "bm25", "ot", 2),
         charts.lines(
-            [charts.Line("ot", [1, 2], [0.1, 0.2], [0.0, 0.1], [0.2, 0.3]),
-             charts.Line("english", [1, 2], [0.3, 0.3], flat=True)],
+            [[(1, charts.Estimate("ot", 0.1, 0.0, 0.2)), (2, charts.Estimate("ot", 0.2, 0.1, 0.3))],
+             [(None, charts.Estimate("english", 0.3, 0.2, 0.4))]],
             ["ot", "english"], (0, 1), across="epoch", up="mrr",
         ),
     ]  # fmt: skip
@@ -48,7 +48,7 @@ def test_a_chart_is_coloured_by_the_page_alone() -> None:
 
 
 def test_values_lie_where_the_ticks_say() -> None:
-    chart = charts.bars([charts.Bar("ot", 0.4, 0.2, 1.0)], ["ot"], (0, 1))
+    chart = charts.bars([charts.Estimate("ot", 0.4, 0.2, 1.0)], ["ot"], (0, 1))
     ticks = {label: chart.x(value) for value, label in chart.x.ticks}
     bar, interval = chart.shapes
     assert f"L{ticks['0.4']} " in bar.outline

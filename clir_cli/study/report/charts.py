@@ -4,6 +4,7 @@ A shape has a class and the number of its series; the style sheet has the colour
 serves light and dark. Series differ in marker as well as in colour.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,29 +26,13 @@ SIGNS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "⬟")
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A value with its interval."""
+class Estimate(NamedTuple):
+    """A value with its interval, of one method."""
 
     label: str
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """A series of values, with intervals where there are any.
-
-    A ``flat`` line has one value at every position: a method that the axis does not affect.
-    """
-
-    label: str
-    positions: Sequence[float]
-    values: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
-    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,34 +82,30 @@ def _marker(series: int) -> int:
     return (series + series // len(MARKERS)) % len(MARKERS)
 
 
-def ends_of(bars: Iterable[Bar]) -> tuple[float, float]:
+def ends_of(estimates: Iterable[Estimate]) -> tuple[float, float]:
     """Return the ends of an axis that holds all intervals; it begins at 0 if none is below."""
-    lows, highs = zip((0.0, 0.01), *((bar.low, bar.high) for bar in bars), strict=True)
+    lows, highs = zip((0.0, 0.01), *((each.low, each.high) for each in estimates), strict=True)
     high = 1.05 * max(highs)
     return 1.05 * min(lows), min(1.0, high) if max(highs) <= 1 else high
 
 
-def bars(rows: Sequence[Bar], order: Sequence[str], ends: tuple[float, float]) -> Chart:
-    """Draw a bar for each row, with its interval.
+def bars(rows: Sequence[Estimate], order: Sequence[str], ends: tuple[float, float]) -> Chart:
+    """Draw a bar for each row, with its interval, on an axis with the given ends.
 
-    Args:
-        rows: The bars, from top to bottom.
-        order: All labels of the page; the index of a label decides its colour.
-        ends: Least and greatest value of the axis.
+    ``order`` has all labels of the page: the index of a label is the number of its series.
     """
     left = min(0.6 * WIDTH, 6 + LETTER * max(len(row.label) for row in rows))
-    bottom = 4 + 17 * len(rows)
     x = Scale(left, WIDTH - 12, *ends, _ticks(ends, 5))
     labels = [(index + 0.5, row.label) for index, row in enumerate(rows)]
-    y = Scale(4, bottom, 0, len(rows), labels, grid=False)
+    y = Scale(4, 4 + 17 * len(rows), 0, len(rows), labels, grid=False)
     shapes = []
-    for (middle, _), row in zip(labels, rows, strict=True):
+    for (middle, _), (label, value, low, high) in zip(labels, rows, strict=True):
         near, far = middle - 0.31, middle + 0.31
-        box = [(0, near), (row.value, near), (row.value, far), (0, far)]
-        whisker = [[(row.low, middle), (row.high, middle)]]
-        whisker += [[(end, middle - 0.14), (end, middle + 0.14)] for end in (row.low, row.high)]
-        shapes.append(Shape("bar", f"{_outline(x, y, box)}Z", order.index(row.label)))
-        shapes.append(Shape("interval", "".join(_outline(x, y, part) for part in whisker)))
+        box = _outline(x, y, [(0, near), (value, near), (value, far), (0, far)])
+        whisker = _outline(x, y, [(low, middle), (high, middle)])
+        for end in (low, high):
+            whisker += _outline(x, y, [(end, middle - 0.14), (end, middle + 0.14)])
+        shapes += [Shape("bar", f"{box}Z", order.index(label)), Shape("interval", whisker)]
     if ends[0] < 0:
         shapes.append(Shape("axis", _outline(x, y, [(0, 0), (0, len(rows))])))
     values = "; ".join(f"{r.label} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rows)
@@ -132,7 +113,7 @@ def bars(rows: Sequence[Bar], order: Sequence[str], ends: tuple[float, float]) -
 
 
 def lines(
-    rows: Sequence[Line],
+    rows: Sequence[Sequence[tuple[float | None, Estimate]]],
     order: Sequence[str],
     ends: tuple[float, float],
     *,
@@ -140,17 +121,14 @@ def lines(
     up: str,
     ticks: Sequence[tuple[float, str]] = (),
 ) -> Chart:
-    """Draw a line for each row, with its interval as a band.
+    """Draw a line for each row of positions and estimates, with the intervals as a band.
 
-    Args:
-        rows: The lines.
-        order: All labels of the page; the index of a label decides colour and marker.
-        ends: Least and greatest value of the y axis.
-        across: Name of the x axis.
-        up: Name of the y axis.
-        ticks: Of the x axis; without them it has whole numbers.
+    A row without positions has one estimate, of a method that the x axis does not affect: a dashed
+    line from end to end. The x axis has whole numbers, unless ``ticks`` has positions and labels.
+    ``order`` is as in ``bars``; ``ends`` belong to the y axis, ``across`` and ``up`` are the names.
     """
-    positions = [position for row in rows for position in row.positions]
+    positions = [position for row in rows for position, _ in row if position is not None]
+    positions = positions or [position for position, _ in ticks]
     first, last = min(positions), max(positions)
     margin = 0.05 * (last - first) or 0.5
     ticks = ticks or _ticks((first, last), 6, whole=True)
@@ -158,50 +136,44 @@ def lines(
     y = Scale(130, 6, *ends, _ticks(ends, 5), up)
     shapes = []
     for row in rows:
-        series = order.index(row.label)
-        if row.low:
-            there = [*zip(row.positions, row.high, strict=True)]
-            back = reversed([*zip(row.positions, row.low, strict=True)])
-            shapes.append(Shape("band", f"{_outline(x, y, [*there, *back])}Z", series))
-        points = [*zip(row.positions, row.values, strict=True)]
-        shapes.append(Shape("flat" if row.flat else "line", _outline(x, y, points), series))
-        for position, value in () if row.flat else points:
-            shapes.append(_disc(x(position), y(value), 2.8, series, "marker"))
-    values = "; ".join(f"{row.label}: " + ", ".join(f"{v:.3f}" for v in row.values) for row in rows)
+        series = order.index(row[0][1].label)
+        points = [(at, each) for at, each in row if at is not None]
+        if not points:
+            level = row[0][1].value
+            shapes.append(Shape("flat", _outline(x, y, [(first, level), (last, level)]), series))
+            continue
+        if any(each.low < each.high for _, each in points):
+            edge = [(at, each.high) for at, each in points]
+            edge += [(at, each.low) for at, each in reversed(points)]
+            shapes.append(Shape("band", f"{_outline(x, y, edge)}Z", series))
+        curve = [(at, each.value) for at, each in points]
+        shapes.append(Shape("line", _outline(x, y, curve), series))
+        marker = MARKERS[_marker(series)]
+        shapes += [_placed("marker", marker, x(at), y(value), 2.8, series) for at, value in curve]
+    values = "; ".join(
+        f"{row[0][1].label}: " + ", ".join(f"{each.value:.3f}" for _, each in row) for row in rows
+    )
     names = ", ".join(label for _, label in ticks)
     return Chart(f"{up} over {across} ({names}): {values}", x, y, shapes)
 
 
 def scatter(counts: Mapping[Point, int], across: str, up: str, series: int) -> Chart:
-    """Draw a disc for each point between 0 and 1, its area in proportion to its queries.
-
-    Args:
-        counts: Number of queries at each point.
-        across: Name of the x axis.
-        up: Name of the y axis.
-        series: Its number decides the colour.
-    """
+    """Draw a disc for each point between 0 and 1, its area in proportion to its queries."""
     ticks = _ticks((0, 1), 5)
     x = Scale(40, WIDTH - 8, -0.07, 1.07, ticks, across)
     y = Scale(WIDTH - 42, 6, -0.07, 1.07, ticks, up)
     area = min(14.0, 500 / max(counts.values()))
     shapes = [Shape("diagonal", _outline(x, y, [(0, 0), (1, 1)]))]
-    for (rival, method), queries in sorted(counts.items()):
-        shapes.append(_disc(x(rival), y(method), (area * queries) ** 0.5 / 2, series, "disc"))
-    above, on, below = (
-        sum(
-            queries
-            for (rival, own), queries in counts.items()
-            if (own > rival) - (own < rival) == side
-        )
-        for side in (1, 0, -1)
-    )
-    text = f"{above} queries above the diagonal, {on} on it, {below} below"
+    sides: Counter[int] = Counter()
+    for (low, high), queries in sorted(counts.items()):
+        radius = (area * queries) ** 0.5 / 2
+        shapes.append(_placed("disc", MARKERS[0], x(low), y(high), radius, series))
+        sides[(high > low) - (high < low)] += queries
+    text = f"{sides[1]} queries above the diagonal, {sides[0]} on it, {sides[-1]} below"
     return Chart(f"Scatter of {up} over {across}, a query each: {text}", x, y, shapes)
 
 
-def _disc(x: float, y: float, radius: float, series: int, kind: str) -> Shape:
-    outline = MARKERS[_marker(series) if kind == "marker" else 0]
+def _placed(kind: str, outline: str, x: float, y: float, radius: float, series: int) -> Shape:
     return Shape(kind, outline, series, f"translate({x} {y}) scale({radius:.2f})")
 
 

@@ -26,6 +26,7 @@ from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.workspace import Cell, Workspace
 from clir_cli.study import experiment
+from clir_cli.study.report.charts import Estimate
 
 # What the report reads of an experiment table; the axes of its grid are between seed and metric.
 EXPERIMENT_COLUMNS = (
@@ -49,15 +50,11 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Student:
-    """A distilled student: what it was made with, and its MRR on held-out pairs by epoch."""
+    """A distilled student: its manifest, and its MRR on held-out pairs by epoch."""
 
     pair: str
     label: str
-    command: str
-    config: Mapping[str, Any]
-    notes: Mapping[str, Any]
-    versions: Mapping[str, str]
-    finished: str
+    manifest: Mapping[str, Any]
     held_out: Mapping[float, float]
 
     @property
@@ -131,17 +128,19 @@ class Results:
         return sorted(metrics, key=lambda name: (name != "map", name))
 
     def scored(self, collection: str, metric: str) -> list[str]:
-        """Return the labels that have a score for some pair."""
-        pairs = self.pairs(collection)
-        return [
-            label
-            for label in self.labels
-            if any(self.score(collection, pair, label, metric) for pair in pairs)
-        ]
+        """Return the labels that have a score."""
+        keys = {key for key in self.scores if (key.collection, key.metric) == (collection, metric)}
+        return [label for label in self.labels if label in {key.label for key in keys}]
 
-    def score(self, collection: str, pair: str, label: str, metric: str) -> Seeded | None:
-        """Return a score, or None if there is none."""
-        return self.scores.get(ScoreKey(collection, pair, label, metric))
+    def estimates(
+        self, collection: str, pair: str, metric: str, labels: Iterable[str] = ()
+    ) -> list[Estimate]:
+        """Return the scores of the labels that have one, with their intervals."""
+        scores = {
+            label: self.scores.get(ScoreKey(collection, pair, label, metric))
+            for label in labels or self.labels
+        }
+        return [Estimate(label, s.value, s.low, s.high) for label, s in scores.items() if s]
 
     def values(self, collection: str, pair: str, label: str, metric: str) -> Mapping[str, float]:
         """Return the value of each query, empty if there are none."""
@@ -274,23 +273,12 @@ def _experiment(path: Path) -> ExperimentTable:
 def _students(workspace: Workspace) -> list[Student]:
     students = []
     for path in sorted((workspace.home / workspace.suite).glob(f"*/*/student/{MANIFEST}")):
-        folder = path.parent
+        pair, label = path.parts[-4:-2]
         try:
-            manifest = read_manifest(folder)
+            manifest = read_manifest(path.parent)
         except UserError:  # damaged: as if it did not exist
             continue
-        students.append(
-            Student(
-                pair=folder.parent.parent.name,
-                label=folder.parent.name,
-                command=neutral(manifest.get("command", "")),
-                config=experiment.flat(manifest["config"]),
-                notes=manifest.get("notes", {}),
-                versions=manifest.get("versions", {}),
-                finished=manifest.get("finished", ""),
-                held_out=_held_out(folder / "training.csv"),
-            )
-        )
+        students.append(Student(pair, label, manifest, _held_out(path.parent / "training.csv")))
     return students
 
 

@@ -1,5 +1,6 @@
 """Sections drawn from the experiment tables: lines over an axis of the grid, bars, verdicts."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from clir_cli.study.report.blocks import (
 from clir_cli.study.report.data import (
     ExperimentTable,
     Results,
+    ScoreKey,
     neutral,
     pair_title,
     pairs_in_order,
@@ -43,7 +45,7 @@ class GridValue(NamedTuple):
 
     pair: str
     at: str
-    bar: charts.Bar
+    estimate: charts.Estimate
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def grid_values(
         at = row[axis.name] if axis.name else ""
         cells.setdefault((row["pair"], at, ", ".join(parts)), []).append(row)
     return [
-        GridValue(pair, at, charts.Bar(label, *_over_seeds(results, seeds)))
+        GridValue(pair, at, charts.Estimate(label, *_over_seeds(results, seeds)))
         for (pair, at, label), seeds in cells.items()
     ]
 
@@ -161,7 +163,8 @@ def _over_seeds(results: Results, rows: Sequence[Row]) -> tuple[float, float, fl
     Elsewhere it is the mean over the seeds, with the span of their intervals.
     """
     first = rows[0]
-    score = results.score(first["collection"], first["pair"], _label(first), first["metric"])
+    key = ScoreKey(first["collection"], first["pair"], _label(first), first["metric"])
+    score = results.scores.get(key)
     if score and sorted(score.seeds) == sorted(int(row["seed"]) for row in rows):
         return score.value, score.low, score.high
     return (
@@ -176,17 +179,16 @@ def _figure(
 ) -> FigureBlock:
     axis = axis_of(rows, table.axes)
     cells = grid_values(results, rows, table.axes, axis)
-    order = results.series({cell.bar.label for cell in cells})
-    cells.sort(key=lambda cell: order.index(cell.bar.label))
-    labels = list(dict.fromkeys(cell.bar.label for cell in cells))
-    ends = charts.ends_of(cell.bar for cell in cells)
+    order = results.series({cell.estimate.label for cell in cells})
+    cells.sort(key=lambda cell: (order.index(cell.estimate.label), axis.positions.get(cell.at, 0)))
+    ends = charts.ends_of(cell.estimate for cell in cells)
     panels = []
     for pair in pairs_in_order({cell.pair for cell in cells}):
         of_pair = [cell for cell in cells if cell.pair == pair]
         if axis.name:
-            by_label = ([c for c in of_pair if c.bar.label == label] for label in labels)
+            by_label = itertools.groupby(of_pair, lambda cell: cell.estimate.label)
             chart = charts.lines(
-                [_line(cells, axis) for cells in by_label if cells],
+                [[(axis.positions.get(c.at), c.estimate) for c in group] for _, group in by_label],
                 order,
                 ends,
                 across=axis.name,
@@ -194,30 +196,16 @@ def _figure(
                 ticks=[(position, axis.label(v)) for v, position in axis.positions.items()],
             )
         else:
-            chart = charts.bars([cell.bar for cell in of_pair], order, ends)
+            chart = charts.bars([cell.estimate for cell in of_pair], order, ends)
         name = pair_title(pair) if pair != gaps.ALL_PAIRS else "across the pairs"
         panels.append(Panel(name, chart))
     if not axis.name:
         return FigureBlock(title, panels, made_by)
+    labels = dict.fromkeys(cell.estimate.label for cell in cells)
     legend = [(order.index(label), label) for label in labels]
     flat = any(cell.at == "" for cell in cells)
     note = "Dashed: a method that the axis does not affect." if flat else ""
     return FigureBlock(title, panels, made_by, legend, note)
-
-
-def _line(cells: Sequence[GridValue], axis: GridAxis) -> charts.Line:
-    first, positions = cells[0].bar, axis.positions
-    on_axis = sorted((cell for cell in cells if cell.at), key=lambda cell: positions[cell.at])
-    if not on_axis:
-        ends = [min(positions.values()), max(positions.values())]
-        return charts.Line(first.label, ends, [first.value] * 2, flat=True)
-    return charts.Line(
-        first.label,
-        [positions[cell.at] for cell in on_axis],
-        [cell.bar.value for cell in on_axis],
-        [cell.bar.low for cell in on_axis],
-        [cell.bar.high for cell in on_axis],
-    )
 
 
 def _is_all(name: str, value: str) -> bool:

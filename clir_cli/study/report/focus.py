@@ -51,11 +51,11 @@ def focus_on(
     counts = Counter(key.metric for key in results.scores if key.collection == collection)
     metric = metric or max(results.metrics(collection), key=lambda name: counts[name])
 
-    def total(label: str) -> float:
-        scores = [results.score(collection, p, label, metric) for p in results.pairs(collection)]
-        return sum(score.value for score in scores if score)
-
-    rivals = sorted(filter(_competes, results.labels), key=total, reverse=True) or results.labels
+    totals: Counter[str] = Counter()
+    for pair in results.pairs(collection):
+        totals.update({e.label: e.value for e in results.estimates(collection, pair, metric)})
+    rivals = [label for label in results.labels if _competes(label)] or results.labels
+    rivals = sorted(rivals, key=lambda label: -totals[label])
     method = method or ("ot" if "ot" in rivals else rivals[0])
     others = [label for label in rivals if label != method]
     return Focus(metric, method, baseline or (others[0] if others else ""), confidence, test)

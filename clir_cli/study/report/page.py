@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from clir_cli import runtime
+from clir_cli.evaluation import gaps
 from clir_cli.stages.workspace import Workspace
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Section, TableBlock, TableCell
@@ -55,13 +56,14 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
     sections = [section for section in sections if section.blocks]
     counts = verdicts(results)
     html = render(
-        suite=results.suite,
-        title=f"Cross-lingual retrieval, suite {results.suite}",
-        lede=_lede(workspace.settings.title, results, focus),
+        title=workspace.settings.title,
+        results=results,
+        pairs={key.pair for key in results.scores} - {gaps.ALL_PAIRS},
+        metric=focus.metric,
         sections=sections,
         missing=[neutral(line) for line in missing],
         verdicts=counts,
-        footer=_footer(results),
+        finished=max((s.manifest.get("finished", "") for s in results.students), default=""),
     )
     return Report(
         html=html,
@@ -87,37 +89,16 @@ def _sections(workspace: Workspace, results: Results, focus: Focus) -> list[Sect
     ]
 
 
-def _lede(title: str, results: Results, focus: Focus) -> str:
-    pairs = {key.pair for key in results.scores if key.pair != "all"}
-    parts = [f"{title}."] if title else []
-    if results.scores:
-        counts = f"{_count(len(pairs), 'language pair')}, {_count(len(results.labels), 'method')}"
-        parts.append(f"{counts}, measured by {focus.metric} first.")
-    if results.experiments:
-        parts.append(f"{_count(len(results.experiments), 'experiment')}.")
-    return " ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
-
-
-def _footer(results: Results) -> str:
-    finished = max((student.finished for student in results.students), default="")
-    when = finished.replace("T", ", ").rstrip("Z")
-    newest = f" The newest student is of {when} UTC." if finished else ""
-    return f"Drawn by clir report --suite {results.suite}.{newest}"
-
-
 def environment(results: Results) -> Section:
     """Return what the results depend on beside their settings: versions and kind of machine."""
     now = {**runtime.versions(), "cores": str(os.cpu_count())}
     made: dict[str, dict[str, None]] = {}  # in order of appearance
     for student in results.students:
+        notes = student.manifest.get("notes", {})
         used = {
-            **student.versions,
-            "device": student.notes.get("device"),
-            "training precision": student.notes.get("precision"),
+            **student.manifest.get("versions", {}),
+            "device": notes.get("device"),
+            "training precision": notes.get("precision"),
         }
         for name, value in used.items():
             made.setdefault(name, {}).update({str(value): None} if value else {})

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clir_cli.study.report.data import Results, Student
+from clir_cli.study.experiment import flat
+from clir_cli.study.report.data import Results, Student, neutral
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def distillations(suite: str, students: Sequence[Student]) -> list[str]:
     """Return the commands that made students; what differs in the pair alone is one."""
     pairs_by_options: dict[str, list[str]] = {}
     for student in students:
-        words = student.command.split()
+        words = neutral(student.manifest.get("command", "")).split()
         named = {place for place, word in enumerate(words) if word in ("--lang", "--suite")}
         left_out = named | {place + 1 for place in named}
         rest = [word for place, word in enumerate(words) if place > 1 and place not in left_out]
@@ -54,7 +55,7 @@ def trained(students: Sequence[Student], commands: Sequence[str], shown: int = 4
     """Return commands with the settings that the students share, and those that differ."""
     values: dict[str, dict[str, None]] = {}  # in order of appearance
     for student in students:
-        for key, value in student.config.items():
+        for key, value in flat(student.manifest["config"]).items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             values.setdefault(key, {})[text] = None
     for key in ("pair", "method"):

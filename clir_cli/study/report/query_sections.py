@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import mean
 
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
@@ -25,7 +26,8 @@ def queries(results: Results, focus: Focus) -> Section:
     blocks: list[Block] = []
     labels = [focus.method, focus.baseline]
     for collection in results.collections:
-        panels, tables = [], []
+        panels: list[Panel] = []
+        tables: list[TableBlock] = []
         for pair in results.pairs(collection):
             method, baseline = (
                 results.values(collection, pair, label, focus.metric) for label in labels
@@ -117,13 +119,13 @@ def learning(results: Results) -> Section:
     return Section("learning", "How the students learned", text, blocks, empty)
 
 
-def _curve(label: str, students: Sequence[Student]) -> charts.Line:
+def _curve(label: str, students: Sequence[Student]) -> list[tuple[float, charts.Estimate]]:
+    """Return the mean over seeds by epoch, with least and greatest value as interval."""
     epochs: dict[float, list[float]] = {}
     for student in students:
         for epoch, value in student.held_out.items():
             epochs.setdefault(epoch, []).append(value)
-    values = [epochs[epoch] for epoch in sorted(epochs)]
-    means = [sum(seeds) / len(seeds) for seeds in values]
-    if len(students) == 1:
-        return charts.Line(label, sorted(epochs), means)
-    return charts.Line(label, sorted(epochs), means, [*map(min, values)], [*map(max, values)])
+    return [
+        (epoch, charts.Estimate(label, mean(values), min(values), max(values)))
+        for epoch, values in sorted(epochs.items())
+    ]

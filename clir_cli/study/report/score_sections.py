@@ -1,5 +1,6 @@
 """Sections drawn from the score tables: scores by pair and method, and the gap between pairs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from clir_cli.errors import UserError
@@ -22,7 +23,7 @@ from clir_cli.study.report.blocks import (
     p_text,
     score_cell,
 )
-from clir_cli.study.report.data import Results, pair_title
+from clir_cli.study.report.data import Results, ScoreKey, pair_title
 from clir_cli.study.report.focus import Focus
 from clir_cli.study.report.provenance import scored
 
@@ -53,27 +54,18 @@ def scores(results: Results, focus: Focus) -> list[Section]:
 
 
 def _bars(results: Results, collection: str, metrics: Sequence[str], focus: Focus) -> FigureBlock:
-    lead = metrics[0]
-    labels = results.scored(collection, lead)
     by_pair = {
-        pair: _bars_of(results, collection, pair, labels, lead)
-        for pair in results.pairs(collection)
+        pair: results.estimates(collection, pair, metrics[0]) for pair in results.pairs(collection)
     }
-    ends = charts.ends_of(bar for bars in by_pair.values() for bar in bars)
+    ends = charts.ends_of(itertools.chain(*by_pair.values()))
     panels = [
-        Panel(pair_title(pair), charts.bars(bars, labels, ends))
-        for pair, bars in by_pair.items()
-        if bars
+        Panel(pair_title(pair), charts.bars(estimates, results.labels, ends))
+        for pair, estimates in by_pair.items()
+        if estimates
     ]
-    title = f"{lead} by pair and method, with {100 * focus.confidence:.0f} % intervals"
-    return FigureBlock(title, panels, scored(results, collection, labels, metrics))
-
-
-def _bars_of(
-    results: Results, collection: str, pair: str, labels: Sequence[str], metric: str
-) -> list[charts.Bar]:
-    known = {label: results.score(collection, pair, label, metric) for label in labels}
-    return [charts.Bar(label, s.value, s.low, s.high) for label, s in known.items() if s]
+    made_by = scored(results, collection, results.scored(collection, metrics[0]), metrics)
+    title = f"{metrics[0]} by pair and method, with {100 * focus.confidence:.0f} % intervals"
+    return FigureBlock(title, panels, made_by)
 
 
 def _table(
@@ -86,7 +78,7 @@ def _table(
         resource = gaps.resource_of(pair)
         row = [TableCell(pair, f"{resource}-resource" if resource else "")]
         for label in labels:
-            score = results.score(collection, pair, label, metric)
+            score = results.scores.get(ScoreKey(collection, pair, label, metric))
             row.append(_cell(score, compared.get(label)) if score else number_cell(None))
         rows.append(row)
     note = ""
@@ -129,7 +121,7 @@ def gap(results: Results, focus: Focus) -> Section:
     blocks: list[Block] = []
 
     def draw(
-        collection: str, bars: Sequence[charts.Bar], metric: str, title: str, what: str
+        collection: str, bars: Sequence[charts.Estimate], metric: str, title: str, what: str
     ) -> None:
         chart = charts.bars(bars, results.labels, charts.ends_of(bars))
         made_by = scored(results, collection, [bar.label for bar in bars], [metric])
@@ -141,9 +133,7 @@ def gap(results: Results, focus: Focus) -> Section:
             title = f"{focus.metric} of high- minus low-resource pairs on {collection}"
             zero = "0: the resource group makes no difference"
             draw(collection, bars, f"{gaps.GAP}{focus.metric}", title, zero)
-        distances = _bars_of(
-            results, collection, gaps.ALL_PAIRS, results.labels, gaps.RANK_DISTANCE
-        )
+        distances = results.estimates(collection, gaps.ALL_PAIRS, gaps.RANK_DISTANCE)
         if distances:
             title = f"Rank distance on {collection}: greatest minus least rank over the languages"
             draw(collection, distances, gaps.RANK_DISTANCE, title, "ranks; less is fairer")
@@ -163,7 +153,7 @@ def gap(results: Results, focus: Focus) -> Section:
     return Section("gap", title, text, blocks, f"{empty} --metric {focus.metric}")
 
 
-def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Bar]:
+def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Estimate]:
     bars = []
     for label in results.labels:
         values = {
@@ -176,5 +166,5 @@ def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Bar]:
             score = gaps.gap(values, focus.metric, Bootstrap(confidence=focus.confidence))
         except UserError:  # one of the groups has no pair
             break
-        bars.append(charts.Bar(label, score.value, score.low, score.high))
+        bars.append(charts.Estimate(label, score.value, score.low, score.high))
     return bars
