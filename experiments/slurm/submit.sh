@@ -1,9 +1,9 @@
 #!/bin/bash
-# Send experiments to Slurm: their cells in so many shares, then the tables and the report.
+# Submit experiments to Slurm: their cells in SHARES shares, then the tables and the report.
 #
 #   SUITE=open CLIR_HOME=/shared/artifacts experiments/slurm/submit.sh 8 optical --mirror /shared/mirror
 #
-# SBATCH_OPTIONS holds what every sbatch is to be told: "--partition=gpu --gres=gpu:1".
+# SBATCH_OPTIONS holds options for every sbatch: "--partition=gpu --gres=gpu:1".
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -16,9 +16,9 @@ shift
 read -r -a options <<< "${SBATCH_OPTIONS:-}"
 options+=(--parsable)
 
-# What is wrong with an experiment is told now, and not after a night in the queue.
+# Report errors in an experiment now, not after a night in the queue.
 clir reproduce "$@" --suite "${SUITE:-sample}" --dry-run > /dev/null
 job="$(sbatch "${options[@]}" --array="1-$shares" "$here/clir-array.sbatch" "$@")"
-job="${job%%;*}"  # the cluster's name stands behind it where there are several
+job="${job%%;*}"  # with several clusters, the name follows
 last="$(sbatch "${options[@]}" --dependency="afterany:$job" "$here/clir-collect.sbatch" "$@")"
 echo "cells: job $job, shares 1 to $shares; tables and report: job ${last%%;*}"

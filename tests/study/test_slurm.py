@@ -110,7 +110,7 @@ def test_what_cannot_run_is_told_before_it_is_sent(place):
 def test_an_array_script_outside_an_array_says_so(place):
     found = call(place, "clir-array.sbatch", "shares.toml")
     assert found.returncode == 2
-    assert "no array job; send it with: sbatch --array=1-8" in found.stderr
+    assert "no array job; submit it with: sbatch --array=1-8" in found.stderr
 
 
 def test_some_shares_can_be_sent_again(place):
