@@ -4,7 +4,7 @@
 belong to a method, not to a pair; their rows have ``all`` as pair.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,8 +81,8 @@ def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTS
     values.
 
     Args:
-        by_pair: The values of one method and metric, for each pair.
-        metric: Name of the measure of these values.
+        by_pair: The values of one method and measure, for each pair.
+        metric: Name of the measure.
         bootstrap: How the interval is computed.
 
     Raises:
@@ -96,29 +96,24 @@ def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTS
                 f"{', '.join(by_pair)} is {group}-resource; take --lang all (clir ls languages)"
             )
     weights = {
-        pair: sign / len(groups[group])
-        for group, sign in zip(GROUPS, (1, -1), strict=True)
-        for pair in groups[group]
+        pair: sign / len(pairs)
+        for pairs, sign in zip(groups.values(), (1, -1), strict=True)
+        for pair in pairs
     }
-    if parallel(by_pair):
+    if len({frozenset(values) for values in by_pair.values()}) == 1:
         # Rounded, so that equal pairs have a gap of 0 and not of the last bit of a float.
         query_gaps = {
             query: round(sum(by_pair[pair][query] * w for pair, w in weights.items()), 12) + 0
             for query in next(iter(by_pair.values()))
         }
         return summarise(f"{GAP}{metric}", query_gaps, bootstrap)
-    rng = bootstrap.rng()
+    rng = np.random.default_rng(bootstrap.seed)
     value, means = 0.0, np.zeros(bootstrap.resamples)
     for pair, weight in weights.items():
         values = np.fromiter(by_pair[pair].values(), dtype=float)
         value += weight * float(np.mean(values))
         means += weight * bootstrap.means(values, rng)
     return Score(f"{GAP}{metric}", value, *bootstrap.percentiles(means), {})
-
-
-def parallel(by_pair: Mapping[str, Iterable[str]]) -> bool:
-    """Return True if all pairs have the same queries, as translations of one another do."""
-    return len({frozenset(queries) for queries in by_pair.values()}) == 1
 
 
 # ------------------------------------------------------------------ rank distance
@@ -153,10 +148,12 @@ def rank_distance(
             f"{RANK_DISTANCE} compares query languages; name two or more, as --lang sw-en,de-en"
         )
     values = {}
-    for query, documents in _shared(list(qrels.values())).items():
-        by_run = [ranks(run.get(query, {})) for run in runs.values()]
-        of_documents = [[of.get(document, depth + 1) for of in by_run] for document in documents]
-        values[query] = float(np.mean([max(of) - min(of) for of in of_documents]))
+    for query in next(iter(qrels.values())):
+        documents = _relevant_for_all(list(qrels.values()), query)
+        if documents:
+            by_run = [ranks(run.get(query, {})) for run in runs.values()]
+            spans = [[of.get(document, depth + 1) for of in by_run] for document in documents]
+            values[query] = float(np.mean([max(span) - min(span) for span in spans]))
     if not values:
         raise UserError(
             f"{RANK_DISTANCE} needs queries that are translations of one another under one id; "
@@ -165,16 +162,6 @@ def rank_distance(
     return summarise(RANK_DISTANCE, values, bootstrap)
 
 
-def _shared(qrels: Sequence[Qrels]) -> dict[str, list[str]]:
-    """Return the documents that are relevant for all pairs, by query."""
-    first, *others = qrels
-    shared = {}
-    for query, grades in first.items():
-        documents = [
-            document
-            for document, grade in grades.items()
-            if grade > 0 and all(other.get(query, {}).get(document, 0) > 0 for other in others)
-        ]
-        if documents:
-            shared[query] = documents
-    return shared
+def _relevant_for_all(qrels: Sequence[Qrels], query: str) -> list[str]:
+    grades = [of_pair.get(query, {}) for of_pair in qrels]
+    return [document for document in grades[0] if all(of.get(document, 0) > 0 for of in grades)]

@@ -75,10 +75,6 @@ class Bootstrap:
     confidence: float = 0.95
     seed: int = 0
 
-    def rng(self) -> np.random.Generator:
-        """Return a new generator of random numbers."""
-        return np.random.default_rng(self.seed)
-
     def means(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the means (resamples,) of values (queries,) drawn with replacement."""
         return values[rng.integers(0, len(values), size=(self.resamples, len(values)))].mean(axis=1)
@@ -91,7 +87,8 @@ class Bootstrap:
 
     def interval(self, values: Sequence[float] | np.ndarray) -> tuple[float, float]:
         """Return the interval of the mean of values."""
-        return self.percentiles(self.means(np.asarray(values, dtype=float), self.rng()))
+        rng = np.random.default_rng(self.seed)
+        return self.percentiles(self.means(np.asarray(values, dtype=float), rng))
 
 
 BOOTSTRAP = Bootstrap()

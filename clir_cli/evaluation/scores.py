@@ -13,6 +13,14 @@ COLUMNS = [*KEY, "value", "queries", "ci_low", "ci_high"]
 PER_QUERY_COLUMNS = [*KEY, "query", "value"]
 
 
+def publish(
+    folder: Path, rows: Sequence[dict[str, object]], per_query: Sequence[dict[str, object]]
+) -> None:
+    """Update ``scores.csv`` and ``per_query.csv`` in a folder."""
+    update(folder / "scores.csv", rows, COLUMNS)
+    update(folder / "per_query.csv", per_query, PER_QUERY_COLUMNS)
+
+
 def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) -> None:
     """Put rows into a table; rows of the same key are replaced, the others stay.
 

@@ -3,14 +3,16 @@
 ``clir evaluate`` and the experiments both score with these functions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from clir_cli.corpus.records import Collection
-from clir_cli.evaluation import gaps, significance
+from clir_cli.corpus.records import Collection, Pair
+from clir_cli.errors import UserError
+from clir_cli.evaluation import gaps, measures, significance
 from clir_cli.evaluation.measures import Bootstrap, Score
-from clir_cli.evaluation.runs import Run
+from clir_cli.evaluation.runs import RUN_FILE, Run, read_run
 from clir_cli.evaluation.seeds import query_means
 from clir_cli.evaluation.significance import Comparison
 from clir_cli.settings import EvaluationSettings, Settings
@@ -64,9 +66,31 @@ def bootstrap_of(settings: EvaluationSettings) -> Bootstrap:
     return Bootstrap(settings.resamples, settings.confidence)
 
 
-def results_of(run: ScoredRun[Owner]) -> list[Result[Owner]]:
-    """Return a result for each score of a run."""
-    return [Result(run, run.pair, score, len(score.per_query)) for score in run.scores]
+def score_run(
+    owner: Owner,
+    column: str,
+    seed: int,
+    pair: Pair,
+    folder: Path,
+    collection: Collection,
+    names: Sequence[str],
+    settings: Settings,
+) -> ScoredRun[Owner]:
+    """Read the run in a folder and score it by the named measures.
+
+    Raises:
+        UserError: The file of the run is damaged.
+    """
+    run = read_run(folder / RUN_FILE)
+    scores = measures.score(collection.qrels, run, names, bootstrap_of(settings.evaluation))
+    return ScoredRun(owner, column, seed, str(pair), collection, run, scores)
+
+
+def results_of(runs: Iterable[ScoredRun[Owner]]) -> list[Result[Owner]]:
+    """Return a result for each score of each run."""
+    return [
+        Result(run, run.pair, score, len(score.per_query)) for run in runs for score in run.scores
+    ]
 
 
 def score_across_pairs(
@@ -98,10 +122,23 @@ def score_across_pairs(
         yield Result(first, gaps.ALL_PAIRS, score, len(queries))
 
 
-def comparable(results: Sequence[Result[Owner]]) -> list[dict[str, dict[int, int]]]:
-    """Return the indices of results by column and seed, for each collection, pair and metric.
+def compare_results(
+    results: Sequence[Result[Owner]], baseline: str, tests: Sequence[str], *, strict: bool
+) -> dict[int, dict[str, Comparison]]:
+    """Compare results with those of a baseline column, for each collection, pair and metric.
 
-    A gap over pairs with queries of their own has no values by query, and is left out.
+    Queries are paired; several seeds of a column enter by each query's mean over them. Holm's
+    correction is over all columns that are compared for one collection, pair and metric. A gap
+    over pairs with queries of their own has no values by query, and is not compared.
+
+    Args:
+        results: Of all methods, pairs and metrics.
+        baseline: The column that the others are compared with.
+        tests: Names in ``significance.TESTS``.
+        strict: Whether results without a counterpart are an error; otherwise they are left out.
+
+    Returns:
+        The comparison by each test, for the index of each result that was compared.
     """
     tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
     for index, result in enumerate(results):
@@ -109,27 +146,13 @@ def comparable(results: Sequence[Result[Owner]]) -> list[dict[str, dict[int, int
             key = (result.run.collection.name, result.pair, result.score.measure)
             seeds = tables.setdefault(key, {}).setdefault(result.run.column, {})
             seeds[result.run.seed] = index
-    return list(tables.values())
-
-
-def compare_results(
-    results: Sequence[Result[Owner]], baseline: str, tests: Sequence[str]
-) -> dict[int, dict[str, Comparison]]:
-    """Compare results with those of a baseline, where there are both.
-
-    Queries are paired; several seeds of a column enter by each query's mean over them. Holm's
-    correction is over all columns that are compared for one collection, pair and metric.
-
-    Args:
-        results: Of all methods, pairs and metrics.
-        baseline: The column that the others are compared with.
-        tests: Names in ``significance.TESTS``.
-
-    Returns:
-        The comparison by each test, for the index of each result that was compared.
-    """
     comparisons: dict[int, dict[str, Comparison]] = {}
-    for table in comparable(results):
+    for table in tables.values():
+        if strict and len(table) < 2:
+            raise UserError(
+                f"there is nothing to compare with the baseline {baseline}; name another method "
+                "with --method"
+            )
         if baseline not in table or len(table) < 2:
             continue
         values = {

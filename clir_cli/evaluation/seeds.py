@@ -44,7 +44,7 @@ def over_seeds(by_seed: Mapping[int, Values], bootstrap: Bootstrap = BOOTSTRAP) 
     """
     table = _table(by_seed)
     seeds, queries = table.shape
-    rng = bootstrap.rng()
+    rng = np.random.default_rng(bootstrap.seed)
     # A resample is a vector of how often each query was drawn, and one for the seeds; with these
     # as weights the mean of the drawn table is a bilinear form.
     query_counts = rng.multinomial(queries, np.full(queries, 1 / queries), size=bootstrap.resamples)

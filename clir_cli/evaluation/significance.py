@@ -37,11 +37,6 @@ class Comparison:
     p_value: float
     queries: int
 
-    @property
-    def mark(self) -> str:
-        """Return the mark of this comparison, as ``mark`` defines it."""
-        return mark(self.p_value, self.difference)
-
 
 def mark(p_value: float | None, difference: float) -> str:
     """Return ``▲`` if a method is significantly above the baseline, ``▼`` if below, else nothing.
@@ -176,13 +171,14 @@ def compare(
         if method != baseline
     }
     raw = [TESTS[test](a, b) for a, b in paired.values()]
+    corrected = zip(paired.items(), raw, holm(raw), strict=True)
     comparisons = []
-    for (method, (a, b)), p_raw, p_value in zip(paired.items(), raw, holm(raw), strict=True):
-        difference, effect = _difference(a, b), effect_size(a, b)
-        interval = bootstrap.interval(difference)
-        mean, n = float(difference.mean()), len(difference)
+    for (method, (a, b)), p_raw, p_value in corrected:
+        difference = _difference(a, b)
+        low, high = bootstrap.interval(difference)
+        mean, effect, queries = float(difference.mean()), effect_size(a, b), len(difference)
         comparisons.append(
-            Comparison(method, baseline, mean, *interval, effect, p_raw, p_value, queries=n)
+            Comparison(method, baseline, mean, low, high, effect, p_raw, p_value, queries)
         )
     return comparisons
 

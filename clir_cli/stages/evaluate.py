@@ -6,11 +6,9 @@ from pathlib import Path
 
 from clir_cli import artifacts
 from clir_cli.artifacts import Plan
-from clir_cli.corpus.records import Collection, Pair
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.corpus.records import Pair
+from clir_cli.errors import MissingInput
 from clir_cli.evaluation import gaps, scores, scoring
-from clir_cli.evaluation.measures import score
-from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.search import plan_run
@@ -71,14 +69,18 @@ def evaluate(
         collection = read_collection(workspace, pair.query)
         for cell in cells:
             try:
-                runs.append(_scored_run(workspace, collection, pair, cell, split.scored))
+                plan = plan_run(workspace, collection, pair, cell)
+                artifacts.require_current(plan)
             except MissingInput as error:
                 if all_needed or cell == baseline:
                     raise
                 missing.append(str(error))
+                continue
+            source = (cell, cell.label, cell.seed, pair, plan.path, collection)
+            runs.append(scoring.score_run(*source, split.scored, workspace.settings))
     if not runs:
         raise MissingInput(missing[0])
-    scored = [result for run in runs for result in scoring.results_of(run)]
+    scored = scoring.results_of(runs)
     for cell in dict.fromkeys(run.owner for run in runs) if split.across else ():
         group = [run for run in runs if run.owner == cell]
         if len(group) == len(pairs):
@@ -92,43 +94,14 @@ def evaluate(
         for row, result in zip(rows, scored, strict=True)
         for query, value in result.score.per_query.items()
     ]
-    folder = results / workspace.suite
-    scores.update(folder / "scores.csv", rows, scores.COLUMNS)
-    scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
+    scores.publish(results / workspace.suite, rows, per_query)
     if baseline is not None:
-        rows = _compared(rows, scored, baseline.label, workspace.settings.evaluation.test)
+        test = workspace.settings.evaluation.test
+        compared = scoring.compare_results(scored, baseline.label, [test], strict=True)
+        for index, row in enumerate(rows):  # None for the baseline itself
+            p_value = compared[index][test].p_value if index in compared else None
+            row |= {"baseline": baseline.label, "p_value": p_value}
     return Scored(rows, missing)
-
-
-def _scored_run(
-    workspace: Workspace, collection: Collection, pair: Pair, cell: Cell, names: Sequence[str]
-) -> ScoredRun[Cell]:
-    plan = plan_run(workspace, collection, pair, cell)
-    artifacts.require_current(plan)
-    run = read_run(plan.path / RUN_FILE)
-    bootstrap = scoring.bootstrap_of(workspace.settings.evaluation)
-    found = score(collection.qrels, run, names, bootstrap)
-    return ScoredRun(cell, cell.label, cell.seed, str(pair), collection, run, found)
-
-
-def _compared(
-    rows: Sequence[Row], results: Sequence[Result[Cell]], baseline: str, test: str
-) -> list[Row]:
-    """Return the rows with ``baseline`` and ``p_value``, which is None for the baseline itself."""
-    if any(len(columns) < 2 for columns in scoring.comparable(results)):
-        raise UserError(
-            f"there is nothing to compare with the baseline {baseline}; name another method with "
-            "--method"
-        )
-    compared = scoring.compare_results(results, baseline, [test])
-    return [
-        {
-            **row,
-            "baseline": baseline,
-            "p_value": compared[i][test].p_value if i in compared else None,
-        }
-        for i, row in enumerate(rows)
-    ]
 
 
 def _row(workspace: Workspace, result: Result[Cell]) -> Row:

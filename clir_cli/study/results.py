@@ -115,9 +115,7 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
     per_query = table.astype({"seed": int}).to_dict("records")
     folder = cells.results / cells.suite
     if kept:
-        scores.update(folder / "scores.csv", kept, scores.COLUMNS)
-        told = [row for row in per_query if row["pair"] in pairs]
-        scores.update(folder / "per_query.csv", told, scores.PER_QUERY_COLUMNS)
+        scores.publish(folder, kept, [row for row in per_query if row["pair"] in pairs])
 
 
 # ------------------------------------------------------------------ rows
@@ -156,11 +154,7 @@ def _row(cells: Cells, each: Result[Point], test: dict[str, float] | None) -> Ro
     return {
         **_key(cells, each.run.owner, each.run.collection.name, each.pair),
         **told,
-        "metric": each.score.measure,
-        "value": each.score.value,
-        "queries": each.queries,
-        "ci_low": each.score.low,
-        "ci_high": each.score.high,
+        **each.columns,
         "expected": wanted.value if wanted else None,
         "tolerance": wanted.tolerance if wanted else None,
         "verdict": verdict(each.score.value, wanted) if wanted else None,

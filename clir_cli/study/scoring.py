@@ -7,8 +7,6 @@ from pathlib import Path
 from clir_cli import artifacts
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
-from clir_cli.evaluation.measures import score
-from clir_cli.evaluation.runs import RUN_FILE, read_run
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Point, baseline_of
@@ -64,7 +62,8 @@ class Cells:
         """Return the points by method, variant, seed and collection: those of all pairs."""
         groups: dict[tuple[str, int, str], list[Point]] = {}
         for point in self.points:
-            groups.setdefault(method_of(point), []).append(point)
+            key = (point.column, point.cell.seed, point.collection)
+            groups.setdefault(key, []).append(point)
         return list(groups.values())
 
 
@@ -76,11 +75,6 @@ class Failure:
     pair: str
     metrics: Sequence[str]
     error: str
-
-
-def method_of(point: Point) -> tuple[str, int, str]:
-    """Return what the points of one method have in common, whatever their pair."""
-    return point.column, point.cell.seed, point.collection
 
 
 def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
@@ -95,8 +89,7 @@ def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
             failures.append(Failure(point, str(point.pair), split.single, str(error)))
     results = [
         result
-        for run in runs.values()
-        for result in scoring.results_of(run)
+        for result in scoring.results_of(runs.values())
         if result.score.measure in split.single
     ]
     for points in cells.methods() if split.across else ():
@@ -112,16 +105,13 @@ def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
 
 
 def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[Point]:
-    done = cells.outcome(point)
+    done, folder = cells.outcome(point), cells.run(point)
     if done.outcome not in WELL:
         raise UserError(done.error)
     collection = collection_of(point.settings, point.pair.query, cells.site)
-    artifacts.verify(cells.run(point))
-    run = read_run(cells.run(point) / RUN_FILE)
-    bootstrap = scoring.bootstrap_of(point.settings.evaluation)
-    scores = score(collection.qrels, run, names, bootstrap)
-    seed, pair = point.cell.seed, str(point.pair)
-    return ScoredRun(point, point.column, seed, pair, collection, run, scores)
+    artifacts.verify(folder)
+    source = (point, point.column, point.cell.seed, point.pair, folder, collection)
+    return scoring.score_run(*source, names, point.settings)
 
 
 def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[str, float]]:
@@ -131,7 +121,7 @@ def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[s
     """
     baseline = baseline_of(cells.experiment, cells.points) or ""
     test = cells.points[0].settings.evaluation.test
-    comparisons = scoring.compare_results(results, baseline, ("t", "randomisation"))
+    comparisons = scoring.compare_results(results, baseline, ("t", "randomisation"), strict=False)
     return {
         index: {
             "p_value": by_test[test].p_value,

@@ -128,7 +128,7 @@ def test_every_method_is_compared_with_the_baseline_and_corrected_together(test:
     assert up.low < up.difference < up.high
     assert up.effect == pytest.approx(effect_size(TWO, ONE))
     assert [each.p_value for each in found] == holm([each.p_raw for each in found])
-    assert [each.mark for each in found] == ["▲", "", "▼"]
+    assert [mark(each.p_value, each.difference) for each in found] == ["▲", "", "▼"]
     assert by_method["same"].p_raw == 1
     assert {each.baseline for each in found} == {"base"}
     assert {each.queries for each in found} == {10}

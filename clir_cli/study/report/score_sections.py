@@ -109,7 +109,7 @@ def _cell(score: Seeded, compared: Comparison | None) -> TableCell:
         more.append(f"±{number(score.spread)} over {len(score.seeds)} seeds")
     if compared:
         more.append(f"{p_text(compared.p_value)}, d {compared.effect:+.2f}")
-    mark = compared.mark if compared else ""
+    mark = significance.mark(compared.p_value, compared.difference) if compared else ""
     return score_cell(score.value, score.low, score.high, mark, more)
 
 
