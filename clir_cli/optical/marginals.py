@@ -1,8 +1,8 @@
-"""How much mass each token of a sentence holds: weights for `clir_cli.optical.transport`.
+"""The mass of each token of a sentence: weights for `clir_cli.optical.transport`.
 
 Uniform masses treat "the" like "Sahara". Weights by norm follow what the encoder finds worth
-keeping; weights by inverse document frequency follow what tells documents apart. Both are scaled
-to masses by the solver.
+keeping; weights by inverse document frequency follow what distinguishes documents. The solver
+scales both to sum to one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Masses:
-    """Masses for both sides of sentence pairs, where not every token holds the same.
+class Marginals:
+    """Weights for both sides of sentence pairs, where they are not uniform.
 
     Attributes:
-        student: From token ids (B, n), mask (B, n) and states (B, n, d), which have not been
-            normalised, to weights (B, n).
+        student: From token ids (B, n), mask (B, n) and states (B, n, d), which are not normalised,
+            to weights (B, n).
         teacher: The weights (m,) of the tokens of each translation.
     """
 
@@ -27,7 +27,7 @@ class Masses:
 
 
 def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
-    """Weights by the length of token embeddings that have not been normalised.
+    """Weights by the length of token embeddings that are not normalised.
 
     Args:
         embeddings: (B, n, d), any floating type.
@@ -41,13 +41,13 @@ def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
 
 
 def idf_weights(tokens: Tensor, mask: Tensor, frequencies: Tensor, documents: int) -> Tensor:
-    """Weights log((N + 1) / (df + 1)) + 1, which are at least 1: no token counts for nothing.
+    """Weights log((N + 1) / (df + 1)) + 1, which are at least 1: no token has no mass.
 
     Args:
         tokens: (B, n) int64 token ids.
         mask: (B, n) bool, True on real tokens.
-        frequencies: (V,) in how many of the documents each id occurs.
-        documents: how many documents were counted, N.
+        frequencies: (V,) number of documents in which each id occurs.
+        documents: number of documents that were counted, N.
 
     Returns:
         (B, n) float32; zero on padding.
@@ -57,17 +57,13 @@ def idf_weights(tokens: Tensor, mask: Tensor, frequencies: Tensor, documents: in
 
 
 def by_norm(_: Tensor, mask: Tensor, states: Tensor) -> Tensor:
-    """`norm_weights` as `Masses.student`."""
+    """`norm_weights` (B, n) as `Marginals.student`: of mask (B, n) and states (B, n, d)."""
     return norm_weights(states, mask)
 
 
 def by_idf(frequencies: Tensor, documents: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """`idf_weights` as `Masses.student`, with frequencies (V,) counted over `documents`."""
-
-    def weights(tokens: Tensor, mask: Tensor, _: Tensor) -> Tensor:
-        return idf_weights(tokens, mask, frequencies, documents)
-
-    return weights
+    """`idf_weights` as `Marginals.student`, with frequencies (V,) counted over `documents`."""
+    return lambda tokens, mask, _: idf_weights(tokens, mask, frequencies, documents)
 
 
 def document_frequencies(tokens: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
@@ -76,13 +72,13 @@ def document_frequencies(tokens: Tensor, mask: Tensor, vocabulary: int) -> Tenso
     Args:
         tokens: (B, n) int64 token ids below `vocabulary`.
         mask: (B, n) bool, True on real tokens.
-        vocabulary: number of ids.
+        vocabulary: number of ids, V.
 
     Returns:
         (V,) int64; counts of several batches may be added up.
     """
     occurs = torch.zeros(len(tokens), vocabulary, dtype=torch.bool, device=tokens.device)
     occurs.scatter_(1, tokens.masked_fill(~mask, 0), True)
-    # Id 0 was written for padding too: count it where it stands on a real token.
+    # Padding was counted as id 0 too: count that id on real tokens only.
     occurs[:, 0] = ((tokens == 0) & mask).any(1)
     return occurs.sum(0)

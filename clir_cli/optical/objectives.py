@@ -7,11 +7,11 @@ else of them. Pooled vectors are means over the unit token vectors that late int
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from clir_cli.optical.transport import Transport, solve
+from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.settings import Settings, TransportSettings
 from clir_cli.training.loop import Loss
 
@@ -45,17 +45,18 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """OPTICAL's loss: the inner product <P, C> of transport plan and cost, mean over pairs.
 
     P solves the entropic problem of each pair and is held fixed: by the envelope theorem the
-    gradient of the optimal value is that of sum(P * C) with P constant, so nothing is propagated
-    through the iterations (Huang, Yu and Allan, WSDM 2023, section 3; arXiv 2301.12566).
+    gradient of the regularised optimum is that of sum(P * C) with P constant, so nothing is
+    propagated through the iterations. The value reported is the sharp cost <P, C>, without the
+    entropy (Huang, Yu and Allan, WSDM 2023, section 3; arXiv 2301.12566).
     """
     cost = cosine_cost(batch)
-    found = aligned(batch, cost, settings.transport)
-    entropy = float(found.entropy().mean())
-    return Loss(found.value(cost).mean(), {"plan_entropy": entropy})
+    transport = aligned(batch, cost, settings.transport)
+    entropy = float(transport.entropy().mean())
+    return Loss(transport.value(cost).mean(), {"plan_entropy": entropy})
 
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
-    """Return the plans of a batch whose cost (B, n, m) is known, under the settings."""
+    """Return the plans of a batch with a given cost (B, n, m), under the settings."""
     return solve(
         cost,
         batch.student_mask,
@@ -70,10 +71,10 @@ def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Tra
 
 
 def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:
-    """Each student token towards its nearest teacher token, mean over tokens.
+    """Hard alignment: each student token to its nearest teacher token, mean over tokens.
 
-    The hard alignment of DR.DECR (Li et al., NAACL 2022; arXiv 2112.08185), the rival of a soft
-    plan: it asks nothing of the teacher tokens that no student token is near to.
+    DR.DECR (Li et al., NAACL 2022; arXiv 2112.08185), the rival of a soft plan: it asks nothing of
+    the teacher tokens that no student token is near to.
     """
     cost = cosine_cost(batch).masked_fill(~batch.teacher_mask[:, None, :], float("inf"))
     nearest = cost.amin(dim=2).masked_fill(~batch.student_mask, 0)
@@ -104,31 +105,24 @@ def _pooled_sides(batch: TokenBatch) -> tuple[Tensor, Tensor]:
 
 
 def score_distribution(batch: TokenBatch, settings: Settings) -> Loss:
-    """KL(teacher || student) of the scores over the batch's own English sides.
+    """KL(teacher || student) of the scores over the English sides of the batch, mean over pairs.
 
-    Each sentence scores all B English sides by MaxSim, read by the teacher from its English side
-    and by the student from the other; the mean over query tokens, divided by
+    Each sentence scores all B English sides by mean MaxSim, encoded by the teacher from its English
+    side and by the student from the other; the softmax of the scores, divided by
     ``objective.temperature``, is a distribution. As the knowledge distillation of ColBERTv2
     (Santhanam et al., NAACL 2022), with in-batch documents.
     """
-    by_teacher = _score_table(batch.teacher, batch.teacher_mask, batch)
-    by_student = _score_table(batch.student, batch.student_mask, batch)
+    documents = batch.teacher, batch.teacher_mask
+    by_teacher = mean_maxsim(batch.teacher, batch.teacher_mask, *documents)
+    by_student = mean_maxsim(batch.student, batch.student_mask, *documents)
     temperature = settings.objective.temperature
-    value = functional.kl_div(
+    divergence = functional.kl_div(
         (by_student / temperature).log_softmax(dim=1),
         (by_teacher / temperature).log_softmax(dim=1),
         log_target=True,
         reduction="batchmean",
     )
-    return Loss(value)
-
-
-def _score_table(queries: Tensor, mask: Tensor, batch: TokenBatch) -> Tensor:
-    """Return mean MaxSim (B, B) of each query's tokens over each English side."""
-    similarity = torch.einsum("qnd,kmd->qknm", queries, batch.teacher)
-    hidden = ~batch.teacher_mask[None, :, None, :]
-    best = similarity.masked_fill(hidden, float("-inf")).amax(dim=3)
-    return (best * mask[:, None, :]).sum(dim=2) / mask.sum(dim=1)[:, None]
+    return Loss(divergence)
 
 
 def transport_and_pooled(batch: TokenBatch, settings: Settings) -> Loss:
@@ -146,3 +140,12 @@ OBJECTIVES: dict[str, Objective] = {
     "kd-score": score_distribution,
     "ot+pooled": transport_and_pooled,
 }
+
+# Means over sentence pairs. Any other objective may compare the pairs of a batch with each other.
+MEANS_OVER_PAIRS = (
+    optimal_transport,
+    greedy_tokens,
+    pooled_mse,
+    pooled_cosine,
+    transport_and_pooled,
+)

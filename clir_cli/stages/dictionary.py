@@ -11,7 +11,7 @@ from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus import dictionaries
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair
-from clir_cli.optical.alignment import Entry, induce_dictionary
+from clir_cli.optical.alignment import DictionaryEntry, induce_dictionary
 from clir_cli.retrieval import models
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import bitext_inputs, download_command, made_by, teacher_folder
@@ -74,7 +74,7 @@ def dictionary(workspace: Workspace, pair: Pair, cell: Cell) -> Path:
     return plan.path
 
 
-def _induce(workspace: Workspace, pair: Pair, cell: Cell) -> list[Entry]:
+def _induce(workspace: Workspace, pair: Pair, cell: Cell) -> list[DictionaryEntry]:
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
     bitext = corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
@@ -95,7 +95,9 @@ def _induce(workspace: Workspace, pair: Pair, cell: Cell) -> list[Entry]:
         )
 
 
-def _precision(workspace: Workspace, pair: Pair, entries: Sequence[Entry]) -> dict[str, object]:
+def _precision(
+    workspace: Workspace, pair: Pair, entries: Sequence[DictionaryEntry]
+) -> dict[str, object]:
     """Compare with the given dictionary: of the words in both, how often the right translation."""
     settings = workspace.settings.dictionary
     if not (settings.sources or settings.files):

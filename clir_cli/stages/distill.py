@@ -12,7 +12,7 @@ from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.optical.distillation import Distillation, Parallel
+from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval import memory, models
@@ -198,7 +198,7 @@ def _task(
     for (pair, bitext), train in zip(bitexts.items(), start.ids, strict=True):
         held_out = student.tokenize([row.query for row in bitext.held_out], limit)
         weights = masses(workspace, bitext, train, student, start.own_rows)
-        sides = list(map(Parallel, (train, held_out), teachers[pair], weights))
+        sides = list(map(EncodedBitext, (train, held_out), teachers[pair], weights))
         found[str(pair)] = Distillation(*sides, objective, settings, cell.seed)
     if not cell.joint:
         return next(iter(found.values()))
@@ -212,7 +212,7 @@ def _told_pairs(
     each = {str(pair): _counts(bitext) for pair, bitext in bitexts.items()}
     if not isinstance(task, JointDistillation):
         return next(iter(each.values()))
-    for name, (loss, mrr) in task.held_out(student).items():
+    for name, (loss, mrr) in task.validate_each(student).items():
         quota = {"pairs_an_epoch": task.quotas[name]}
         each[name] |= {**quota, "held_out_loss": round(loss, 6), "held_out_mrr": round(mrr, 6)}
     total = {

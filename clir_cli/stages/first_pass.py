@@ -12,8 +12,8 @@ from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.teacher import teacher_embeddings
 from clir_cli.stages.workspace import Cell, Workspace
-from clir_cli.vocabulary.counts import COUNTS, Count
-from clir_cli.vocabulary.from_plans import plan_links, word_plans
+from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction
+from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 
 METHOD = "ot"
 
@@ -44,11 +44,11 @@ def first_pass_inputs(workspace: Workspace, pair: Pair, cell: Cell) -> dict[str,
 
 def row_count(
     workspace: Workspace, pair: Pair | None, bitext: Bitext, student: Encoder, seed: int
-) -> Count:
+) -> CountFunction:
     """Return how the English tokens of new rows are found, as ``student.rows`` says."""
     chosen = workspace.settings.student.rows
     if chosen != "plans":
-        return COUNTS[chosen]
+        return COUNT_FUNCTIONS[chosen]
     if pair is None:
         raise UserError("student.rows=plans is for a student of one pair; joint ones take ibm1")
     device = student.device
@@ -68,4 +68,4 @@ def row_count(
             max_tokens=workspace.settings.teacher.query_tokens,
             advance=lambda count: progress.advance(bar, count),
         )
-    return plan_links(plans)
+    return plan_counts(plans)

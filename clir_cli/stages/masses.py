@@ -7,7 +7,7 @@ from torch import Tensor
 
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical.marginals import (
-    Masses,
+    Marginals,
     by_idf,
     by_norm,
     document_frequencies,
@@ -29,7 +29,7 @@ def masses(
     ids: Sequence[Sequence[int]],
     student: Encoder,
     own_rows: int = 0,
-) -> tuple[Masses | None, Masses | None]:
+) -> tuple[Marginals | None, Marginals | None]:
     """Return the masses of a bitext's tokens, train and held out; None where all have the same.
 
     Frequencies are counted over the sentences to train on, each side for itself. Norms are those of
@@ -62,7 +62,7 @@ def masses(
             frequencies *= workspace.settings.student.folds
             frequencies[:own_rows] = _frequencies(own, size)[:own_rows]
         of_student = by_idf(frequencies, len(ids))
-    return Masses(of_student, weights[:cut]), Masses(of_student, weights[cut:])
+    return Marginals(of_student, weights[:cut]), Marginals(of_student, weights[cut:])
 
 
 def _kept(text: Input, values: Tensor) -> Tensor:

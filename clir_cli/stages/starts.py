@@ -14,7 +14,7 @@ from clir_cli.stages.recipes import cell_of
 from clir_cli.stages.students import initial_encoder
 from clir_cli.stages.workspace import Workspace
 from clir_cli.vocabulary.counts import Lexicon
-from clir_cli.vocabulary.cross_fitting import Ids, Initial, cross_fit, folds_of
+from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary
 from clir_cli.vocabulary.multilingual import induce_lexicons
 
@@ -78,7 +78,7 @@ def student_to_train(
         return Start(student, ids, rows, own_rows=0)
     student = initial_encoder(workspace, device, precision, seed, pair)
     rows = student.model.get_input_embeddings().weight.detach().clone()
-    initial = Initial(student.tokenizer, rows)
+    initial = InitialVocabulary(student.tokenizer, rows)
     trained = [each.train for each in bitexts]
     parts = [folds_of(each, folds) for each in trained]
     lexicon, *others = _lexicons(workspace, bitexts, student, pair, seed, parts)

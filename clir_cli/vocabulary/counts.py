@@ -1,4 +1,4 @@
-"""What a bitext says of the words of the query language: which English tokens they go with."""
+"""Co-occurrence and alignment counts between query-language words and English tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,130 +14,134 @@ from clir_cli.corpus.ibm_model1 import FAINTEST, expected_links
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Query-language words and pieces with the English tokens they go with.
+    """Query-language words and subwords with the English tokens they go with.
 
-    ``tokens`` (W, k) are ids of the teacher's vocabulary, best first; ``dice`` (W, k) how strongly
-    they go together, 0 to 1, and 0 where a word has fewer than k companions.
+    ``tokens`` (W, k) are ids of the teacher's vocabulary, best first; ``strengths`` (W, k) are
+    their association with the word, 0 to 1, and 0 where a word has fewer than k tokens.
     """
 
     words: list[str]
     tokens: Tensor
-    dice: Tensor
+    strengths: Tensor
 
     def joined(self, other: "Lexicon") -> "Lexicon":
-        """Return both; where they share a word, the row of this one."""
+        """Return both; for a word of both, the entry of this one."""
         known = set(self.words)
-        new = [place for place, word in enumerate(other.words) if word not in known]
+        new = [row for row, word in enumerate(other.words) if word not in known]
         return Lexicon(
-            self.words + [other.words[place] for place in new],
+            self.words + [other.words[row] for row in new],
             torch.cat([self.tokens, other.tokens[new]]),
-            torch.cat([self.dice, other.dice[new]]),
+            torch.cat([self.strengths, other.strengths[new]]),
         )
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What a bitext says of words (W) and English tokens (T).
+class Counts:
+    """Counts of words (W) and English tokens (T) in a bitext.
 
-    ``links`` (W, T) tells how often they go together, ``of_words`` and ``of_tokens`` how often each
-    is seen at all, in the same measure.
+    ``links`` (W, T) is how often they go together, ``of_words`` (W,) and ``of_tokens`` (T,) how
+    often each occurs at all, in the same measure.
     """
 
     links: sparse.csr_matrix
     of_words: np.ndarray
     of_tokens: np.ndarray
 
-    def __add__(self, other: "Evidence") -> "Evidence":
-        """Return what two bitexts say together."""
-        return Evidence(
+    def __add__(self, other: "Counts") -> "Counts":
+        """Return the counts of two bitexts together."""
+        return Counts(
             self.links + other.links,
             self.of_words + other.of_words,
             self.of_tokens + other.of_tokens,
         )
 
-    def __sub__(self, part: "Evidence") -> "Evidence":
-        """Return what is said without a part of the bitext."""
+    def __sub__(self, part: "Counts") -> "Counts":
+        """Return the counts without a part of the bitext."""
         links = self.links - part.links
         links.data[links.data < FAINTEST] = 0  # what rounding leaves
         links.eliminate_zeros()
-        return Evidence(links, self.of_words - part.of_words, self.of_tokens - part.of_tokens)
+        return Counts(links, self.of_words - part.of_words, self.of_tokens - part.of_tokens)
 
-    def rows(self, kept: Sequence[int]) -> "Evidence":
-        """Return what is said of some of the words."""
-        return Evidence(self.links[kept], self.of_words[kept], self.of_tokens)
+    def rows(self, chosen: Sequence[int]) -> "Counts":
+        """Return the counts of some of the words."""
+        return Counts(self.links[chosen], self.of_words[chosen], self.of_tokens)
 
-    def strongest(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return tokens and Dice coefficients 2 links / (of_words + of_tokens), both (W, count)."""
+    def dice(self) -> sparse.csr_matrix:
+        """Return Dice coefficients 2 links / (of_words + of_tokens): (W, T)."""
         table = self.links.tocsr()
-        row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+        row = row_of_each_value(table)
         strength = 2 * table.data / (self.of_words[row] + self.of_tokens[table.indices])
-        return best_columns(
-            sparse.csr_matrix((strength, table.indices, table.indptr), shape=table.shape), count
-        )
-
-
-Numbered = Sequence[Sequence[int]]
-Placed = Sequence[tuple[int, str]]
-Count = Callable[[Numbered, Numbered, tuple[int, int], Numbered, Numbered], list[Evidence]]
-"""From the words or pieces of each sentence and its English tokens, as numbers, how many of both
-there are, which word of its sentence each of the first is a part of, and the sentences of each
-fold, to the evidence of each fold."""
-
-
-def joint_occurrences(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
-) -> list[Evidence]:
-    """Count the sentence pairs in which both occur (Dice, 1945)."""
-    has_word = incidence(map(set, words), sizes[0])
-    has_token = incidence(map(set, tokens), sizes[1])
-
-    def counted(kept: Sequence[int]) -> Evidence:
-        parts = has_word[list(kept)], has_token[list(kept)]
-        seen = (np.asarray(each.sum(axis=0)).ravel() for each in parts)
-        return Evidence((parts[0].T @ parts[1]).tocsr(), *seen)
-
-    return [counted(kept) for kept in folds]
-
-
-def model1_links(
-    words: Numbered, tokens: Numbered, sizes: tuple[int, int], _: Numbered, folds: Numbered
-) -> list[Evidence]:
-    """Count how often Model 1 expects them to be linked (corpus/ibm_model1.py)."""
-
-    def seen(side: Numbered, size: int, kept: Sequence[int]) -> np.ndarray:
-        units = (each for number in kept for each in side[number])
-        return np.bincount(np.fromiter(units, np.int64), minlength=size)
-
-    found = expected_links(words, tokens, sizes, folds=folds)
-    return [
-        Evidence(links, seen(words, sizes[0], kept), seen(tokens, sizes[1], kept))
-        for kept, links in zip(folds, found, strict=True)
-    ]
-
-
-COUNTS: dict[str, Count] = {"dice": joint_occurrences, "ibm1": model1_links}
-"""How ``student.rows`` finds out which English tokens a word goes with."""
+        return sparse.csr_matrix((strength, table.indices, table.indptr), shape=table.shape)
 
 
 @dataclass(frozen=True)
-class Counted:
-    """The words, or the pieces, that are to have a row; the evidence has a row for each (W)."""
+class UnitCounts:
+    """Words, or subwords, that get a token embedding (W), and their counts."""
 
     units: list[str]
-    evidence: Evidence
+    counts: Counts
 
-    def lexicon(self, neighbours: int) -> Lexicon:
-        """Return the units that go with any English token, and with which."""
-        columns, dice = self.evidence.strongest(neighbours)
-        kept = [place for place in range(len(self.units)) if dice[place].any()]
-        return Lexicon(
-            [self.units[place] for place in kept],
-            torch.from_numpy(columns[kept]),
-            torch.from_numpy(dice[kept]),
+
+Ids = Sequence[Sequence[int]]
+CountFunction = Callable[[Ids, Ids, tuple[int, int], Ids, Ids], list[Counts]]
+"""From the units (words or subwords) of each sentence as ids, its English tokens as ids, the sizes
+of both vocabularies, the index in its sentence of the word that each unit is part of, and the
+sentences of each fold, to the counts of each fold."""
+
+
+def joint_occurrences(
+    units: Ids, tokens: Ids, sizes: tuple[int, int], _: Ids, folds: Ids
+) -> list[Counts]:
+    """Count the sentence pairs in which both occur (Dice, 1945)."""
+    has_unit = incidence(map(set, units), sizes[0])
+    has_token = incidence(map(set, tokens), sizes[1])
+
+    def count(rows: list[int]) -> Counts:
+        left, right = has_unit[rows], has_token[rows]
+        totals = (np.asarray(side.sum(axis=0)).ravel() for side in (left, right))
+        return Counts((left.T @ right).tocsr(), *totals)
+
+    return [count(list(rows)) for rows in folds]
+
+
+def model1_links(
+    units: Ids, tokens: Ids, sizes: tuple[int, int], _: Ids, folds: Ids
+) -> list[Counts]:
+    """Count how often Model 1 expects them to be linked (corpus/ibm_model1.py)."""
+
+    def totals(side: Ids, size: int, rows: Sequence[int]) -> np.ndarray:
+        ids = (identity for row in rows for identity in side[row])
+        return np.bincount(np.fromiter(ids, np.int64), minlength=size)
+
+    return [
+        Counts(links, totals(units, sizes[0], rows), totals(tokens, sizes[1], rows))
+        for rows, links in zip(
+            folds, expected_links(units, tokens, sizes, folds=folds), strict=True
         )
+    ]
 
 
-def lexicon_of(counted: Sequence[Counted], neighbours: int) -> Lexicon:
-    """Return the lexicon of words, or of pieces, or of both: the rows of words come first."""
-    first, *rest = (each.lexicon(neighbours) for each in counted)
-    return first.joined(rest[0]) if rest else first
+COUNT_FUNCTIONS: dict[str, CountFunction] = {"dice": joint_occurrences, "ibm1": model1_links}
+"""``student.rows``: how the English tokens of a word are found."""
+
+
+def row_of_each_value(table: sparse.csr_matrix) -> np.ndarray:
+    """Return the row of each stored value of a matrix."""
+    return np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+
+
+def lexicon_of(units: Sequence[str], dice: sparse.csr_matrix, neighbours: int) -> Lexicon:
+    """Return the units (W) that go with any English token, and their k strongest tokens.
+
+    Args:
+        units: Words or subwords.
+        dice: (W, T) coefficients.
+        neighbours: k.
+    """
+    columns, strengths = best_columns(dice, neighbours)
+    rows = [row for row in range(len(units)) if strengths[row].any()]
+    return Lexicon(
+        [units[row] for row in rows],
+        torch.from_numpy(columns[rows]),
+        torch.from_numpy(strengths[rows]),
+    )

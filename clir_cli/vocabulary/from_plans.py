@@ -1,7 +1,7 @@
-"""New rows from transport plans: what a first student's plans say a word goes with.
+"""Counts from transport plans: the mass that a first student's plans send from a word to a token.
 
-The lexicon of a bitext is blind to context; the plans of a student that was distilled already are
-not. Their mass, added up over the bitext, takes the place of the counts that rows are made from.
+The lexicon of a bitext is blind to context; the plans of a student that is already distilled are
+not. Their mass, added up over the bitext, replaces the counts that embeddings are made from.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.alignment import plans_of
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import TransportSettings
-from clir_cli.vocabulary.counts import Count, Evidence, Numbered
-from clir_cli.vocabulary.extend import word_places
+from clir_cli.vocabulary.counts import CountFunction, Counts, Ids
+from clir_cli.vocabulary.extend import word_indices
 
 FAINTEST = 1e-3  # mass below this is left out
 
 
 @dataclass(frozen=True)
 class WordPlan:
-    """The plan of one sentence pair: mass (words, tokens), and the ids of the English tokens."""
+    """The plan of one sentence pair: mass (words, tokens), and the ids (tokens,) of English."""
 
     mass: np.ndarray
     tokens: np.ndarray
@@ -36,67 +36,56 @@ def word_plans(
     settings: TransportSettings,
     *,
     max_tokens: int,
-    batch_size: int = 64,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[WordPlan]:
-    """Return how much mass each word of a sentence sends to each English token.
+    """Return the mass that each word of a sentence sends to each English token.
 
     Args:
-        student: The first student; its words are those of its tokenizer.
-        teacher: The teacher, which cut the English sides.
+        student: The first student; words are those of its tokenizer.
+        teacher: The teacher, which tokenizes the English sides.
         bitext: N sentence pairs.
         embeddings: The teacher's token embeddings of the N English sides.
-        settings: Of the transport problem.
-        max_tokens: Longest sentence in tokens; the words behind it send nothing.
-        batch_size: Pairs whose plans are computed together.
+        settings: Settings of the transport problem.
+        max_tokens: Longest sentence in tokens; the words after it send nothing.
         advance: Called with the number of pairs that were aligned.
     """
-    places_of = word_places(student.tokenizer, student.text_format.prefix("sentence"))
+    indices_of = word_indices(student.tokenizer, student.text_format.prefix("sentence"))
     special = set(teacher.tokenizer.all_special_ids)
-    found: dict[int, WordPlan] = {}
-    order = sorted(range(len(bitext)), key=lambda index: len(bitext[index].query))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = [bitext[index] for index in chosen]
-        vectors = [embeddings[index] for index in chosen]
-        plans = plans_of(student, rows, vectors, settings, max_tokens)
-        read = teacher.inputs([row.english for row in rows], max_tokens, "sentence")
-        for index, row, plan, each in zip(chosen, rows, plans, read, strict=True):
-            ids = each.ids if each.kept is None else [each.ids[place] for place in each.kept]
-            columns = [place for place, token in enumerate(ids) if token not in special]
-            count, places = places_of(row.query)
-            last = len(plan) - 1  # a special token, also where the sentence was cut
-            own = [number for number, place in enumerate(places[:last]) if place is not None]
-            mass = np.zeros((count, len(columns)), dtype=np.float32)
-            np.add.at(mass, [places[number] for number in own], plan.numpy()[np.ix_(own, columns)])
-            found[index] = WordPlan(mass, np.array([ids[place] for place in columns], dtype=int))
-        advance(len(chosen))
-    return [found[index] for index in range(len(bitext))]
+    inputs = teacher.inputs([row.english for row in bitext], max_tokens, "sentence")
+    plans: dict[int, WordPlan] = {}
+    for index, plan in plans_of(student, bitext, embeddings, settings, max_tokens, advance):
+        text = inputs[index]
+        ids = text.ids if text.kept is None else [text.ids[position] for position in text.kept]
+        columns = [column for column, token in enumerate(ids) if token not in special]
+        count, words = indices_of(bitext[index].query)
+        last = len(plan) - 1  # a special token, also where the sentence was truncated
+        rows = [row for row, word in enumerate(words[:last]) if word is not None]
+        mass = np.zeros((count, len(columns)), dtype=np.float32)
+        np.add.at(mass, [words[row] for row in rows], plan.numpy()[np.ix_(rows, columns)])
+        tokens = np.array([ids[column] for column in columns], dtype=int)
+        plans[index] = WordPlan(mass, tokens)
+    return [plans[index] for index in range(len(bitext))]
 
 
-def plan_links(plans: Sequence[WordPlan]) -> Count:
-    """Return a way to count that reads plans: a word's mass, and for a piece that of its word."""
+def plan_counts(plans: Sequence[WordPlan]) -> CountFunction:
+    """Return a function that counts mass: a word's, and for a subword that of its word."""
 
-    def counted(
-        units: Numbered, sizes: tuple[int, int], owners: Numbered, kept: np.ndarray
-    ) -> Evidence:
+    def of_rows(units: Ids, sizes: tuple[int, int], owners: Ids, chosen: Sequence[int]) -> Counts:
         rows, columns, values = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0, np.float32)]
-        for number in kept:
-            mass = plans[number].mass[list(owners[number])]
-            one, two = np.nonzero(mass > FAINTEST)
-            rows.append(np.asarray(units[number], dtype=int)[one])
-            columns.append(plans[number].tokens[two])
-            values.append(mass[one, two])
+        for index in chosen:
+            mass = plans[index].mass[list(owners[index])]
+            unit, token = np.nonzero(mass > FAINTEST)
+            rows.append(np.asarray(units[index], dtype=int)[unit])
+            columns.append(plans[index].tokens[token])
+            values.append(mass[unit, token])
         cells = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
         links = sparse.csr_matrix(cells, shape=sizes)
         links.sum_duplicates()
-        seen = (np.asarray(links.sum(axis=axis)).ravel() for axis in (1, 0))
-        return Evidence(links, *seen)
+        totals = (np.asarray(links.sum(axis=axis)).ravel() for axis in (1, 0))
+        return Counts(links, *totals)
 
-    def count(
-        units: Numbered, _: Numbered, sizes: tuple[int, int], owners: Numbered, folds: Numbered
-    ) -> list[Evidence]:
+    def count(units: Ids, _: Ids, sizes: tuple[int, int], owners: Ids, folds: Ids) -> list[Counts]:
         assert len(units) == len(plans)
-        return [counted(units, sizes, owners, kept) for kept in folds]
+        return [of_rows(units, sizes, owners, chosen) for chosen in folds]
 
     return count

@@ -1,22 +1,21 @@
-"""Word rows for several languages at once: a word of two languages has one row, from both.
+"""Lexicons of one language or of several: a word of two languages has one embedding, from both.
 
-For a word or piece of one language the row is what that language's bitext alone makes of it.
-Spellings that two languages share (*data*, *social*, a loan, or chance) cannot be told apart by an
-embedding table, and get one row from the counts of both.
+For a word or subword of one language the embedding is what that language's bitext alone gives.
+Spellings that two languages share (*data*, *social*, a loan, or chance) cannot be distinguished by
+an embedding table, and get one embedding from the counts of both.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import sparse
 from transformers import PreTrainedTokenizerBase
 
-from clir_cli.corpus.cooccurrence import best_columns
 from clir_cli.corpus.records import SentencePair
-from clir_cli.vocabulary.counts import Counted, Lexicon, lexicon_of
-from clir_cli.vocabulary.extend import count_units
+from clir_cli.vocabulary.counts import Lexicon, UnitCounts, lexicon_of, row_of_each_value
+from clir_cli.vocabulary.units import count_units
 
 
 def induce_lexicons(
@@ -25,66 +24,62 @@ def induce_lexicons(
     *,
     neighbours: int = 5,
     folds: Sequence[Sequence[Sequence[int]]] = (),
-    **chosen: Any,
+    **options: Any,
 ) -> list[Lexicon]:
     """Return the lexicon of one bitext, or of several; then that of all but each fold.
 
     Args:
-        bitexts: Sentence pairs, a bitext each language.
-        tokenizer: The teacher's.
-        neighbours: English tokens that a row is the mean of, k.
-        folds: Of each bitext the numbers of the pairs of each fold, if there are to be folds.
-        chosen: What ``vocabulary.count_units`` takes by name.
+        bitexts: Sentence pairs, one bitext per language.
+        tokenizer: The teacher's tokenizer.
+        neighbours: Number of English tokens that an embedding is the mean of, k.
+        folds: For each bitext the indices of the pairs of each fold, if any.
+        options: Those of ``count_units``.
     """
     of_bitexts = [
-        count_units(bitext, tokenizer, folds=own, **chosen)
-        for bitext, own in zip(bitexts, folds or [()] * len(bitexts), strict=True)
+        count_units(bitext, tokenizer, folds=own_folds, **options)
+        for bitext, own_folds in zip(bitexts, folds or [()] * len(bitexts), strict=True)
     ]
-    if len(of_bitexts) == 1:
-        return [lexicon_of(view, neighbours) for view in of_bitexts[0]]
-    found = []
-    for views in zip(*of_bitexts, strict=True):
-        first, *rest = (merged(same, neighbours) for same in zip(*views, strict=True))
-        found.append(first.joined(rest[0]) if rest else first)
-    return found
+    return [
+        # Words, subwords or both; the words come first.
+        reduce(Lexicon.joined, (_lexicon(kind, neighbours) for kind in zip(*view, strict=True)))
+        for view in zip(*of_bitexts, strict=True)
+    ]
 
 
-def merged(counted: Sequence[Counted], neighbours: int) -> Lexicon:
+def _lexicon(counted: Sequence[UnitCounts], neighbours: int) -> Lexicon:
+    if len(counted) > 1:
+        return merged(counted, neighbours)
+    return lexicon_of(counted[0].units, counted[0].counts.dice(), neighbours)
+
+
+def merged(counted: Sequence[UnitCounts], neighbours: int) -> Lexicon:
     """Return the lexicon of several bitexts' counts.
 
-    With c_i the counts of bitext i, and S(w) the bitexts in which w would have a row of its own,
+    With c_i the counts of bitext i, and S(w) the bitexts in which w would have its own embedding,
 
         Dice(w, t) = 2 sum c_i(w, t) / (sum c_i(w) + sum c_i(t)),  the sums over i in S(w).
 
-    A language that hardly has a word, or has it as a name, has no say in its row, and the English
-    of a language that lacks it does not water its coefficients down.
+    A language that hardly has a word, or has it as a name, contributes nothing to its embedding,
+    and the English of a language that lacks it does not dilute its coefficients.
     """
-    units = sorted(set().union(*(each.units for each in counted)))
-    number = {unit: place for place, unit in enumerate(units)}
-    size = (len(units), len(counted[0].evidence.of_tokens))
+    units = sorted(set().union(*(of_bitext.units for of_bitext in counted)))
+    row_of = {unit: row for row, unit in enumerate(units)}
+    size = (len(units), len(counted[0].counts.of_tokens))
     links = sparse.csr_matrix(size, dtype=np.float32)
     of_words = np.zeros(size[0], dtype=np.float32)
-    member = np.zeros((len(counted), size[0]), dtype=np.float32)
-    for each, has in zip(counted, member, strict=True):
-        places = [number[unit] for unit in each.units]
-        own = np.arange(len(places))
-        put = sparse.csr_matrix(
-            (np.ones(len(places), dtype=np.float32), (places, own)), (size[0], len(places))
-        )
-        links = links + put @ each.evidence.links
-        of_words[places] += each.evidence.of_words
-        has[places] = 1
+    has_unit = np.zeros((len(counted), size[0]), dtype=np.float32)
+    for of_bitext, has in zip(counted, has_unit, strict=True):
+        rows = [row_of[unit] for unit in of_bitext.units]
+        ones = np.ones(len(rows), dtype=np.float32)
+        moved = sparse.csr_matrix((ones, (rows, np.arange(len(rows)))), (size[0], len(rows)))
+        links = links + moved @ of_bitext.counts.links
+        of_words[rows] += of_bitext.counts.of_words
+        has[rows] = 1
     table = links.tocsr()
     table.sort_indices()
-    row = np.repeat(np.arange(size[0]), np.diff(table.indptr))
+    row = row_of_each_value(table)
     of_tokens = np.zeros(len(row), dtype=np.float32)
-    for each, has in zip(counted, member, strict=True):
-        of_tokens += has[row] * each.evidence.of_tokens[table.indices]
+    for of_bitext, has in zip(counted, has_unit, strict=True):
+        of_tokens += has[row] * of_bitext.counts.of_tokens[table.indices]
     table.data = 2 * table.data / (of_words[row] + of_tokens)
-    columns, dice = best_columns(table, neighbours)
-    kept = [place for place in range(size[0]) if dice[place].any()]
-    return Lexicon(
-        [units[place] for place in kept],
-        torch.from_numpy(columns[kept]),
-        torch.from_numpy(dice[kept]),
-    )
+    return lexicon_of(units, table, neighbours)

@@ -1,7 +1,8 @@
-"""Subword pieces of the query language, learned from the bitext's own words.
+"""Subwords of the query language, learned from the words of the bitext.
 
-The teacher's pieces are cut for English; of a word that the bitext never showed they keep nothing.
-Pieces of the language itself (stems, endings, parts of compounds) are met again in unseen words.
+The teacher's subwords are made for English; they keep nothing of a word that the bitext never
+showed. Subwords of the language itself (stems, endings, parts of compounds) occur again in unseen
+words.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,21 +16,21 @@ from tokenizers.trainers import WordPieceTrainer
 UNKNOWN = "[UNK]"
 
 
-def learn_pieces(
+def learn_subwords(
     sentences: Iterable[Sequence[str]], count: int
 ) -> Callable[[str], tuple[str, ...]]:
-    """Learn pieces from words; return a function that cuts a word into them.
+    """Learn subwords from words; return a function that splits a word into them.
 
     Merges by frequency, as in WordPiece and BPE (Sennrich, Haddow and Birch, ACL 2016); the longest
-    piece first when a word is cut. Pieces within a word begin with ``##``.
+    subword first when a word is split. Subwords within a word begin with ``##``.
 
     Args:
         sentences: The words of each sentence, normalised.
-        count: Pieces to learn; letters are among them, so a language of many letters has more.
+        count: Subwords to learn, letters included; a language of many letters has more.
     """
     texts = [" ".join(words) for words in sentences]
-    # Numbered in order, letters within words too: left to itself the trainer numbers these as a
-    # hash table yields them, and breaks ties by number, another way in each run.
+    # Letters, within words too, are numbered in order: the trainer itself numbers these as a hash
+    # table yields them, and breaks ties by number, differently in each run.
     letters = sorted(
         {f"##{letter}" for text in texts for word in text.split() for letter in word[1:]}
     )
@@ -41,7 +42,7 @@ def learn_pieces(
     tokenizer.train_from_iterator(texts, trainer)
 
     @cache
-    def cut(word: str) -> tuple[str, ...]:
-        return tuple(piece for piece in tokenizer.encode(word).tokens if piece != UNKNOWN)
+    def split(word: str) -> tuple[str, ...]:
+        return tuple(part for part in tokenizer.encode(word).tokens if part != UNKNOWN)
 
-    return cut
+    return split

@@ -12,8 +12,8 @@ from lexicons import induce_joint_lexicon, induce_lexicon
 from tiny_encoders import tiny_bert
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.distillation import Distillation, Parallel
-from clir_cli.optical.joint import JointDistillation, drawn, quotas
+from clir_cli.optical.distillation import Distillation, EncodedBitext
+from clir_cli.optical.joint import JointDistillation, epoch_sample, quotas
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
@@ -63,7 +63,7 @@ def test_more_heat_favours_the_smallest(counts, heat, more):
 @settings(derandomize=True, deadline=None, max_examples=50)
 @given(st.integers(1, 40), st.integers(1, 100), st.integers(1, 6))
 def test_none_comes_again_before_all_have_come(count, quota, epochs):
-    stream = [index for epoch in range(epochs) for index in drawn(count, quota, "s", epoch)]
+    stream = [index for epoch in range(epochs) for index in epoch_sample(count, quota, "s", epoch)]
     assert len(stream) == quota * epochs
     for start in range(0, len(stream), count):
         part = stream[start : start + count]
@@ -73,8 +73,8 @@ def test_none_comes_again_before_all_have_come(count, quota, epochs):
 
 
 def test_shuffles_differ_by_seed_and_pass():
-    assert drawn(30, 30, "a", 0) != drawn(30, 30, "b", 0)
-    assert drawn(30, 30, "a", 0) != drawn(30, 30, "a", 1)
+    assert epoch_sample(30, 30, "a", 0) != epoch_sample(30, 30, "b", 0)
+    assert epoch_sample(30, 30, "a", 0) != epoch_sample(30, 30, "a", 1)
 
 
 # ------------------------------------------------------------------ the task
@@ -91,7 +91,7 @@ def task(encoder):
         chosen = load_settings("sample", None, ["training.batch_size=4", *changes])
         parts = {}
         for name, rows in (("sw-en", SWAHILI), ("de-en", GERMAN)):
-            data = Parallel(
+            data = EncodedBitext(
                 encoder.tokenize([query for query, _ in rows], 32),
                 encoder.encode([english for _, english in rows], 32),
             )
@@ -124,7 +124,7 @@ def test_the_loss_of_a_mixed_batch_is_the_mean_of_its_sentence_pairs(task, encod
 
 def test_each_pair_counts_the_same_in_the_held_out_figures(task, encoder):
     joint = task()
-    found = joint.held_out(encoder)
+    found = joint.validate_each(encoder)
     with torch.no_grad():
         apart = [part.validate(encoder) for part in joint.parts.values()]
     assert list(found.values()) == apart
@@ -160,7 +160,7 @@ def pairs(rows: list[tuple[str, str]]) -> list[SentencePair]:
 
 
 def rows_of(lexicon) -> dict[str, tuple]:
-    cells = zip(lexicon.words, lexicon.tokens.tolist(), lexicon.dice.tolist(), strict=True)
+    cells = zip(lexicon.words, lexicon.tokens.tolist(), lexicon.strengths.tolist(), strict=True)
     return {word: (tokens, dice) for word, tokens, dice in cells}
 
 

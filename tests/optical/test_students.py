@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clir_cli.optical.distillation import Distillation, Parallel
+from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.adapters import merged, with_adapters
@@ -34,10 +34,10 @@ def plain(models: Path) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def data(plain) -> Parallel:
+def data(plain) -> EncodedBitext:
     head = projection.orthogonal(384, 48, seed=1)
     teacher = replace(plain, projection=head).encode([english for _, english in PAIRS], 32)
-    return Parallel(plain.tokenize([query for query, _ in PAIRS], 32), teacher)
+    return EncodedBitext(plain.tokenize([query for query, _ in PAIRS], 32), teacher)
 
 
 def student(plain: Encoder, rank: int = 0, rows: tuple[int, ...] = ()) -> Encoder:
@@ -50,7 +50,7 @@ def student(plain: Encoder, rank: int = 0, rows: tuple[int, ...] = ()) -> Encode
     return with_adapters(own, rank, rows) if rank else own
 
 
-def training(encoder: Encoder, data: Parallel, *changes: str) -> Training:
+def training(encoder: Encoder, data: EncodedBitext, *changes: str) -> Training:
     chosen = load_settings("sample", None, ["training.epochs=2", "training.batch_size=3", *changes])
     task = Distillation(data, data, OBJECTIVES["ot"], chosen, seed=3)
     return Training(encoder, task, chosen.training, seed=3)

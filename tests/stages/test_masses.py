@@ -8,8 +8,8 @@ from transformers import AutoModel
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.distillation import Parallel, loss_of
-from clir_cli.optical.marginals import Masses
+from clir_cli.optical.distillation import EncodedBitext, loss_of
+from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.distill import plan_student
@@ -47,7 +47,7 @@ def sides(workspace, tiny, kind):
     if weights is not None:
         assert [len(each) for each in weights.teacher] == [len(each) for each in teacher]
         assert len(held_out.teacher) == 1
-    return Parallel(ids, teacher, weights), encoder
+    return EncodedBitext(ids, teacher, weights), encoder
 
 
 @pytest.mark.parametrize("kind", ["uniform", "norm", "idf"])
@@ -76,7 +76,7 @@ def test_plans_have_the_masses_that_are_asked_for(kind, home, tiny):
 def test_rare_words_weigh_more_than_common_ones(home, tiny):
     data, encoder = sides(workspace_of(home, tiny, "transport.marginals=idf"), tiny, "idf")
     tokens = encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([ROWS[0].english], 64)[0])
-    weight = dict(zip(tokens, data.masses.teacher[0].tolist(), strict=True))
+    weight = dict(zip(tokens, data.marginals.teacher[0].tolist(), strict=True))
     assert weight["children"] > weight["the"] == weight["water"] == weight["[CLS]"]
 
 
@@ -85,8 +85,8 @@ def test_norms_are_those_of_the_states(home, tiny):
     ids = torch.tensor([encoder.tokenize([ROWS[1].english], 64)[0]])
     with torch.inference_mode():
         states = encoder.states(ids, torch.ones_like(ids, dtype=torch.bool))
-    assert torch.allclose(data.masses.teacher[1], states[0].norm(dim=1), atol=1e-5)
-    assert isinstance(data.masses, Masses)
+    assert torch.allclose(data.marginals.teacher[1], states[0].norm(dim=1), atol=1e-5)
+    assert isinstance(data.marginals, Marginals)
 
 
 def test_fewer_layers_are_a_model_like_any_other(home, tiny, tmp_path):

@@ -6,7 +6,7 @@ import torch
 
 from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
-from clir_cli.optical.distillation import Distillation, Parallel
+from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.settings import BitextSettings
@@ -22,7 +22,7 @@ def data(models: Path):
     chosen = BitextSettings(sources=("sample",), max_pairs=60, held_out=6)
     read = bitext.load_bitext(chosen, Pair("fr", "en"), Path("unused"))
     return [
-        Parallel(
+        EncodedBitext(
             teacher.tokenize([row.query for row in rows], 64),
             teacher.encode([row.english for row in rows], 64),
         )

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.vocabulary.counts import COUNTS
-from clir_cli.vocabulary.cross_fitting import Initial, cross_fit, folds_of
-from clir_cli.vocabulary.extend import extend_vocabulary, new_rows
+from clir_cli.vocabulary.counts import COUNT_FUNCTIONS
+from clir_cli.vocabulary.cross_fitting import InitialVocabulary, cross_fit, folds_of
+from clir_cli.vocabulary.extend import extend_vocabulary, new_embeddings
 from clir_cli.vocabulary.multilingual import induce_lexicons
 
 WORDS = {
@@ -44,10 +44,10 @@ def fitted(models: Path, tmp_path: Path):
     """A cross-fitted student of three folds, what it had at first, and the folds' lexicons."""
     student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
     rows = student.model.get_input_embeddings().weight.detach().clone()
-    initial = Initial(student.tokenizer, rows)
+    initial = InitialVocabulary(student.tokenizer, rows)
 
     lexicon, *others = induce_lexicons(
-        [BITEXT], initial.tokenizer, folds=[FOLDS], min_count=1, count=COUNTS["ibm1"]
+        [BITEXT], initial.tokenizer, folds=[FOLDS], min_count=1, count=COUNT_FUNCTIONS["ibm1"]
     )
     extend_vocabulary(student.tokenizer, student.model, lexicon)
     found = cross_fit(student, initial, [BITEXT], [FOLDS], others, max_tokens=32)
@@ -59,7 +59,7 @@ def test_a_sentence_is_read_with_the_rows_of_the_other_folds(fitted):
     table = found.student.model.get_input_embeddings().weight
     seen = 0
     for own, lexicon in zip(FOLDS, others, strict=True):
-        rows = dict(zip(lexicon.words, new_rows(initial.rows, lexicon), strict=True))
+        rows = dict(zip(lexicon.words, new_embeddings(initial.embeddings, lexicon), strict=True))
         for number in own:
             for place, word in enumerate(BITEXT[number].query.split()[:3], start=1):
                 if word in rows:
@@ -68,10 +68,10 @@ def test_a_sentence_is_read_with_the_rows_of_the_other_folds(fitted):
     assert seen > 60
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", COUNT_FUNCTIONS)
 def test_the_lexicon_of_a_fold_is_that_of_a_bitext_without_it(models, name):
     tokenizer = AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2")
-    how = {"min_count": 2, "count": COUNTS[name]}
+    how = {"min_count": 2, "count": COUNT_FUNCTIONS[name]}
     _, *others = induce_lexicons([BITEXT], tokenizer, folds=[FOLDS], **how)
     for own, lexicon in zip(FOLDS, others, strict=True):
         rest = [pair for number, pair in enumerate(BITEXT) if number not in own]
@@ -80,7 +80,7 @@ def test_the_lexicon_of_a_fold_is_that_of_a_bitext_without_it(models, name):
         best = {word: int(row[0]) for word, row in zip(lexicon.words, lexicon.tokens, strict=True)}
         assert best == dict(zip(alone.words, alone.tokens[:, 0].tolist(), strict=True))
         if name == "dice":  # Model 1 knows the other folds' links better for having seen all
-            torch.testing.assert_close(lexicon.dice, alone.dice)
+            torch.testing.assert_close(lexicon.strengths, alone.strengths)
 
 
 def test_a_word_of_one_sentence_is_cut_into_initial_pieces_there(fitted):
@@ -90,17 +90,17 @@ def test_a_word_of_one_sentence_is_cut_into_initial_pieces_there(fitted):
         word = pair.query.split()[-1]
         pieces = initial.tokenizer.encode(word, add_special_tokens=False)
         read = table[ids[-1 - len(pieces) : -1]]
-        torch.testing.assert_close(read, initial.rows[pieces])
+        torch.testing.assert_close(read, initial.embeddings[pieces])
 
 
 def test_rows_are_frozen_and_those_of_the_folds_stand_behind(fitted):
     found, initial, _ = fitted
     embeddings = found.student.model.get_input_embeddings()
     assert not embeddings.weight.requires_grad
-    assert len(initial.rows) < found.own_rows < embeddings.num_embeddings
+    assert len(initial.embeddings) < found.own_rows < embeddings.num_embeddings
     read = {each for row in found.ids[0] for each in row}
     assert max(read) < embeddings.num_embeddings
-    assert not any(len(initial.rows) <= each < found.own_rows for each in read)
+    assert not any(len(initial.embeddings) <= each < found.own_rows for each in read)
 
 
 @settings(derandomize=True, deadline=None)
@@ -118,7 +118,9 @@ def test_a_lone_sentence_is_read_without_any_rows(models, tmp_path):
     student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
     plain = student.tokenize([BITEXT[0].query], 32)
     folds = folds_of(BITEXT[:1], 2)
-    initial = Initial(student.tokenizer, student.model.get_input_embeddings().weight.clone())
+    initial = InitialVocabulary(
+        student.tokenizer, student.model.get_input_embeddings().weight.clone()
+    )
     lexicon, *others = induce_lexicons([BITEXT[:1]], student.tokenizer, folds=[folds], min_count=1)
     extend_vocabulary(student.tokenizer, student.model, lexicon)
     assert cross_fit(student, initial, [BITEXT[:1]], [folds], others, max_tokens=32).ids == [plain]

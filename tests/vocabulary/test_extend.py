@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoTokenizer
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.vocabulary.counts import COUNTS
+from clir_cli.vocabulary.counts import COUNT_FUNCTIONS
 from clir_cli.vocabulary.extend import extend_vocabulary
 
 BITEXT = [
@@ -36,7 +36,9 @@ def test_words_go_with_the_tokens_they_occur_with(loaded):
     assert best["maji"] == "water"
     assert best["mji"] == "city"
     place = lexicon.words.index("maji")
-    assert lexicon.dice[place, 0] == 1.0  # three pairs with maji, three with water, all together
+    assert (
+        lexicon.strengths[place, 0] == 1.0
+    )  # three pairs with maji, three with water, all together
 
 
 def test_names_and_rare_words_get_no_row(loaded):
@@ -51,7 +53,7 @@ def test_a_row_is_the_weighted_mean_of_english_rows(loaded):
     lexicon = induce_lexicon(BITEXT, tokenizer, neighbours=2)
     extended = extend_vocabulary(tokenizer, model, lexicon)
     place = lexicon.words.index("maji")
-    weights = lexicon.dice[place].double()
+    weights = lexicon.strengths[place].double()
     rows = initial[lexicon.tokens[place]].double()
     expected = (weights[:, None] * rows).sum(0) / weights.sum()
     (identity,) = extended.encode("maji", add_special_tokens=False)
@@ -90,7 +92,7 @@ def test_the_same_bitext_gives_the_same_lexicon(loaded):
     two = induce_lexicon(list(BITEXT), loaded[0], min_count=1)
     assert one.words == two.words
     assert torch.equal(one.tokens, two.tokens)
-    assert torch.equal(one.dice, two.dice)
+    assert torch.equal(one.strengths, two.strengths)
 
 
 def best_tokens(lexicon, tokenizer) -> dict[str, str]:
@@ -111,23 +113,23 @@ def test_model_1_knows_a_word_seen_once_by_what_the_others_explain(loaded):
     tokenizer, _ = loaded
     found = {
         name: induce_lexicon(COLOURS, tokenizer, min_count=1, count=count)
-        for name, count in COUNTS.items()
+        for name, count in COUNT_FUNCTIONS.items()
     }
     assert best_tokens(found["ibm1"], tokenizer)["jeusi"] == "black"
     strength = {
-        name: each.dice[each.words.index("jeusi")] for name, each in found.items()
+        name: each.strengths[each.words.index("jeusi")] for name, each in found.items()
     }  # of black and of car, which stood beside it
     assert strength["ibm1"][1] / strength["ibm1"][0] < 0.2
     assert strength["dice"][1] / strength["dice"][0] == 0.5
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", COUNT_FUNCTIONS)
 def test_strengths_are_between_nothing_and_one_best_first(loaded, name):
-    lexicon = induce_lexicon(BITEXT + COLOURS, loaded[0], count=COUNTS[name], units="both")
-    assert (lexicon.dice >= 0).all()
-    assert (lexicon.dice <= 1 + 1e-6).all()
-    assert (lexicon.dice.diff(dim=1) <= 0).all()
-    assert (lexicon.dice[:, 0] > 0).all()
+    lexicon = induce_lexicon(BITEXT + COLOURS, loaded[0], count=COUNT_FUNCTIONS[name], units="both")
+    assert (lexicon.strengths >= 0).all()
+    assert (lexicon.strengths <= 1 + 1e-6).all()
+    assert (lexicon.strengths.diff(dim=1) <= 0).all()
+    assert (lexicon.strengths[:, 0] > 0).all()
 
 
 STEMS = [
@@ -146,7 +148,9 @@ STEMS = [
 
 def test_pieces_know_words_that_the_bitext_never_showed(loaded):
     tokenizer, model = loaded
-    lexicon = induce_lexicon(STEMS, tokenizer, units="both", subwords=100, count=COUNTS["ibm1"])
+    lexicon = induce_lexicon(
+        STEMS, tokenizer, units="both", subwords=100, count=COUNT_FUNCTIONS["ibm1"]
+    )
     best = best_tokens(lexicon, tokenizer)
     assert best["घरा"] == "house"
     assert best["गाडी"] == "car"
@@ -169,7 +173,9 @@ def test_words_pieces_and_both(loaded):
     assert set(both.words) == set(words.words) | set(pieces.words)
     assert len(set(both.words)) == len(both.words)
     place, other = both.words.index("आहे"), words.words.index("आहे")
-    assert torch.equal(both.dice[place], words.dice[other])  # the word's own row, not a piece's
+    assert torch.equal(
+        both.strengths[place], words.strengths[other]
+    )  # the word's own row, not a piece's
 
 
 def test_vowel_signs_are_letters_and_accents_are_not(loaded):
