@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.collections import load_collection
+from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
 from clir_cli.retrieval.encoder import Packed, load_encoder
 from clir_cli.retrieval.tensor_files import read_tensors
 
@@ -103,8 +104,8 @@ def _sentences(texts: Path) -> list[str]:
     found: dict[str, None] = {}
     for name, language in SOURCES.items():
         source = catalogue.source("bitext", name)
-        files = [formats.LocalFile(each.local(texts), each) for each in source.files_for(language)]
-        wanted = formats.ReadRequest(language, source.options, faults=formats.Faults("skip"))
+        files = [LocalFile(each.local(texts), each) for each in source.files_for(language)]
+        wanted = ReadRequest(language, source.options, faults=Faults("skip"))
         for pair in formats.PAIR_READERS[source.format](files, wanted):
             found[pair.english] = None
     for document in load_collection("ntrex", "en", texts).documents:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.checksums import known_digest, record_of
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
+from clir_cli.corpus.formats import PAIR_READERS
+from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
@@ -39,19 +42,17 @@ class Bitext:
     moved: Mapping[str, int] = field(default_factory=dict)
 
 
-def local_files(
-    kind: catalogue.Kind, name: str, language: str, downloads: Path
-) -> list[formats.LocalFile]:
+def local_files(kind: catalogue.Kind, name: str, language: str, downloads: Path) -> list[LocalFile]:
     """Return a source's files for a language on this machine; empty when it lacks the language.
 
     Raises:
         UserError: The catalogue has no such source.
     """
     files = catalogue.source(kind, name).files_for(language)
-    return [formats.LocalFile(file.local(downloads), file) for file in files]
+    return [LocalFile(file.local(downloads), file) for file in files]
 
 
-def checked_digest(file: formats.LocalFile) -> str:
+def checked_digest(file: LocalFile) -> str:
     """Return the sha256 of a source's file.
 
     Raises:
@@ -113,7 +114,7 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     Raises:
         UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
     """
-    faults = formats.Faults(settings.on_error)
+    faults = Faults(settings.on_error)
     tests, dropped = active(settings), Counter[str]()
     key = DUPLICATE_KEYS[settings.duplicates]
     limits = [limit for limit in (settings.max_pairs_per_source, settings.max_pairs) if limit]
@@ -151,17 +152,17 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
 
 
 def _sources(
-    settings: BitextSettings, pair: Pair, downloads: Path, faults: formats.Faults
+    settings: BitextSettings, pair: Pair, downloads: Path, faults: Faults
 ) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
     """Yield name and pairs of each source, and whether its lines are in the order of a text."""
     if settings.files:
-        yield "files", formats.read_files([Path(name) for name in settings.files], faults), True
+        yield "files", read_files([Path(name) for name in settings.files], faults), True
         return
     for name in settings.sources:
         source = catalogue.source("bitext", name)
         if files := local_files("bitext", name, pair.query, downloads):
-            request = formats.ReadRequest(pair.query, source.options, faults=faults)
-            rows = formats.PAIR_READERS[source.format](files, request)
+            request = ReadRequest(pair.query, source.options, faults=faults)
+            rows = PAIR_READERS[source.format](files, request)
             yield name, rows, bool(source.options.get("in_order", True))
 
 

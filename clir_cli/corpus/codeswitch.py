@@ -1,14 +1,15 @@
-"""Code-switching: some words of an English query are put in another language.
+"""Code-switching: some words of an English query are replaced by words of another language.
 
 Litschko, Artemova and Plank, Boosting Zero-shot Cross-lingual Retrieval by Training on Artificially
-Code-Switched Data (ACL Findings 2023; arXiv 2305.05295). Bilingual: through the dictionary of one
-pair; multilingual: each word through the dictionary of a pair that is drawn anew.
+Code-Switched Data (ACL Findings 2023; arXiv 2305.05295). Bilingual: with the dictionary of one
+pair; multilingual: for each word the dictionary of a randomly drawn pair.
 """
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from clir_cli.corpus.cooccurrence import best_columns, dice_matrix, incidence, numbered
 from clir_cli.corpus.dictionaries import Dictionary
@@ -16,7 +17,7 @@ from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import word_spans, words
 
 MOST = 3  # induced translations of a word
-SEEN = 2  # a word of fewer sentence pairs has no induced translation
+LEAST_PAIRS = 2  # sentence pairs with a word, for it to have an induced translation
 
 
 def inverted(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
@@ -25,13 +26,13 @@ def inverted(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
     English translations of several words are left out, as a query is switched word by word. The
     order is that of the dictionary.
     """
-    found: dict[str, dict[str, None]] = {}
+    sources: dict[str, dict[str, None]] = {}
     for word, translations in dictionary.items():
         for english in translations:
             parts = words(english)
             if len(parts) == 1:
-                found.setdefault(parts[0], {})[word] = None
-    return {english: tuple(own) for english, own in found.items()}
+                sources.setdefault(parts[0], {})[word] = None
+    return {english: tuple(sources[english]) for english in sources}
 
 
 def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictionary:
@@ -39,42 +40,43 @@ def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictiona
 
     Args:
         bitext: Sentence pairs.
-        least: Coefficient, 0 to 1, below which two words are not thought translations.
+        least: Coefficient, 0 to 1, below which two words are not regarded as translations.
     """
     rows = [(set(words(pair.english)), set(words(pair.query))) for pair in bitext]
-    sides = []
-    for side in (0, 1):
-        seen = Counter(word for row in rows for word in row[side])
-        often = {word for word, times in seen.items() if times >= SEEN}
-        sides.append([row[side] & often for row in rows])
-    english, own = (numbered(side) if side else {} for side in sides)
-    if not english or not own:
+    sides = [_frequent([row[side] for row in rows]) for side in (0, 1)]
+    english, query = map(numbered, sides)
+    if not english or not query:
         return {}
-    matrices = [
+    left, right = (
         incidence(([number[word] for word in row] for row in side), len(number))
-        for side, number in zip(sides, (english, own), strict=True)
-    ]
-    columns, values = best_columns(dice_matrix(*matrices), MOST)
-    names = list(own)
-    found = {
-        word: tuple(
-            names[column]
-            for column, value in zip(columns[row], values[row], strict=True)
-            if value >= least and value > 0
-        )
-        for word, row in english.items()
-    }
-    return {word: translations for word, translations in found.items() if translations}
+        for side, number in zip(sides, (english, query), strict=True)
+    )
+    columns, values = best_columns(dice_matrix(left, right), MOST)
+    query_words = list(query)
+    dictionary = {}
+    for word, row in english.items():
+        scored = zip(columns[row], values[row], strict=True)
+        translations = [
+            query_words[column] for column, dice in scored if dice >= least and dice > 0
+        ]
+        if translations:
+            dictionary[word] = tuple(translations)
+    return dictionary
+
+
+def _frequent(sentences: Sequence[set[str]]) -> list[set[str]]:
+    counts = Counter(chain.from_iterable(sentences))
+    return [{word for word in row if counts[word] >= LEAST_PAIRS} for row in sentences]
 
 
 @dataclass(frozen=True)
 class CodeSwitcher:
-    """Puts a share of the words of a text in other languages.
+    """Replaces a share of the words of a text by words of other languages.
 
     Attributes:
-        dictionaries: From English words to those of a language, one a language.
-        share: Probability p that a word which has a translation is put in its place, 0 to 1.
-        seed: Of the draws.
+        dictionaries: From English words to those of a language, one per language.
+        share: Probability p that a word which has a translation is replaced by it, 0 to 1.
+        seed: Seed of the sampler.
     """
 
     dictionaries: Sequence[Mapping[str, Sequence[str]]]
@@ -82,24 +84,24 @@ class CodeSwitcher:
     seed: int
 
     def __call__(self, text: str, key: str) -> str:
-        """Return the text switched; the same key, the same words.
+        """Return the text switched; the same key gives the same words.
 
         What is switched with a smaller share is switched with a larger one too, to the same word.
         """
-        chance = random.Random(f"{self.seed} {key}")
+        rng = random.Random(f"{self.seed} {key}")
         parts, end = [], 0
         for low, high, word in word_spans(text):
-            # All are drawn for every word, so that one word's lot does not change the next's.
-            luck, language, choice = chance.random(), chance.random(), chance.random()
-            having = [each[word] for each in self.dictionaries if word in each]
-            if having and luck < self.share:
-                translations = having[int(language * len(having))]
+            # All are drawn for every word, so that the outcome of one does not change the next.
+            draw, language, choice = rng.random(), rng.random(), rng.random()
+            usable = [dictionary[word] for dictionary in self.dictionaries if word in dictionary]
+            if usable and draw < self.share:
+                translations = usable[int(language * len(usable))]
                 parts += [text[end:low], translations[int(choice * len(translations))]]
                 end = high
         return "".join([*parts, text[end:]])
 
     def coverage(self, texts: Iterable[str]) -> float:
         """Return the share of the texts' words that have a translation."""
-        every = [word for text in texts for word in words(text)]
-        known = sum(any(word in each for each in self.dictionaries) for word in every)
-        return known / max(1, len(every))
+        tokens = [word for text in texts for word in words(text)]
+        known = sum(any(word in d for d in self.dictionaries) for word in tokens)
+        return known / max(1, len(tokens))

@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from clir_cli.corpus import catalogue, formats, parse_cache
+from clir_cli.corpus import catalogue, parse_cache
 from clir_cli.corpus.bitext import checked_digest
 from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile
 from clir_cli.corpus.checksums import known_digest
-from clir_cli.corpus.formats import LocalFile, ParsedCollection, ReadRequest, irds, trec
+from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
+from clir_cli.corpus.formats.beir import read_beir
+from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
@@ -134,7 +136,7 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
     if not entry.has(language):
         raise UserError(f"collection {name} has no queries in {language!r}")
     request = _request(entry, language, downloads)
-    reader = formats.COLLECTION_READERS[entry.format]
+    reader = COLLECTION_READERS[entry.format]
     facts = [json.dumps([entry.format, entry.options, entry.codes], default=str)]
     if entry.user_supplied:
         if not is_supplied(request.folder):
@@ -211,7 +213,7 @@ def _own_parser(folder: Path, language: str) -> _Parser:
         request = ReadRequest(language, folder=folder)
         return _Parser(partial(trec.read_trec, [], request), _files_under(folder))
     files = _own_files(folder, language)
-    return _Parser(partial(formats.read_beir, files), [file.path for file in files])
+    return _Parser(partial(read_beir, files), [file.path for file in files])
 
 
 def _own_files(folder: Path, language: str) -> list[LocalFile]:

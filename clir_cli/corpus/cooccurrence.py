@@ -7,7 +7,7 @@ from scipy import sparse
 
 
 def incidence(rows: Iterable[Iterable[int]], columns: int) -> sparse.csr_matrix:
-    """Return a matrix (sentences, columns) with 1 where a sentence has the item."""
+    """Return a matrix (sentences, columns), float32, with 1 where a sentence has the item."""
     indices: list[int] = []
     starts = [0]
     for row in rows:
@@ -25,38 +25,38 @@ def dice_matrix(
     Args:
         left: (sentences, X) incidence of one side.
         right: (sentences, Y) incidence of the other.
-        discount: Taken off each count of a joint occurrence, so that two words that met once by
-            chance are not thought translations.
+        discount: Subtracted from each joint count, so that two words that met once by chance are
+            not regarded as translations.
 
     Returns:
         (X, Y), sparse, float32.
     """
-    together = (left.T @ right).tocsr()
-    of_left = np.asarray(left.sum(axis=0)).ravel()
-    of_right = np.asarray(right.sum(axis=0)).ravel()
-    row_of = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
-    joint = np.maximum(together.data - discount, 0)
-    together.data = 2 * joint / (of_left[row_of] + of_right[together.indices])
-    return together
+    dice = (left.T @ right).tocsr()
+    left_counts = np.asarray(left.sum(axis=0)).ravel()
+    right_counts = np.asarray(right.sum(axis=0)).ravel()
+    rows = np.repeat(np.arange(dice.shape[0]), np.diff(dice.indptr))
+    joint = np.maximum(dice.data - discount, 0)
+    dice.data = 2 * joint / (left_counts[rows] + right_counts[dice.indices])
+    return dice
 
 
 def best_columns(matrix: sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the columns of the largest values of each row and the values, both (rows, count).
 
-    Equal values are ordered by column, so that the result is the same every time; a row with fewer
-    values is filled up with column 0 and value 0.
+    Equal values are ordered by column, so that the result is deterministic; a row with fewer values
+    is padded with column 0 and value 0.
     """
     columns = np.zeros((matrix.shape[0], count), dtype=np.int64)
     values = np.zeros((matrix.shape[0], count), dtype=np.float32)
     for row in range(matrix.shape[0]):
         cells = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        found, data = matrix.indices[cells], matrix.data[cells]
-        order = np.lexsort((found, -data))[:count]
-        columns[row, : len(order)] = found[order]
+        indices, data = matrix.indices[cells], matrix.data[cells]
+        order = np.lexsort((indices, -data))[:count]
+        columns[row, : len(order)] = indices[order]
         values[row, : len(order)] = data[order]
     return columns, values
 
 
 def numbered(sentences: Sequence[set[str]]) -> dict[str, int]:
-    """Return a number for each word, in order of the alphabet."""
+    """Return a number for each word, in alphabetical order."""
     return {word: number for number, word in enumerate(sorted(set().union(*sentences)))}

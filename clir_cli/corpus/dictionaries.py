@@ -9,9 +9,12 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from clir_cli.corpus import catalogue, formats
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import checked_digest, local_files, source_digests
 from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.formats import DICTIONARY_READERS
+from clir_cli.corpus.formats.dictionary_readers import Entry
+from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError, nearest
@@ -83,8 +86,8 @@ def _own_paths(settings: DictionarySettings) -> list[Path]:
     return paths
 
 
-def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Iterator[formats.Entry]:
-    faults = formats.Faults(settings.on_error, setting="dictionary.on_error")
+def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Iterator[Entry]:
+    faults = Faults(settings.on_error, setting="dictionary.on_error")
     codes = {"codes": catalogue.languages()[pair.query].iso639_3}
     for path in _own_paths(settings):
         kind = "panlex" if path.is_dir() else OWN_FORMATS.get(path.suffix.lower())
@@ -93,9 +96,9 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
                 f"{path}: the name of a dictionary ends in {', '.join(OWN_FORMATS)}, or it is "
                 "the folder of a PanLex snapshot"
             )
-        file = formats.LocalFile(path, CatalogueFile(str(path)))
-        request = formats.ReadRequest(pair.query, codes, faults=faults)
-        yield from formats.DICTIONARY_READERS[kind]([file], request)
+        file = LocalFile(path, CatalogueFile(str(path)))
+        request = ReadRequest(pair.query, codes, faults=faults)
+        yield from DICTIONARY_READERS[kind]([file], request)
     for name in settings.sources:
         source = catalogue.source("dictionaries", name)
         if source.user_supplied:
@@ -103,5 +106,5 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
         files = local_files("dictionaries", name, pair.query, downloads)
         for file in files:
             checked_digest(file)
-        request = formats.ReadRequest(pair.query, {**source.options, **codes}, faults=faults)
-        yield from formats.DICTIONARY_READERS[source.format](files, request)
+        request = ReadRequest(pair.query, {**source.options, **codes}, faults=faults)
+        yield from DICTIONARY_READERS[source.format](files, request)

@@ -1,7 +1,7 @@
-"""Filters of sentence pairs, as settings; each is off until it is asked for.
+"""Filters of sentence pairs, as settings; each is off by default.
 
 The rules are those of the field's cleaning scripts: Moses' ``clean-corpus-n`` (length, ratio) and
-what mined corpora need besides (left-over mark-up, lines that were never translated).
+what mined corpora also need (left-over mark-up, untranslated lines).
 """
 
 import html
@@ -21,46 +21,45 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]
 
 
 def has_markup(text: str) -> bool:
-    """Tell whether a text holds left-overs of HTML or of a wiki's mark-up.
+    """Return True if a text contains left-overs of HTML or of a wiki's mark-up.
 
     >>> [has_markup(text) for text in ("3 < 4 & 5 > 2", "a<br>b", "R&amp;D", "R&D; more")]
     [False, True, True, False]
     """
-    # Most sentences hold none of these marks, and looking for a mark is quick.
+    # Most sentences have none of these marks, and searching for a mark is fast.
     if any(mark in text for mark in _MARKS) and _MARKUP.search(text):
         return True
-    return "&" in text and any(html.unescape(found) != found for found in _ENTITY.findall(text))
+    return "&" in text and any(html.unescape(match) != match for match in _ENTITY.findall(text))
 
 
 def active(settings: BitextSettings) -> dict[str, Test]:
-    """Return the filters that the settings ask for: what a pair is left out for, and the test."""
-    found: dict[str, Test] = {}
+    """Return the tests that reject pairs, by the setting that turns each on."""
+    tests: dict[str, Test] = {}
     if most := settings.max_characters:
-        found["bitext.max_characters"] = lambda row: max(map(len, row)) > most
+        tests["bitext.max_characters"] = lambda row: max(map(len, row)) > most
     if words := settings.max_words:
-        found["bitext.max_words"] = lambda row: max(len(side.split()) for side in row) > words
+        tests["bitext.max_words"] = lambda row: max(len(side.split()) for side in row) > words
     if ratio := settings.max_length_ratio:
-        found["bitext.max_length_ratio"] = lambda row: (
+        tests["bitext.max_length_ratio"] = lambda row: (
             max(map(len, row)) > ratio * min(map(len, row))
         )
     if settings.drop_markup:
-        found["bitext.drop_markup"] = lambda row: any(map(has_markup, row))
+        tests["bitext.drop_markup"] = lambda row: any(map(has_markup, row))
     if settings.drop_copies:
-        found["bitext.drop_copies"] = lambda row: row.query.lower() == row.english.lower()
-    return found
+        tests["bitext.drop_copies"] = lambda row: row.query.lower() == row.english.lower()
+    return tests
 
 
 def filtered(
     rows: Iterable[SentencePair], tests: dict[str, Test], dropped: Counter[str]
 ) -> Iterator[SentencePair]:
-    """Yield the pairs that no filter takes out; count the others by the first that does."""
+    """Yield the pairs that no test rejects; count the others by the first that does."""
     for row in rows:
-        for name, test in tests.items():
-            if test(row):
-                dropped[name] += 1
-                break
-        else:
+        rejected_by = next((name for name, test in tests.items() if test(row)), None)
+        if rejected_by is None:
             yield row
+        else:
+            dropped[rejected_by] += 1
 
 
 DUPLICATE_KEYS: dict[str, Callable[[SentencePair], object]] = {

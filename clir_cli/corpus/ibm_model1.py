@@ -1,10 +1,10 @@
 """Which words of two languages explain each other: IBM Model 1 in both directions, in agreement.
 
 Words that go together by chance occur together as well, so counts of joint occurrences spread a
-word over its translation and over what its translation stands beside. In Model 1 (Brown et al.,
+word over its translation and over the neighbours of its translation. In Model 1 (Brown et al.,
 1993) the words of a sentence compete for those of the other side, and what one word explains is not
 left for the next. Each direction alone lets rare words collect what nothing else explains; here a
-link counts only as far as both directions see it (Liang, Taskar and Klein, Alignment by Agreement,
+link counts only as far as both directions agree (Liang, Taskar and Klein, Alignment by Agreement,
 2006).
 """
 
@@ -18,9 +18,9 @@ from scipy import sparse
 from clir_cli.corpus.cooccurrence import incidence
 
 ROUNDS = 5
-NOTHING = 0.1  # chance that a word has no counterpart
-FAINTEST = 1e-3  # expected links below this are left out
-BLOCK = 1 << 21  # links between words that are worked on at once
+NOTHING = 0.1  # probability that a word has no counterpart
+FAINTEST = 1e-3  # smaller expected numbers of links are left out
+BLOCK = 1 << 21  # links between words that are processed at once
 REMEMBERED = 8  # blocks whose words are looked up once
 
 
@@ -35,8 +35,8 @@ class Side:
     @classmethod
     def of(cls, sentences: Sequence[Sequence[int]], vocabulary: int) -> "Side":
         """Return sentences of word numbers below ``vocabulary`` as a side."""
-        starts = np.concatenate([[0], np.cumsum([len(each) for each in sentences], dtype=np.int64)])
-        words = np.fromiter((word for each in sentences for word in each), np.int64, starts[-1])
+        starts = np.concatenate([[0], np.cumsum(list(map(len, sentences)), dtype=np.int64)])
+        words = np.fromiter(chain.from_iterable(sentences), np.int64, starts[-1])
         return cls(words, starts, vocabulary)
 
     @property
@@ -59,25 +59,25 @@ def expected_links(
 
         a(i, j) = t(x_i | y_j) (1 - p) / m / (sum over j' of the same + p f(x_i)),
 
-    with p the chance of ``NOTHING`` and f a word's share of its language; b(j, i) is the same from
-    the other side. The expected links c(x, y) are the sums of a(i, j) b(j, i) over the bitext, and
-    give the next round's t(x | y) = c(x, y) / c(y) and t(y | x) = c(x, y) / c(x).
+    with p the probability of ``NOTHING`` and f a word's share of its language; b(j, i) is the same
+    from the other side. The expected links c(x, y) are the sums of a(i, j) b(j, i) over the bitext,
+    and give the next round's t(x | y) = c(x, y) / c(y) and t(y | x) = c(x, y) / c(x).
 
     Args:
         left: N sentences of word numbers, with repetitions; one without words explains nothing.
         right: The N sentences of the other side.
         sizes: Numbers of different words of both sides, X and Y.
         rounds: Rounds of expectation and maximisation, at least one.
-        folds: The sentences of each fold, if there are to be folds; each sentence is in one. The
-            tables t are those of all sentences.
+        folds: The sentences of each fold, if there are folds; each sentence is in one. The tables t
+            are estimated on all sentences.
 
     Returns:
-        The links within each fold, (X, Y), sparse; one matrix where there are no folds.
+        The links within each fold, (X, Y), sparse; one matrix if there are no folds.
     """
-    of_sentence = np.zeros(len(left), dtype=int)
-    for number, sentences in enumerate(folds):
-        of_sentence[list(sentences)] = number
-    fold_of = np.repeat(of_sentence, [len(each) for each in left])
+    fold_of_sentence = np.zeros(len(left), dtype=int)
+    for fold, sentences in enumerate(folds):
+        fold_of_sentence[list(sentences)] = fold
+    fold_of_word = np.repeat(fold_of_sentence, list(map(len, left)))
     one, two = Side.of(left, sizes[0]), Side.of(right, sizes[1])
     meetings = incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
     meetings = meetings.tocsr()
@@ -85,56 +85,51 @@ def expected_links(
     x = np.repeat(np.arange(sizes[0]), np.diff(meetings.indptr))
     y = meetings.indices.astype(np.int64)
     keys = x * sizes[1] + y
-    share = [each.counts / max(1, len(each.words)) for each in (one, two)]
-    by_left, by_right = share[0][x], share[1][y]  # t(x | y) and t(y | x), before anything is known
-    found = np.zeros((max(1, len(folds)), len(keys)))
+    shares = [side.counts / max(1, len(side.words)) for side in (one, two)]
+    by_left, by_right = shares[0][x], shares[1][y]  # t(x | y) and t(y | x), before the first round
+    by_fold = np.zeros((max(1, len(folds)), len(keys)))
     blocks = _linked(one, two, keys)
-    remembered = list(islice(blocks, REMEMBERED))  # the rest is looked up anew in each round
-    rest = next(blocks, None) is not None
+    remembered = list(islice(blocks, REMEMBERED))  # the rest is looked up again in each round
+    has_more = next(blocks, None) is not None
     for step in range(rounds):
         last = step == rounds - 1
         links = np.zeros(len(keys))
-        looked_up = islice(_linked(one, two, keys), REMEMBERED, None) if rest else ()
+        looked_up = islice(_linked(one, two, keys), REMEMBERED, None) if has_more else ()
         for i, j, cell in chain(remembered, looked_up):
-            agreed = _choice(by_left[cell], i, share[0][one.words])
-            agreed *= _choice(by_right[cell], j, share[1][two.words])
+            agreed = _choice(by_left[cell], i, shares[0][one.words])
+            agreed *= _choice(by_right[cell], j, shares[1][two.words])
             links += np.bincount(cell, agreed, len(keys))
-            for fold in range(len(found)) if last else ():
-                here = fold_of[i] == fold
-                found[fold] += np.bincount(cell[here], agreed[here], len(keys))
+            for fold in range(len(by_fold)) if last else ():
+                mask = fold_of_word[i] == fold
+                by_fold[fold] += np.bincount(cell[mask], agreed[mask], len(keys))
         by_left = links / np.maximum(np.bincount(y, links, sizes[1]), 1e-30)[y]
         by_right = links / np.maximum(np.bincount(x, links, sizes[0]), 1e-30)[x]
-    kept = links > FAINTEST
-    return [sparse.csr_matrix((part[kept], (x[kept], y[kept])), shape=sizes) for part in found]
+    strong = links > FAINTEST
+    cells = (x[strong], y[strong])
+    return [sparse.csr_matrix((part[strong], cells), shape=sizes) for part in by_fold]
 
 
-def _choice(chance: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return how far each chooser chooses each word that it could be linked to.
+def _choice(table: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the probability of each link that its chooser chooses it.
 
-    ``chance`` is t(chooser | chosen) of each link; ``share`` a word's share of its language, by
-    place. The links of a chooser are all in the same block.
+    ``table`` is t(chooser | chosen) of each link; ``share`` a word's share of its language, by
+    position. The links of a chooser are all in the same block.
     """
     low = chooser.min(initial=0)
-    place = chooser - low
-    others = np.bincount(place)  # m: each link of a chooser is another word of the other side
-    weight = chance * (1 - NOTHING) / others[place]
-    total = np.bincount(place, weight) + NOTHING * share[low : low + len(others)]
-    return weight / np.maximum(total, 1e-30)[place]
+    position = chooser - low
+    others = np.bincount(position)  # m: each link of a chooser is another word of the other side
+    weight = table * (1 - NOTHING) / others[position]
+    total = np.bincount(position, weight) + NOTHING * share[low : low + len(others)]
+    return weight / np.maximum(total, 1e-30)[position]
 
 
 def _linked(
     one: Side, two: Side, keys: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield places (i, j) of the links of some sentences, and where their words stand in ``keys``.
+    """Yield positions (i, j) of all links within sentences, and the indices of their words' keys.
 
-    ``keys`` are x * Y + y of all words that meet, ascending.
+    Each block is some whole sentences. ``keys`` are x * Y + y of all words that meet, ascending.
     """
-    for i, j in _blocks(one, two):
-        yield i, j, np.searchsorted(keys, one.words[i] * two.vocabulary + two.words[j])
-
-
-def _blocks(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield places (i, j) of all links within sentences, some whole sentences at a time."""
     lengths, others = np.diff(one.starts), np.diff(two.starts)
     ends = np.cumsum(lengths * others)
     start = 0
@@ -143,10 +138,9 @@ def _blocks(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         stop = max(start + 1, int(np.searchsorted(ends, done + BLOCK, side="right")))
         sentence = np.repeat(np.arange(start, stop), lengths[start:stop])
         width = others[sentence]
-        words = np.arange(one.starts[start], one.starts[stop])
-        i = np.repeat(words, width)
+        i = np.repeat(np.arange(one.starts[start], one.starts[stop]), width)
         begins = np.cumsum(width) - width
         j = np.arange(len(i)) - np.repeat(begins, width) + np.repeat(two.starts[sentence], width)
         if len(i):
-            yield i, j
+            yield i, j, np.searchsorted(keys, one.words[i] * two.vocabulary + two.words[j])
         start = stop

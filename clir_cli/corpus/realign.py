@@ -1,63 +1,62 @@
-"""Mend a bitext whose sides have slipped against each other.
+"""Realign a bitext whose sides are shifted against each other.
 
-Published translation memories are not always line by line: in the Somali TICO-19 more than half of
-the lines stand against their neighbour's translation. Both sides are still in the order of the
-text, so the pairs are found again by a monotone alignment (as Gale and Church, 1993, with words in
-place of lengths; Moore, 2002): induce a lexicon from the pairs as they are, score each line against
-its neighbours, take the best path, and repeat with the lexicon of the mended pairs.
+Published translation memories are not always aligned: in the Somali TICO-19 more than half of the
+lines are paired with their neighbour's translation. Both sides are still in the order of the text,
+so the pairs are found by a monotone alignment (as Gale and Church, 1993, with words in place of
+lengths; Moore, 2002): induce a lexicon from the pairs as they are, score each line against its
+neighbours, take the best path, and repeat with the lexicon of the realigned pairs.
 """
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from clir_cli.corpus.cooccurrence import dice_matrix, incidence, numbered
 from clir_cli.corpus.records import SentencePair
 
-BAND = 12  # how far a line may have slipped
-THRESHOLD = 0.12  # a score below this is no translation
+BAND = 12  # lines; the largest shift
+THRESHOLD = 0.12  # a lower score is not a translation
 ROUNDS = 3
-SUSPICIOUS = 0.02  # share of slipped lines from which on a bitext is believed to be broken
-SHORTEST_RUN = 6  # lines that slipped together; fewer are chance where the text is in disorder
+SUSPICIOUS = 0.02  # a bitext is misaligned if a larger share of its lines is shifted
+SHORTEST_RUN = 6  # lines with the same shift; fewer may be chance in unordered text
 WIDEST_GAP = 3  # lines without a partner that do not end a run
-LARGEST = 50_000  # lines; larger corpora are mined sentence by sentence and do not slip
+LARGEST = 50_000  # lines; larger corpora are mined sentence by sentence and are not shifted
 
 SKIP_QUERY, SKIP_ENGLISH, MATCH = 1, 2, 3
 IMPOSSIBLE = -1e9
 
 
-@dataclass(frozen=True)
-class Realigned:
-    """The pairs after mending, and how many of them stand against another line than before."""
+class Realigned(NamedTuple):
+    """The pairs, and how many of them have another line than before."""
 
     pairs: list[SentencePair]
     moved: int
 
 
 def realign(pairs: Sequence[SentencePair]) -> Realigned:
-    """Return the pairs with slipped lines put right; a bitext that did not slip stays as it is.
+    """Return the pairs with shifted lines realigned; an aligned bitext is returned as it is.
 
-    Lines without a partner are left out, but only where the bitext proves to be broken: more than
-    ``SUSPICIOUS`` of the lines match another line than their own.
+    Lines without a partner are left out, but only in a misaligned bitext: more than ``SUSPICIOUS``
+    of its lines match another line than their own.
     """
     if not 100 <= len(pairs) <= LARGEST:
         return Realigned(list(pairs), 0)
     queries = [_words(pair.query) for pair in pairs]
     english = [_words(pair.english) for pair in pairs]
     lengths = np.array([[len(pair.query) + 10, len(pair.english) + 10] for pair in pairs])
-    path = [(place, place) for place in range(len(pairs))]
+    path = [(line, line) for line in range(len(pairs))]
     for _ in range(ROUNDS):
         scores = _band_scores(queries, english, lengths, path)
-        found = _in_step(_best_path(scores))
-        moved = sum(one != two for one, two in found)
+        path = _in_step(_best_path(scores))
+        moved = sum(one != two for one, two in path)
         if moved <= SUSPICIOUS * len(pairs):
             return Realigned(list(pairs), 0)
-        path = found
-    mended = [SentencePair(pairs[one].query, pairs[two].english) for one, two in path]
-    return Realigned(mended, moved)
+    return Realigned(
+        [SentencePair(pairs[one].query, pairs[two].english) for one, two in path], moved
+    )
 
 
 def _words(text: str) -> set[str]:
@@ -73,12 +72,12 @@ def _band_scores(
     """Return how well line i goes with line i + k - BAND, as (lines, 2 BAND + 1).
 
     The score is the mean over the words of both sides of the best Dice coefficient on the other
-    side, with 1 for a word that stands on both; less a tenth of the difference in log length.
+    side, with 1 for a word that is on both; minus a tenth of the difference in log length.
     """
     left, right = numbered(queries), numbered(english)
     rows = [[left[word] for word in words] for words in queries]
     columns = [[right[word] for word in words] for words in english]
-    # The discount takes away what a pair would say for itself: words that met only there.
+    # The discount removes what a pair says for itself: words that met only there.
     dice = dice_matrix(
         incidence((rows[one] for one, _ in path), len(left)),
         incidence((columns[two] for _, two in path), len(right)),
@@ -101,17 +100,16 @@ def _band_scores(
 
 
 def _in_step(path: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the matches of lines that did not slip, or slipped together with their neighbours."""
+    """Return the matches of lines that are not shifted, or shifted like their neighbours."""
     runs: list[list[tuple[int, int]]] = []
     for one, two in path:
         last = runs[-1][-1] if runs else (-WIDEST_GAP, 0)
-        together = two - one == last[1] - last[0] and one - last[0] <= WIDEST_GAP
-        if runs and together:
+        if runs and two - one == last[1] - last[0] and one - last[0] <= WIDEST_GAP:
             runs[-1].append((one, two))
         else:
             runs.append([(one, two)])
-    kept = (run for run in runs if run[0][0] == run[0][1] or len(run) >= SHORTEST_RUN)
-    return [match for run in kept for match in run]
+    in_step = (run for run in runs if run[0][0] == run[0][1] or len(run) >= SHORTEST_RUN)
+    return [match for run in in_step for match in run]
 
 
 def _best_path(scores: np.ndarray) -> list[tuple[int, int]]:

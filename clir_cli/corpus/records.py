@@ -1,4 +1,4 @@
-"""The record types: all data of the program is one of these."""
+"""The record types of all data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Document(NamedTuple):
 
     @property
     def full_text(self) -> str:
-        """Return title and text as they are encoded."""
+        """Return title and text, as an encoder gets them."""
         return f"{self.title}. {self.text}" if self.title and self.text else self.title or self.text
 
 
@@ -32,7 +32,7 @@ class Collection:
     """Documents, queries by language, and graded relevance judgments.
 
     ``queries`` maps a language code to ``{query id: text}``; ``qrels`` maps a query id to
-    ``{document id: grade}``. ``digests`` names what each part was read from, by sha256.
+    ``{document id: grade}``. ``digests`` has the sha256 of each part.
     """
 
     name: str
@@ -56,7 +56,7 @@ def parse_pair(text: str, languages: Mapping[str, object]) -> Pair:
     """Return the pair that ``text`` names, such as ``sw-en``.
 
     Raises:
-        UserError: The text is no pair, or a language is not in the catalogue.
+        UserError: The text is not a pair, or a language is not in the catalogue.
     """
     known = [f"{language}-en" for language in languages]
     query, dash, document = text.strip().lower().partition("-")

@@ -1,10 +1,9 @@
 """A random sample of a stream of sentence pairs, without duplicates, in bounded memory.
 
 Bottom-k sampling (Cohen and Kaplan, 2007): every key gets a pseudo-random number, its hash, and the
-k smallest are kept. It is a reservoir that knows duplicates: equal keys have equal hashes, so each
-distinct key has the same chance however often it occurs, one that was turned away is turned away
-again, and only k pairs are ever held. The sample depends on the seed and the pairs alone, not on
-their order.
+k smallest are kept. It is a reservoir that handles duplicates: equal keys have equal hashes, so
+each distinct key has the same probability however often it occurs, and only k pairs are ever held.
+The sample depends on the seed and the pairs alone, not on their order.
 """
 
 import hashlib
@@ -27,31 +26,28 @@ def bottom_k(
         rows: The pairs; read once.
         count: Size of the sample; all distinct pairs when there are fewer.
         seed: Another seed gives another sample.
-        key: What must be distinct; of pairs with the same key the first one that is met is kept.
-
-    Returns:
-        At most ``count`` pairs.
+        key: What must be distinct; of pairs with the same key the first is kept.
     """
     salt = hashlib.blake2b(seed.encode(), digest_size=16).digest()
     heap: list[tuple[int, int]] = []  # (minus hash, position): the largest hash on top
-    kept: dict[int, tuple[int, SentencePair]] = {}
+    sample: dict[int, tuple[int, SentencePair]] = {}
     for position, row in enumerate(rows):
         rank = _rank(key(row), salt)
-        if rank in kept:
+        if rank in sample:
             continue
         if len(heap) < count:
             heapq.heappush(heap, (-rank, position))
         elif -heap[0][0] > rank:
             largest, _ = heapq.heapreplace(heap, (-rank, position))
-            del kept[-largest]
+            del sample[-largest]
         else:
             continue
-        kept[rank] = (position, row)
-    return [row for _, row in sorted(kept.values())]
+        sample[rank] = (position, row)
+    return [row for _, row in sorted(sample.values())]
 
 
 def _rank(key: object, salt: bytes) -> int:
     text = "\n".join(key) if isinstance(key, tuple) else str(key)
-    # 64 bits: among 15 million pairs two share a number with a chance of 1 in 160,000.
+    # 64 bits: among 15 million pairs two have the same hash with probability 1 in 160,000.
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=salt)
     return int.from_bytes(digest.digest(), "big")

@@ -13,15 +13,15 @@ def words(text: str) -> list[str]:
 def word_spans(text: str) -> Iterator[tuple[int, int, str]]:
     r"""Yield begin, end and word of each run of letters, digits and their marks.
 
-    Marks count as parts of a word, which ``\w`` of the standard library denies: it would cut
-    Devanagari at every vowel sign. A mark alone is no word.
+    Marks belong to words, unlike in ``\w`` of the standard library, which would split Devanagari at
+    every vowel sign. A mark alone is not a word.
     """
-    for within, run in groupby(enumerate(text), key=lambda each: _belongs(each[1])):
-        places = [place for place, _ in run]
-        begin, end = places[0], places[-1] + 1
-        if within and any(mark.isalnum() for mark in text[begin:end]):
+    for in_word, run in groupby(enumerate(text), key=lambda item: _belongs(item[1])):
+        indices = [index for index, _ in run]
+        begin, end = indices[0], indices[-1] + 1
+        if in_word and any(character.isalnum() for character in text[begin:end]):
             yield begin, end, unicodedata.normalize("NFC", text[begin:end].lower())
 
 
-def _belongs(mark: str) -> bool:
-    return mark.isalnum() or unicodedata.category(mark).startswith("M")
+def _belongs(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character).startswith("M")

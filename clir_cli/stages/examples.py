@@ -8,7 +8,7 @@ from pathlib import Path
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
-from clir_cli.corpus.inverse_cloze import cloze_pair, cloze_query, has_enough_words, passage_queries
+from clir_cli.corpus.inverse_cloze import cloze_pair, has_enough_words, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
@@ -60,7 +60,7 @@ class Questions:
         def query(row: int, epoch: int) -> str:
             key = f"{seed} {self.name} {epoch} {row}"
             text = self.texts[row]
-            text = cloze_query(text, key) if self.cloze else text
+            text = cloze_pair(text, key)[0] if self.cloze else text
             return change(text, key) if change else text
 
         rows = (self.relevant, self.negatives, self.alike)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.corpus.codeswitch import CodeSwitcher, induced_dictionary, inverted
-from clir_cli.corpus.inverse_cloze import cloze_pair, cloze_query, has_enough_words, passage_queries
+from clir_cli.corpus.inverse_cloze import cloze_pair, has_enough_words, passage_queries
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import words
 
@@ -87,20 +87,18 @@ def test_words_that_go_together_are_found_in_the_bitext():
 @given(st.lists(st.sampled_from(WORDS), min_size=4, max_size=30), st.text(max_size=5))
 def test_a_span_is_a_run_of_the_sentence_and_less_than_all_of_it(parts, key):
     sentence = f"({', '.join(parts)}.)"
-    found = cloze_query(sentence, key)
+    found, rest = cloze_pair(sentence, key)
     assert found in sentence
     assert 3 <= len(words(found)) <= max(3, 2 * len(parts) // 3)
-    assert cloze_query(sentence, key) == found
-    query, rest = cloze_pair(sentence, key)
-    assert query == found
-    assert sorted(words(query) + words(rest)) == sorted(words(sentence))
+    assert cloze_pair(sentence, key) == (found, rest)
+    assert sorted(words(found) + words(rest)) == sorted(words(sentence))
 
 
 def test_a_sentence_of_three_words_is_not_asked_for():
     assert not has_enough_words("clean water, here!")
     assert has_enough_words("clean water runs here")
     with pytest.raises(ValueError, match="3 words"):
-        cloze_query("clean water, here!", "k")
+        cloze_pair("clean water, here!", "k")
 
 
 def test_each_sentence_of_a_passage_asks_for_the_rest_of_it():

@@ -9,7 +9,7 @@ import pytest
 from collection_files import MAIZE, WELL, located, read
 
 from clir_cli.corpus.catalogue import CatalogueFile
-from clir_cli.corpus.formats import LocalFile
+from clir_cli.corpus.formats.reading import LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 

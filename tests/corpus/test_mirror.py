@@ -10,7 +10,7 @@ from clir_cli.corpus.bitext import inputs, local_files
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.dictionaries import load_dictionary
-from clir_cli.corpus.formats.reading import text_lines
+from clir_cli.corpus.formats.reading import ReadRequest, text_lines
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.suites import load_settings
 
@@ -52,7 +52,7 @@ def read(name: str, language: str, **options: int) -> list[SentencePair]:
     )
     if not files:
         return []
-    wanted = formats.ReadRequest(language, {**source.options, **options})
+    wanted = ReadRequest(language, {**source.options, **options})
     return list(formats.PAIR_READERS[source.format](files, wanted))
 
 
@@ -119,7 +119,7 @@ def test_every_file_of_the_catalogue_that_the_mirror_has_is_the_pinned_one() -> 
 def test_a_terminology_has_306_terms(language: str) -> None:
     source = catalogue.source("dictionaries", "tico-19")
     files = local_files("dictionaries", "tico-19", language, MIRROR)
-    wanted = formats.ReadRequest(language)
+    wanted = ReadRequest(language)
     assert len(list(formats.DICTIONARY_READERS[source.format](files, wanted))) == 306
     found = load_dictionary("tico-19", Pair(language, "en"), MIRROR)
     assert 270 < len(found) <= 306  # synonyms in English have one word in the language

@@ -1,6 +1,7 @@
 import random
 
-from clir_cli.corpus import formats
+from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.reading import Faults
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import SentencePair
 from clir_cli.suites import bundled
@@ -9,7 +10,7 @@ from clir_cli.suites import bundled
 def sample(language: str) -> list[SentencePair]:
     folder = bundled("data") / "sample" / "bitext"
     paths = (folder / f"sample.{language}.txt", folder / "sample.en.txt")
-    return list(formats.read_files(paths, formats.Faults()))
+    return list(read_files(paths, Faults()))
 
 
 def test_a_bitext_that_did_not_slip_stays_as_it_is():

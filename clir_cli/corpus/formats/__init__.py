@@ -1,10 +1,9 @@
 """Readers by format: files to records. ``format`` of a catalogue entry names one of these."""
 
 from clir_cli.corpus.formats.beir import read_beir, read_beir_zip
-from clir_cli.corpus.formats.bitext_readers import read_files, read_sib, read_sides, read_tmx
+from clir_cli.corpus.formats.bitext_readers import read_sib, read_sides, read_tmx
 from clir_cli.corpus.formats.dictionary_readers import (
     DictionaryReader,
-    Entry,
     read_dictionary_tsv,
     read_mined,
     read_muse,
@@ -21,14 +20,7 @@ from clir_cli.corpus.formats.question_answering import (
     read_squad,
     read_squad_sentences,
 )
-from clir_cli.corpus.formats.reading import (
-    CollectionReader,
-    Faults,
-    LocalFile,
-    PairReader,
-    ParsedCollection,
-    ReadRequest,
-)
+from clir_cli.corpus.formats.reading import CollectionReader, PairReader
 from clir_cli.corpus.formats.trec import read_trec
 
 PAIR_READERS: dict[str, PairReader] = {
@@ -57,16 +49,3 @@ COLLECTION_READERS: dict[str, CollectionReader] = {
     "squad-sentences": read_squad_sentences,
     "trec": read_trec,
 }
-
-__all__ = [
-    "COLLECTION_READERS",
-    "DICTIONARY_READERS",
-    "PAIR_READERS",
-    "Entry",
-    "Faults",
-    "LocalFile",
-    "ParsedCollection",
-    "ReadRequest",
-    "read_beir",
-    "read_files",
-]
