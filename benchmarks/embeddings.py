@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from clir_cli.corpus import catalogue, formats
 from clir_cli.corpus.collections import load_collection
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.retrieval.encoder import Packed, load_encoder
 from clir_cli.retrieval.tensor_files import read_tensors
 
@@ -104,7 +104,7 @@ def _sentences(texts: Path) -> list[str]:
     found: dict[str, None] = {}
     for name, language in SOURCES.items():
         source = catalogue.source("bitext", name)
-        files = [LocalFile(each.local(texts), each) for each in source.files_for(language)]
+        files = source.local_files(language, texts)
         wanted = ReadRequest(language, source.options, faults=Faults("skip"))
         for pair in formats.PAIR_READERS[source.format](files, wanted):
             found[pair.english] = None

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.formats import COLLECTION_READERS
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 
 WELL = "The well is nine metres deep. Forty people dug it."
 MAIZE = " Maize dries in the sun. It is turned twice."

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.checksums import known_digest, record_of
+from clir_cli.corpus.checksums import source_digests
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
 from clir_cli.corpus.formats.bitext_readers import read_files
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
 
@@ -40,48 +40,6 @@ class Bitext:
     counts: Mapping[str, int]
     skipped: Mapping[str, int] = field(default_factory=dict)
     moved: Mapping[str, int] = field(default_factory=dict)
-
-
-def local_files(kind: catalogue.Kind, name: str, language: str, downloads: Path) -> list[LocalFile]:
-    """Return a source's files for a language on this machine; empty when it lacks the language.
-
-    Raises:
-        UserError: The catalogue has no such source.
-    """
-    files = catalogue.source(kind, name).files_for(language)
-    return [LocalFile(file.local(downloads), file) for file in files]
-
-
-def checked_digest(file: LocalFile) -> str:
-    """Return the sha256 of a source's file.
-
-    Raises:
-        MissingInput: It has not been fetched, or its sha256 is not the one in the catalogue or in
-            the record of the first fetch.
-    """
-    if not file.path.is_file():
-        raise MissingInput(f"{file.path} is missing")
-    actual = file_digest(file.path)
-    if actual != (known_digest(file.path, file.declared) or actual):
-        pin = "catalogue's" if file.declared.sha256 else f"record's ({record_of(file.path).name})"
-        raise MissingInput(f"{file.path}: the checksum does not match the {pin}")
-    return actual
-
-
-def source_digests(
-    kind: catalogue.Kind, names: Iterable[str], language: str, downloads: Path
-) -> dict[str, str]:
-    """Return the sha256 of every file of some sources for a language, as ``source/path``.
-
-    Raises:
-        MissingInput: As ``checked_digest``.
-        UserError: The catalogue has no such source.
-    """
-    return {
-        f"{name}/{file.declared.path}": checked_digest(file)
-        for name in names
-        for file in local_files(kind, name, language, downloads)
-    }
 
 
 def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, str]:
@@ -160,7 +118,7 @@ def _sources(
         return
     for name in settings.sources:
         source = catalogue.source("bitext", name)
-        if files := local_files("bitext", name, pair.query, downloads):
+        if files := source.local_files(pair.query, downloads):
             request = ReadRequest(pair.query, source.options, faults=faults)
             rows = PAIR_READERS[source.format](files, request)
             yield name, rows, bool(source.options.get("in_order", True))

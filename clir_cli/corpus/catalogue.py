@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from clir_cli.errors import UserError, nearest
@@ -41,6 +41,13 @@ class CatalogueFile:
             return bundled("data") / self.path
         parts = urlsplit(self.url)
         return downloads / parts.netloc / parts.path.lstrip("/")
+
+
+class LocalFile(NamedTuple):
+    """A file on this machine, and what the catalogue declares about it."""
+
+    path: Path
+    declared: CatalogueFile
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,10 @@ class CatalogueEntry:
         if not self.has(language):
             return ()
         return tuple(file for file in self.files if file.lang in ("", "en", language))
+
+    def local_files(self, language: str, downloads: Path) -> list[LocalFile]:
+        """Return ``files_for`` a language with their paths on this machine."""
+        return [LocalFile(file.local(downloads), file) for file in self.files_for(language)]
 
 
 @dataclass(frozen=True)
@@ -161,9 +172,9 @@ def sources(kind: Kind) -> dict[str, CatalogueEntry]:
         if "variants" not in table:
             entries[name] = _entry(name, kind, shared)
         # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
-        for variant, own in table.get("variants", {}).items():
+        for variant, changes in table.get("variants", {}).items():
             full = f"{name}-{variant}"
-            entries[full] = _entry(full, kind, _filled({**shared, **own}, variant=variant))
+            entries[full] = _entry(full, kind, _filled({**shared, **changes}, variant=variant))
     return entries
 
 

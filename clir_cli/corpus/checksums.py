@@ -4,9 +4,12 @@ Some publishers have neither commits nor checksums. Then the sha256 of what was 
 recorded beside the file, in the format of ``sha256sum``, and later copies are compared with it.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus import catalogue
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
+from clir_cli.errors import MissingInput
 from clir_cli.files import file_digest, write_text
 
 
@@ -37,3 +40,35 @@ def write_record(path: Path, declared: CatalogueFile) -> None:
     """Record the sha256 of a fetched file, unless the catalogue pins it."""
     if not declared.sha256:
         write_text(record_of(path), f"{file_digest(path)}  {path.name}\n")
+
+
+def checked_digest(file: LocalFile) -> str:
+    """Return the sha256 of a source's file.
+
+    Raises:
+        MissingInput: It has not been fetched, or its sha256 is not the one in the catalogue or in
+            the record of the first fetch.
+    """
+    if not file.path.is_file():
+        raise MissingInput(f"{file.path} is missing")
+    actual = file_digest(file.path)
+    if actual != (known_digest(*file) or actual):
+        pin = "catalogue's" if file.declared.sha256 else f"record's ({record_of(file.path).name})"
+        raise MissingInput(f"{file.path}: the checksum does not match the {pin}")
+    return actual
+
+
+def source_digests(
+    kind: catalogue.Kind, names: Iterable[str], language: str, downloads: Path
+) -> dict[str, str]:
+    """Return the sha256 of every file of some sources for a language, as ``source/path``.
+
+    Raises:
+        MissingInput: As ``checked_digest``.
+        UserError: The catalogue has no such source.
+    """
+    return {
+        f"{name}/{file.declared.path}": checked_digest(file)
+        for name in names
+        for file in catalogue.source(kind, name).local_files(language, downloads)
+    }

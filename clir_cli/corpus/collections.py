@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clir_cli.corpus import catalogue, parse_cache
-from clir_cli.corpus.bitext import checked_digest
-from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile
-from clir_cli.corpus.checksums import known_digest
+from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
+from clir_cli.corpus.checksums import checked_digest, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest
@@ -76,7 +75,7 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
             required(CatalogueFile(part, f"{IRDS}{part}"), irds.marker_of(request.folder, part))
             for part in irds.ids_for(request).parts
         ]
-    return [required(file, file.local(downloads)) for file in entry.files_for(language)]
+    return [required(file.declared, file.path) for file in entry.local_files(language, downloads)]
 
 
 def load_collection(name: str, language: str, downloads: Path) -> Collection:
@@ -145,14 +144,14 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
                 f"it, at {request.folder}"
             )
         return _Parser(partial(reader, [], request), _files_under(request.folder), facts)
-    files = [LocalFile(file.local(downloads), file) for file in entry.files_for(language)]
+    files = entry.local_files(language, downloads)
 
     def parse() -> ParsedCollection:
         for file in files:
             checked_digest(file)
         return reader(files, request)
 
-    facts += [known_digest(file.path, file.declared) for file in files]
+    facts += [known_digest(*file) for file in files]
     return _Parser(parse, [file.path for file in files], facts)
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.bitext import checked_digest, local_files, source_digests
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
+from clir_cli.corpus.checksums import checked_digest, source_digests
 from clir_cli.corpus.formats import DICTIONARY_READERS
 from clir_cli.corpus.formats.dictionary_readers import Entry
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError, nearest
@@ -103,7 +103,7 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
         source = catalogue.source("dictionaries", name)
         if source.user_supplied:
             raise UserError(f"dictionary {name} is user-supplied: {source.user_supplied}")
-        files = local_files("dictionaries", name, pair.query, downloads)
+        files = source.local_files(pair.query, downloads)
         for file in files:
             checked_digest(file)
         request = ReadRequest(pair.query, {**source.options, **codes}, faults=faults)

@@ -227,6 +227,7 @@ def _download_once(
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
     if not declared.sha256 and not version:
         size = 0  # nothing would show that the rest is of another version of the file
+    limit = declared.bytes or 2 * declared.about or LARGEST
     headers = _headers(url, size, version)
     with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as reply:
         if reply.status_code == 416:  # the partial file is longer than the file: begin again
@@ -244,10 +245,13 @@ def _download_once(
             reached(size)
             for block in reply.iter_raw():  # as it comes: an interruption loses nothing
                 size += len(block)
-                if size > _limit(declared):
+                if size > limit:
                     writer.close()
                     part.unlink()
-                    raise UserError(f"{url}: longer than {_limit_text(declared)}")
+                    bound = f"{limit:,} bytes, where the catalogue knows no exact size"
+                    if declared.bytes:
+                        bound = f"the {limit:,} bytes of the catalogue"
+                    raise UserError(f"{url}: longer than {bound}")
                 if not declared.bytes and size // RESERVE != (size - len(block)) // RESERVE:
                     _require_room(url, part, 0)
                 writer.write(block)
@@ -270,17 +274,6 @@ def _version(reply: httpx.Response) -> str:
 def _has_known_end(reply: httpx.Response) -> bool:
     chunked = "chunked" in reply.headers.get("Transfer-Encoding", "").lower()
     return chunked or "Content-Length" in reply.headers or reply.http_version == "HTTP/2"
-
-
-def _limit(declared: CatalogueFile) -> int:
-    """Return how long a file may be: its size, or a bound if only a rough size is known."""
-    return declared.bytes or (2 * declared.about if declared.about else LARGEST)
-
-
-def _limit_text(declared: CatalogueFile) -> str:
-    if declared.bytes:
-        return f"the {declared.bytes:,} bytes of the catalogue"
-    return f"{_limit(declared):,} bytes, where the catalogue knows no exact size"
 
 
 def _require_room(url: str, part: Path, more: int) -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from clir_cli.corpus import bitext, catalogue
 from clir_cli.corpus.bitext import load_bitext
+from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.filters import has_markup
 from clir_cli.corpus.formats import PAIR_READERS, zips
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k

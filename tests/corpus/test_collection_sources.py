@@ -10,9 +10,8 @@ import pytest
 from collection_files import MAIZE, WELL, located, read
 
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.collections import load_collection, required_files
-from clir_cli.corpus.formats.reading import LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from collection_files import read
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.collections import load_collection
-from clir_cli.corpus.formats.reading import LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 from clir_cli.files import digest

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from collection_files import MAIZE, WELL, located, read
 
-from clir_cli.corpus.catalogue import CatalogueFile
-from clir_cli.corpus.formats.reading import LocalFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.collections import collection_label, is_directory, load_collection
 from clir_cli.corpus.formats.known_item import read_ntrex
-from clir_cli.corpus.formats.reading import LocalFile
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import MissingInput, UserError
 

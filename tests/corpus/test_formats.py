@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.formats import PAIR_READERS
 from clir_cli.corpus.formats.bitext_readers import read_files
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus import catalogue, formats
-from clir_cli.corpus.bitext import inputs, local_files
+from clir_cli.corpus.bitext import inputs
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.dictionaries import load_dictionary
@@ -48,7 +48,7 @@ CELLS = [(source, language) for source in COUNTS for language in catalogue.langu
 def read(name: str, language: str, **options: int) -> list[SentencePair]:
     source, files = (
         catalogue.source("bitext", name),
-        local_files("bitext", name, language, MIRROR),
+        catalogue.source("bitext", name).local_files(language, MIRROR),
     )
     if not files:
         return []
@@ -118,7 +118,7 @@ def test_every_file_of_the_catalogue_that_the_mirror_has_is_the_pinned_one() -> 
 @pytest.mark.parametrize("language", catalogue.languages())
 def test_a_terminology_has_306_terms(language: str) -> None:
     source = catalogue.source("dictionaries", "tico-19")
-    files = local_files("dictionaries", "tico-19", language, MIRROR)
+    files = catalogue.source("dictionaries", "tico-19").local_files(language, MIRROR)
     wanted = ReadRequest(language)
     assert len(list(formats.DICTIONARY_READERS[source.format](files, wanted))) == 306
     found = load_dictionary("tico-19", Pair(language, "en"), MIRROR)
@@ -128,7 +128,7 @@ def test_a_terminology_has_306_terms(language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", *catalogue.languages()])
 def test_ntrex_has_1997_sentences_in_123_documents(language: str) -> None:
-    files = local_files("collections", "ntrex", language, MIRROR)
+    files = catalogue.source("collections", "ntrex").local_files(language, MIRROR)
     lines = {file.declared.lang: text_lines(file.path) for file in files}
     assert set(lines) == {"", "en", language}
     assert {len(found) for found in lines.values()} == {1997}

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.jsonl_parquet import Record, json_lines, read_records, text_of
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest, text_lines
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest, text_lines
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
@@ -59,15 +60,15 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
     """
     path, split = files[0].path, request.options.get("split", "test")
     with open_zip(path, tested=False) as archive:
-        corpus, asked, judged = (
+        corpus, topics, judged = (
             only_member(archive, name, "a BEIR zip")
             for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
         )
         with archive.open(corpus) as stream:
             lines = json_lines(f"{path / corpus}", stream)
             documents = _documents(path / corpus, lines, may_be_empty=True)
-        with archive.open(asked) as stream:
-            queries = _queries(path / asked, json_lines(f"{path / asked}", stream))
+        with archive.open(topics) as stream:
+            queries = _queries(path / topics, json_lines(f"{path / topics}", stream))
         judgments = _tab_separated(path / judged, archive.read(judged))
         qrels = _qrels(path / judged, judgments, {"en": queries})
     in_split = {query: text for query, text in queries.items() if query in qrels}

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-from clir_cli.corpus.formats.reading import (
-    Faults,
-    LocalFile,
-    ReadRequest,
-    decoded_lines,
-    numbered_lines,
-)
+from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, numbered_lines
 from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError

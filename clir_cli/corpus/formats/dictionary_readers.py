@@ -13,14 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.moses import read_moses
-from clir_cli.corpus.formats.reading import (
-    Faults,
-    LocalFile,
-    ReadRequest,
-    decoded_lines,
-    decoded_text,
-)
+from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, decoded_text
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.errors import UserError
 

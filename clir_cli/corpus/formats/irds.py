@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
+from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.files import write_text

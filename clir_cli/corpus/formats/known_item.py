@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest, text_lines
+from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest, text_lines
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 

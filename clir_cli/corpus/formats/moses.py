@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO, cast
 from zipfile import ZipFile
 
-from clir_cli.corpus.formats.reading import Faults, LocalFile, ReadRequest
+from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats import jsonl_parquet
 from clir_cli.corpus.formats.jsonl_parquet import Record, read_records, text_of
-from clir_cli.corpus.formats.reading import LocalFile, ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError

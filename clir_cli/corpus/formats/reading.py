@@ -1,21 +1,13 @@
-"""What every reader is given and gives back: files, the request, faults, a parsed collection."""
+"""What all readers share: the request, faults, a parsed collection, and lines of text."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.records import Document, SentencePair
 from clir_cli.errors import UserError
-
-
-@dataclass(frozen=True)
-class LocalFile:
-    """A source's file on this machine, and what the catalogue declares about it."""
-
-    path: Path
-    declared: CatalogueFile
 
 
 @dataclass
