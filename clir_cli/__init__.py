@@ -1,6 +1,6 @@
 """clir: a command-line experiment runner for cross-lingual retrieval."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clir_cli.api import (
@@ -32,17 +32,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is used when it is used (PEP 562), so that commands start at once."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a checker would take every name for one of these
 
-        return version("clir-cli")
-    if name in __all__:
-        from clir_cli import api
+    def __getattr__(name: str) -> object:
+        """Import what is used when it is used (PEP 562), so that commands start at once."""
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return getattr(api, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return version("clir-cli")
+        if name in __all__:
+            from clir_cli import api
+
+            return getattr(api, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
