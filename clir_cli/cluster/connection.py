@@ -53,10 +53,8 @@ class Resources:
     memory: int = 0
 
     def __str__(self) -> str:
-        parts = [f"{self.cpus:g} CPU"]
-        parts += [f"{self.gpus:g} GPU"] if self.gpus else []
-        parts += [f"{self.memory / 1e9:.1f} GB of memory"] if self.memory else []
-        return ", ".join(parts)
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, "GB of memory": round(self.memory / 1e9, 1)}
+        return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
 
     @property
     def options(self) -> dict[str, Any]:

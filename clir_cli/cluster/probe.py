@@ -19,18 +19,12 @@ LIBRARIES = ("clir-cli", "torch", "transformers", "tokenizers")  # results depen
 
 @dataclass(frozen=True)
 class Probe:
-    """A file that the driver writes, by which workers recognise the shared folder."""
+    """A file that the driver writes into the shared folder, and what workers must have alike."""
 
-    folder: Path
-    token: str
+    file: Path
     versions: dict[str, str]
     directory: Path  # the driver's working directory, so that relative paths mean the same
     patience: float = SETTLING  # seconds
-
-    @property
-    def file(self) -> Path:
-        """Return the path of the file."""
-        return self.folder / f".probe-{self.token}"
 
     def check(self) -> None:
         """Check folder and versions where a worker runs, and enter the driver's directory.
@@ -38,14 +32,12 @@ class Probe:
         Raises:
             UserError: The file is not there, or a library has another version.
         """
-        host, end = socket.gethostname(), time.monotonic() + self.patience
-        while self._content() != self.token:
-            if time.monotonic() > end:
-                raise UserError(
-                    f"the worker on {host} does not see {self.folder}; give --home a folder that "
-                    "all machines share under the same path"
-                )
-            time.sleep(0.2)
+        host = socket.gethostname()
+        if not _appears(self.file, self.patience):
+            raise UserError(
+                f"the worker on {host} does not see {self.file.parent}; give --home a folder that "
+                "all machines share under the same path"
+            )
         for name, version in _versions().items():
             if version != self.versions[name]:
                 raise UserError(
@@ -55,27 +47,22 @@ class Probe:
         with suppress(OSError):
             os.chdir(self.directory)
 
-    def _content(self) -> str:
-        with suppress(OSError):
-            return self.file.read_text(encoding="utf-8")
-        return ""
-
 
 @contextmanager
 def probed(folder: Path) -> Iterator[Probe]:
     """Leave a probe in a folder while workers may look for it."""
     folder = folder.resolve()
-    probe = Probe(folder, uuid.uuid4().hex, _versions(), Path.cwd())
     folder.mkdir(parents=True, exist_ok=True)
     for abandoned in folder.glob(".probe-*"):  # by a driver that was killed
         with suppress(OSError):
             if time.time() - abandoned.stat().st_mtime > DAY:
                 abandoned.unlink()
-    probe.file.write_text(probe.token, encoding="utf-8")
+    file = folder / f".probe-{uuid.uuid4().hex}"
+    file.touch()
     try:
-        yield probe
+        yield Probe(file, _versions(), Path.cwd())
     finally:
-        probe.file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _versions() -> dict[str, str]:
@@ -89,8 +76,14 @@ def await_file(path: Path) -> None:
     Raises:
         UserError: It does not appear.
     """
-    end = time.monotonic() + 6 * SETTLING  # network file systems cache that it was not there
+    if not _appears(path, 6 * SETTLING):  # network file systems cache that it was not there
+        raise UserError(f"{path}: a worker wrote it, and it is not seen here; is it shared?")
+
+
+def _appears(path: Path, seconds: float) -> bool:
+    end = time.monotonic() + seconds
     while not path.exists():
         if time.monotonic() > end:
-            raise UserError(f"{path}: a worker wrote it, and it is not seen here; is it shared?")
+            return False
         time.sleep(0.05)
+    return True

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from clir_cli import artifacts, runtime
 from clir_cli.cluster.connection import EngineOptions, device_for, worker_resources
-from clir_cli.cluster.workers import ActorPool, ray_cluster
+from clir_cli.cluster.workers import call, ray_cluster
 from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.ranking import BATCH_TOKENS, Ranker, Scoring, best_indices
@@ -26,13 +25,14 @@ from clir_cli.retrieval.store import Shard
 from clir_cli.settings import Settings
 
 Answer = list[tuple[Tensor, Tensor]]  # for each query: places among all documents, and scores
+AskAll = Callable[[Callable[["PartSearcher"], Answer]], list[Answer]]  # one answer a worker
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedRanker(Ranker):
     """A ranker whose shards are held by workers; only the sizes of ``shards`` are used here."""
 
-    pool: ActorPool
+    ask: AskAll
     device: str = "cpu"
 
     def _device(self, _: Packed) -> torch.device:
@@ -52,7 +52,7 @@ class ShardedRanker(Ranker):
         """Return scores (queries, documents), minus infinity where no worker returned any."""
         queries = Packed(queries.vectors.cpu(), queries.offsets)
         merged = torch.full((len(queries), self.documents), float("-inf"))
-        for answer in self.pool.ask(partial(request, queries=queries)):
+        for answer in self.ask(partial(request, queries=queries)):
             for query, (places, scores) in enumerate(answer):
                 merged[query, places] = scores
         return merged
@@ -145,17 +145,17 @@ def open_part(
     """
     chosen = runtime.choose_device(device)  # one line instead of a traceback if it is not there
     shards = list(store.read_shards(folder))
-    firsts = list(accumulate((len(shard) for shard in shards), initial=0))
-    places = [torch.arange(firsts[number], firsts[number + 1]) for number in parts[worker]]
     ranker = Ranker(shards, memory=memory)
-    return PartSearcher(ranker, parts[worker], torch.cat(places), worker, len(parts), chosen)
+    places = torch.arange(ranker.documents).split([len(shard) for shard in shards])
+    own = torch.cat([places[number] for number in parts[worker]])
+    return PartSearcher(ranker, parts[worker], own, worker, len(parts), chosen)
 
 
 # ------------------------------------------------------------------ workers kept between methods
 
-# The workers that hold an index, their device, and what ends them, under index and engine; at most
-# one: another index takes the memory of this one.
-_OPEN: dict[tuple[Path, str, EngineOptions], tuple[ActorPool, str, ExitStack]] = {}
+# The workers that hold an index, their device, and what ends them, by index and engine; at most one
+# entry, since another index takes the memory of this one.
+_OPEN: dict[tuple[Path, str, EngineOptions], tuple[AskAll, str, ExitStack]] = {}
 
 
 def sharded_ranker(
@@ -194,15 +194,15 @@ def sharded_ranker(
         needed = limit or memory.PROCESS + 4 * BATCH_TOKENS * max(len(shard) for shard in shards)
         resources = worker_resources(engine, settings.cluster, device, needed)
         parts = partition(shards, cluster.room(resources))
-        opens = [
-            partial(open_part, folder, parts, worker, device, limit) for worker in range(len(parts))
-        ]
-        pool = ActorPool(cluster, opens, resources)
-        stack.callback(pool.close)
-        _OPEN[key] = pool, device, stack
+        workers = []
+        for worker in range(len(parts)):
+            prepare = partial(open_part, folder, parts, worker, device, limit)
+            workers.append(cluster.start(prepare, call, resources))
+            stack.callback(cluster.end, workers[-1])
+        _OPEN[key] = partial(cluster.ask_all, workers), device, stack
         atexit.register(release)  # after Ray has registered its own end, so that it runs first
-    pool, device, _ = _OPEN[key]
-    return ShardedRanker(shards, search.top_k, search.candidates, limit, pool=pool, device=device)
+    ask, device, _ = _OPEN[key]
+    return ShardedRanker(shards, search.top_k, search.candidates, limit, ask=ask, device=device)
 
 
 def release() -> None:

@@ -41,7 +41,8 @@ class _Worker:
         return replaced, self._work(self._prepared[0], item)
 
 
-def _call(prepared: Any, request: Callable[[Any], Any]) -> Any:
+def call(prepared: Any, request: Callable[[Any], Any]) -> Any:
+    """Do what is requested: the work of those who hold a part (``RayCluster.ask_all``)."""
     return request(prepared)
 
 
@@ -75,32 +76,51 @@ class RayCluster:
 
     def map_unordered(
         self, prepare: Prepare, work: Work, items: Iterable[Any], resources: Resources
-    ) -> Iterator[tuple[int, Any]]:
-        """Give each item to an idle worker; yield its index and result as it ends.
+    ) -> Iterator[tuple[Any, Any]]:
+        """Give each item to an idle worker; yield item and result as it ends.
 
         Raises:
             UserError: The work raises it, or a worker died too often.
         """
-        waiting = deque(enumerate(items))
-        busy: dict[Any, tuple[int, Any]] = {}
+        waiting = deque(items)
+        busy: dict[Any, tuple[Any, Any]] = {}
         workers = min(self.room(resources), len(waiting))
         idle = [self.start(prepare, work, resources) for _ in range(workers)]
         try:
             while waiting or busy:
                 while waiting and idle:
-                    index, item = waiting.popleft()
-                    worker = idle.pop()
-                    busy[worker.do.remote(item)] = index, worker
+                    item, worker = waiting.popleft(), idle.pop()
+                    busy[worker.do.remote(item)] = item, worker
                 done = self.await_some(list(busy), 1)[0]
-                index, worker = busy.pop(done)
-                yield index, self.result(done)
+                item, worker = busy.pop(done)
+                yield item, self.result(done)
                 if waiting:
                     idle.append(worker)
                 else:  # make room for the restart of a worker whose machine is lost
-                    self.ray.kill(worker)
+                    self.end(worker)
         finally:
             for _, worker in busy.values():
-                self.ray.kill(worker)
+                self.end(worker)
+
+    def ask_all(self, workers: Sequence[Any], request: Callable[[Any], Any]) -> list[Any]:
+        """Return what ``request`` returns for what each worker has prepared, in their order.
+
+        Args:
+            workers: Each holds a part of something large; their work is ``call``.
+            request: It can be pickled.
+
+        Raises:
+            UserError: The request raises it, or a worker died too often.
+        """
+        shared = self.ray.put(request)
+        references = [worker.do.remote(shared) for worker in workers]
+        self.await_some(references, len(references))
+        return [self.result(reference) for reference in references]
+
+    def end(self, worker: Any) -> None:
+        """End a worker."""
+        if self.ray.is_initialized():  # else it has ended, and this would start Ray
+            self.ray.kill(worker)
 
     def start(self, prepare: Prepare, work: Work, resources: Resources) -> Any:
         """Return a worker that is being started."""
@@ -161,68 +181,51 @@ def ray_cluster(
         yield RayCluster(ray, engine, probe, say)
 
 
-class ActorPool:
-    """Workers that each hold a part of something large; every request goes to all of them."""
-
-    def __init__(
-        self, cluster: RayCluster, prepares: Sequence[Prepare], resources: Resources
-    ) -> None:
-        self._cluster = cluster
-        self._workers = [cluster.start(prepare, _call, resources) for prepare in prepares]
-
-    def ask(self, request: Callable[[Any], Any]) -> list[Any]:
-        """Return what ``request`` returns for what each worker has prepared, in their order.
-
-        Raises:
-            UserError: The work raises it, or a worker died too often.
-        """
-        shared = self._cluster.ray.put(request)
-        references = [worker.do.remote(shared) for worker in self._workers]
-        self._cluster.await_some(references, len(references))
-        return [self._cluster.result(reference) for reference in references]
-
-    def close(self) -> None:
-        """End the workers."""
-        while self._workers:
-            worker = self._workers.pop()
-            if self._cluster.ray.is_initialized():  # else they have ended, and this would start Ray
-                self._cluster.ray.kill(worker)
-
-
 @dataclass
 class TaskPool:
-    """Single tasks, each with resources of its own, on any machine that has room."""
+    """Single tasks, each with resources of its own, on any machine that has room.
+
+    Attributes:
+        cluster: Where they run.
+        work: Does a task; another worker repeats it when one dies.
+        resources: Returns what a task occupies.
+        failed: Returns the result of a task that could not be done.
+    """
 
     cluster: RayCluster
-    _running: dict[Any, str] = field(default_factory=dict)
-    _refused: list[tuple[str, UserError]] = field(default_factory=list)
+    work: Callable[[Any], Any]
+    resources: Callable[[Any], Resources]
+    failed: Callable[[Any, UserError], Any]
+    _running: dict[Any, Any] = field(default_factory=dict)
+    _refused: list[Any] = field(default_factory=list)
 
     @property
     def free(self) -> int:
         """Return how many more tasks may be started; Ray queues them until there is room."""
         return max(0, self.cluster.room(Resources()) - len(self._running) - len(self._refused))
 
-    def start(self, key: str, resources: Resources, work: Callable[[Any], Any], item: Any) -> None:
-        """Start ``work(item)``; another worker repeats it when one dies."""
+    def start(self, task: Any) -> None:
+        """Start a task."""
+        resources = self.resources(task)
         try:
             self.cluster.room(resources)
         except UserError as error:  # no machine is large enough
-            self._refused.append((key, error))
+            self._refused.append(self.failed(task, error))
             return
         remote = self.cluster.ray.remote(_do_once)
         function = remote.options(max_retries=RESTARTS, **resources.options)
-        self._running[function.remote(self.cluster.probe, work, item)] = key
+        self._running[function.remote(self.cluster.probe, self.work, task)] = task
 
-    def wait(self) -> tuple[str, Any]:
-        """Return key and result of a task that has ended; for a failed one, its UserError."""
+    def wait(self) -> Any:
+        """Return the result of a task that has ended."""
         if self._refused:
             return self._refused.pop()
         done = self.cluster.await_some(list(self._running), 1)[0]
-        key = self._running.pop(done)
+        task = self._running.pop(done)
         try:
-            return key, self.cluster.result(done)
+            return self.cluster.result(done)
         except UserError as error:
-            return key, error
+            return self.failed(task, error)
 
     def stop(self) -> None:
         """End what is still running."""

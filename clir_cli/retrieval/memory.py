@@ -57,6 +57,10 @@ class Estimate:
         """Return the sum."""
         return self.weights + self.optimizer + self.activations
 
+    def on_host(self, device: str) -> int:
+        """Return the bytes of the machine's memory, of which a GPU spares all but the weights."""
+        return self.weights if device == "cuda" else self.total
+
     def __str__(self) -> str:
         optimizer = f", gradients and AdamW {size(self.optimizer)}" if self.optimizer else ""
         inner = f"weights {size(self.weights)}{optimizer}, activations {size(self.activations)}"

@@ -16,7 +16,7 @@ import torch
 
 from clir_cli import runtime
 from clir_cli.cluster.connection import device_for, worker_resources
-from clir_cli.cluster.shard_encoding import EncodingConfig, ShardTexts, encode_shards
+from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import ray_cluster
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
@@ -25,7 +25,7 @@ from clir_cli.retrieval import memory, shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, Input, Packed, encode_inputs, usual_batch
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.retrieval.shard_layout import ShardDocuments
-from clir_cli.settings import IndexSettings
+from clir_cli.settings import IndexSettings, Settings
 from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.inputs import teacher_folder
 from clir_cli.stages.workspace import Workspace
@@ -199,42 +199,67 @@ def encode(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> N
 
 
 def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> None:
-    """Encode the blocks that are left by workers of Ray, as ``encode`` does in this process.
+    """Encode the blocks that are left by workers of Ray, with the bytes of ``encode``.
+
+    Each shard is encoded in the batches of one process and written by the worker that encoded it.
 
     Raises:
         UserError: No Ray, no room, or a worker died too often; complete shards stay.
     """
     workspace, settings = job.workspace, job.workspace.settings
-    shards = [
-        ShardTexts(number, job.texts(block), job.digests[block.documents]) for number, block in left
-    ]
-    already = done - sum(len(shard.texts) for shard in shards)
+    shards = [(number, job.texts(block), job.digests[block.documents]) for number, block in left]
+    sizes = [len(texts) for _, texts, _ in shards]
     with (
-        counter(job, done, already) as advance,
+        counter(job, done, done - sum(sizes)) as advance,
         ray_cluster(workspace.engine, workspace.home, workspace.talk.say) as cluster,
     ):
         device = device_for(cluster.ray, workspace.device)
         # What suits the processors here, not a worker's share of them: other batches, other bytes.
         batch = settings.index.batch_tokens or usual_batch(torch.device(device))
+        folder, draft = teacher_folder(workspace).resolve(), job.draft.resolve()
         there = replace(workspace, home=workspace.home.resolve(), device=device)
-        folder = teacher_folder(workspace).resolve()
-        opens = partial(open_teacher, there, folder, batch)
-        config = EncodingConfig(opens, settings, job.draft.resolve(), batch, job.recipe)
-        longest = max((len(shard.texts) for shard in shards), default=0)
-        needed = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, longest)
-        resources = worker_resources(workspace.engine, settings.cluster, device, needed)
-        for count in encode_shards(cluster, config, shards, resources):
-            advance(count)
+        needed = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, sizes)
+        for (number, texts, _), _ in cluster.map_unordered(
+            partial(_open_for_worker, there, folder, draft, batch),
+            partial(_encode_by_worker, settings, draft, batch, job.recipe),
+            shards,
+            worker_resources(workspace.engine, settings.cluster, device, needed),
+        ):
+            await_file(shard_checksums.checksum_path(job.draft, number))
+            advance(len(texts))
+    for unfinished in job.draft.glob(".*.tmp"):  # of workers that died while writing
+        unfinished.unlink()
 
 
-def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, documents: int) -> int:
-    """Return the memory of a worker whose shards have at most so many documents."""
+def _open_for_worker(
+    workspace: Workspace, teacher: Path, draft: Path, batch: int
+) -> tuple[Encoder, store.Codec]:
+    return open_teacher(workspace, teacher, batch), store.read_codec(draft)
+
+
+def _encode_by_worker(
+    settings: Settings,
+    draft: Path,
+    batch: int,
+    recipe: str,
+    opened: tuple[Encoder, store.Codec],
+    shard: tuple[int, list[str], np.ndarray],
+) -> None:
+    (teacher, codec), (number, texts, digests) = opened, shard
+    inputs = teacher.inputs(texts, settings.teacher.document_tokens, "document")
+    dtype = getattr(torch, settings.index.dtype)
+    packed = encode_inputs(teacher, inputs, batch_tokens=batch, dtype=dtype)
+    store.write_shard(draft, number, packed, codec)
+    shard_checksums.write_checksums(draft, number, recipe, digests)
+
+
+def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, sizes: Sequence[int]) -> int:
+    """Return the memory of a worker that encodes shards of these numbers of documents."""
     settings = job.workspace.settings
     estimate = memory.encoding(memory.size_of(teacher), Load(1, batch))
-    tokens = documents * settings.teacher.document_tokens // 2  # half as long as may be
+    tokens = max(sizes, default=0) * settings.teacher.document_tokens // 2  # half the limit each
     width = torch.finfo(getattr(torch, settings.index.dtype)).bits // 8
-    model = estimate.weights if device == "cuda" else estimate.total
-    return PROCESS + model + COPIES * tokens * job.teacher.dimensions * width
+    return PROCESS + estimate.on_host(device) + COPIES * tokens * job.teacher.dimensions * width
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from clir_cli.cluster.connection import EngineOptions, device_for, worker_resources
+from clir_cli.cluster.connection import EngineOptions, Resources, device_for, worker_resources
 from clir_cli.cluster.workers import TaskPool, ray_cluster
 from clir_cli.console import Talk
 from clir_cli.errors import UserError
@@ -194,30 +194,37 @@ def _threads_in_children(threads: int) -> Iterator[None]:
 # ------------------------------------------------------------------ Ray
 
 
-@dataclass
-class OnRay:
-    """Workers of Ray, which finds a machine with the resources that each task declares."""
+@contextmanager
+def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
+    """Yield workers of Ray; Ray that is started on this machine ends with the command.
 
-    site: Site
-    pool: TaskPool
-    device: str
+    Args:
+        site: Where the work is done; all machines of the cluster must see its folder.
+        jobs: Tasks at a time; 0 for as many as there are processors.
+        talk: Reports what is waited for.
+    """
+    engine = EngineOptions("ray", site.address, jobs)
+    with ray_cluster(engine, site.home, talk.say) as cluster:
+        device = device_for(cluster.ray, site.device)
+        site = replace(site, home=site.home.resolve(), device=device)
+        pool = TaskPool(
+            cluster,
+            partial(_do_on_ray, site),
+            partial(_resources, engine, site),
+            lambda task, error: Done(task.key, "failed", error=str(error)),
+        )
+        try:
+            yield pool
+        finally:
+            pool.stop()
 
-    @property
-    def free(self) -> int:
-        """Return how many more tasks may be given to Ray."""
-        return self.pool.free
 
-    def start(self, task: Task) -> None:
-        """Give a task to Ray."""
-        site = replace(self.site, device=self.device if _uses_gpu(task) else "cpu")
-        engine, settings = self.pool.cluster.engine, task.settings.cluster
-        resources = worker_resources(engine, settings, site.device, _memory(task, site))
-        self.pool.start(task.key, resources, partial(do, site=site), task)
+def _do_on_ray(site: Site, task: Task) -> Done:
+    return do(task, _site_of(site, task))
 
-    def wait(self) -> Done:
-        """Return the outcome of a task. One whose worker died is repeated by another."""
-        key, result = self.pool.wait()
-        return Done(key, "failed", error=str(result)) if isinstance(result, UserError) else result
+
+def _site_of(site: Site, task: Task) -> Site:
+    return site if _uses_gpu(task) else replace(site, device="cpu")
 
 
 def _uses_gpu(task: Task) -> bool:
@@ -226,40 +233,20 @@ def _uses_gpu(task: Task) -> bool:
     return task.verb != "download"
 
 
-def _memory(task: Task, site: Site) -> int:
-    """Return about how many bytes a task needs, apart from those of a GPU."""
-    settings = task.settings
-    workspace = site.workspace(settings)
+def _resources(engine: EngineOptions, site: Site, task: Task) -> Resources:
+    """Return what a task occupies; its memory is estimated."""
+    settings, device = task.settings, _site_of(site, task).device
+    workspace, needed = site.workspace(settings), PROCESS
     with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
             model = memory.size_of(initial_folder(workspace, task.pair))
             load = Load(settings.training.batch_size, settings.teacher.query_tokens)
-            estimate = memory.training(model, load)
+            needed += memory.training(model, load).on_host(device)
         elif _uses_gpu(task):
             model = memory.size_of(teacher_folder(workspace))
-            estimate = memory.encoding(model, Load(1, settings.index.batch_tokens or 16_384))
-        else:
-            return PROCESS
-        return PROCESS + (estimate.weights if site.device == "cuda" else estimate.total)
-    return PROCESS
-
-
-@contextmanager
-def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
-    """Yield the tasks of Ray; Ray that is started on this machine ends with the command.
-
-    Args:
-        site: Where the work is done; all machines of the cluster must see its folder.
-        jobs: Tasks at a time; 0 for as many as there are processors.
-        talk: Reports what is waited for.
-    """
-    with ray_cluster(EngineOptions("ray", site.address, jobs), site.home, talk.say) as cluster:
-        pool = TaskPool(cluster)
-        device = device_for(cluster.ray, site.device)
-        try:
-            yield OnRay(replace(site, home=site.home.resolve()), pool, device)
-        finally:
-            pool.stop()
+            load = Load(1, settings.index.batch_tokens or 16_384)
+            needed += memory.encoding(model, load).on_host(device)
+    return worker_resources(engine, settings.cluster, device, needed)
 
 
 ENGINES: dict[str, Callable[[Site, int, Talk], AbstractContextManager[Engine]]] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clir_cli.cluster import workers
 from clir_cli.cluster.connection import EngineOptions, Resources, device_for
-from clir_cli.cluster.workers import ActorPool, TaskPool
+from clir_cli.cluster.workers import TaskPool
 from clir_cli.errors import UserError
 
 
@@ -45,8 +45,8 @@ def work(done: list[str], item: str) -> tuple[int, int, str]:
     return os.getpid(), len(done), item
 
 
-def alone(item: str) -> str:
-    return work([], item)[2]
+def alone(item: str) -> tuple[str, str]:
+    return item, work([], item)[2]
 
 
 def main(folder: Path) -> None:
@@ -59,21 +59,26 @@ def main(folder: Path) -> None:
         told["room"] = cluster.room(one), cluster.room(Resources(cpus=0.5))
         told["device"] = device_for(cluster.ray, "auto")
         words = ["a", "b", f"kill:{folder / 'once'}", "c", "place:"]
-        told["spread"] = sorted(cluster.map_unordered(prepare, work, words, one))
+        told["spread"] = [
+            (words.index(word), result)
+            for word, result in cluster.map_unordered(prepare, work, words, one)
+        ]
         told["said after a death"] = list(said)
-        actors = ActorPool(cluster, [prepare, prepare], one)
+        actors = [cluster.start(prepare, workers.call, one) for _ in range(2)]
         words = ["a", "b", f"kill:{folder / 'twice'}", "c", "d", "e"]
-        told["asked"] = [actors.ask(partial(work, item=word)) for word in words]
-        actors.close()
+        told["asked"] = [cluster.ask_all(actors, partial(work, item=word)) for word in words]
+        for actor in actors:
+            cluster.end(actor)
         told["said after another"] = len(said)
         told["error"] = _error(lambda: _spread(cluster, "wrong:"))
         told["bug"] = _error(lambda: _spread(cluster, "bug:here"))
         told["too large"] = _error(lambda: cluster.room(Resources(gpus=512, memory=10**9)))
-        tasks = TaskPool(cluster)
+        tasks = TaskPool(cluster, alone, lambda _: one, lambda word, error: (word, str(error)))
         for word in ("a", f"kill:{folder / 'thrice'}", "wrong:"):
-            tasks.start(word[:4], one, alone, word)
-        ended = dict(tasks.wait() for _ in range(3))
-        told["tasks"] = {key: str(value) for key, value in ended.items()}
+            tasks.start(word)
+        told["tasks"] = dict(
+            sorted((word[:4], end) for word, end in (tasks.wait() for _ in range(3)))
+        )
         cluster.probe.file.unlink()  # a machine that does not share the folder
         apart = replace(cluster, probe=replace(cluster.probe, patience=0.0))
         told["unseen"] = _error(lambda: _spread(apart))

@@ -1,6 +1,6 @@
 """Ranking in parts: whoever holds which shards, the ranking is that of one process."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,23 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from clir_cli.cluster.shard_search import PartSearcher, ShardedRanker, open_part, partition
+from clir_cli.cluster.shard_search import ShardedRanker, open_part, partition
 from clir_cli.errors import UserError
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.maxsim import top_documents
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.settings import IndexSettings
-
-
-@dataclass
-class InTurn:
-    """What an ``ActorPool`` is, one worker after the other in this process."""
-
-    searchers: list[PartSearcher]
-
-    def ask(self, request):
-        return [request(searcher) for searcher in self.searchers]
 
 
 def texts(count: int, seed: int, levels: int = 0) -> list[torch.Tensor]:
@@ -52,7 +42,7 @@ def spread(folder, ranker: Ranker, workers: int) -> ShardedRanker:
     parts = partition(ranker.shards, workers)
     searchers = [open_part(folder, parts, worker, "cpu", None) for worker in range(len(parts))]
     told = {name: getattr(ranker, name) for name in ("shards", "top_k", "candidates", "memory")}
-    return ShardedRanker(**told, pool=InTurn(searchers))
+    return ShardedRanker(**told, ask=lambda request: [request(each) for each in searchers])
 
 
 def ranked(ranker: Ranker, queries: Packed) -> list[list[tuple[str, float]]]:

@@ -65,7 +65,7 @@ def test_what_a_worker_occupies(monkeypatch):
     assert clusters.worker_resources(EngineOptions("ray"), chosen, "cpu", 0) == Resources(cpus=1)
     chosen = ClusterSettings(cpus=3, gpus=0.5, memory_gb=2)
     assert clusters.worker_resources(here, chosen, "cuda", 5) == Resources(3, 0.5, 2_000_000_000)
-    assert str(Resources(3, 0.5, 2_000_000_000)) == "3 CPU, 0.5 GPU, 2.0 GB of memory"
+    assert str(Resources(3, 0.5, 2_000_000_000)) == "3 CPU, 0.5 GPU, 2 GB of memory"
 
 
 def test_a_certain_card_is_not_for_ray():
@@ -77,8 +77,9 @@ def test_a_certain_card_is_not_for_ray():
 def test_a_worker_that_does_not_see_the_folder_says_where_it_runs(tmp_path):
     with probes.probed(tmp_path / "shared") as probe:
         probe.check()
+        (tmp_path / "shared").rename(tmp_path / "elsewhere")
+        (tmp_path / "shared").mkdir()  # another folder under the same path
         probe = replace(probe, patience=0.0)
-        probe.file.write_text("of another folder under the same path")
         with pytest.raises(UserError, match=r"worker on .* does not see .*shared; give --home"):
             probe.check()
     assert not list((tmp_path / "shared").iterdir())
