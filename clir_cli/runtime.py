@@ -58,6 +58,11 @@ def choose_precision(name: str, device: "torch.device") -> "torch.dtype":
     return torch.bfloat16 if native else torch.float32
 
 
+def processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def seed_everything(seed: int) -> None:
     """Seed python, numpy and torch, so that a run can be repeated on the same machine."""
     import numpy as np

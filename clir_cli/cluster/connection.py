@@ -1,4 +1,4 @@
-"""Which engine does the work, the connection to Ray, and what a worker occupies there."""
+"""Which engine does the work, and the connection to Ray."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.settings import ClusterSettings
+from clir_cli.runtime import processors
 
 NAMES = ("local", "ray")
 CONNECT_SECONDS = 10.0  # until an address must answer
@@ -44,24 +44,6 @@ class EngineOptions:
             raise UserError(f"--address {self.address} names a Ray cluster; add --engine ray")
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a worker occupies: processors, GPUs, and bytes of memory (0: not declared)."""
-
-    cpus: float = 1
-    gpus: float = 0
-    memory: int = 0
-
-    def __str__(self) -> str:
-        amounts = {"CPU": self.cpus, "GPU": self.gpus, "GB of memory": round(self.memory / 1e9, 1)}
-        return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Return the options of ``ray.remote``."""
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
-
-
 def connect(engine: EngineOptions) -> Any:
     """Return the module ``ray``, connected; a second call uses the connection of the first.
 
@@ -88,7 +70,7 @@ def connect(engine: EngineOptions) -> Any:
     options: dict[str, Any] = {"address": engine.address or "local"}
     if not engine.address:
         options |= {
-            "num_cpus": max(engine.jobs, _processors()),
+            "num_cpus": max(engine.jobs, processors()),
             "object_store_memory": OBJECT_STORE,
             "include_dashboard": False,
         }
@@ -125,49 +107,3 @@ def _no_cluster(engine: EngineOptions, error: Exception) -> str:
         remedy = "start one with `ray start --head`, or omit --address for one on this machine"
         return f"--address {engine.address}: no Ray cluster there ({reason}); {remedy}"
     return f"--engine ray: Ray does not start here ({reason}); is its memory full, or is it busy?"
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def capacity(ray: Any, resources: Resources) -> int:
-    """Return how many workers the machines of the cluster have room for when nothing else runs."""
-    named = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory}
-    amounts = {name: amount for name, amount in named.items() if amount}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return sum(
-        int(min(node.get(name, 0) // amount for name, amount in amounts.items())) for node in nodes
-    )
-
-
-def device_for(ray: Any, device: str) -> str:
-    """Return the device of the workers: ``auto`` means GPUs if the cluster has any.
-
-    Raises:
-        UserError: A certain card is named; Ray assigns them.
-    """
-    if ":" in device:
-        raise UserError(f"--device {device}: Ray assigns the cards; write --device cuda")
-    if device != "auto":
-        return device
-    return "cuda" if capacity(ray, Resources(cpus=0, gpus=1)) else "cpu"
-
-
-def worker_resources(
-    engine: EngineOptions, settings: ClusterSettings, device: str, memory: int
-) -> Resources:
-    """Return what a worker occupies.
-
-    Args:
-        engine: With its jobs, a worker gets its share of this machine; one CPU of a cluster.
-        settings: What the user sets; it overrides the rest.
-        device: ``cuda`` or another.
-        memory: Estimated bytes.
-    """
-    share = 1 if engine.address else max(1, _processors() // (engine.jobs or _processors()))
-    return Resources(
-        cpus=settings.cpus or share,
-        gpus=settings.gpus if device == "cuda" else 0,
-        memory=int(settings.memory_gb * 1e9) or memory,
-    )

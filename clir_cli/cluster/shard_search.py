@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from clir_cli import artifacts, runtime
-from clir_cli.cluster.connection import EngineOptions, device_for, worker_resources
+from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import call, ray_cluster
 from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.encoder import Packed
@@ -33,10 +33,6 @@ class ShardedRanker(Ranker):
     """A ranker whose shards are held by workers; only the sizes of ``shards`` are used here."""
 
     ask: AskAll
-    device: str = "cpu"
-
-    def _device(self, _: Packed) -> torch.device:
-        return torch.device(self.device)
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
         depth = self.top_k if scoring == "full" else self._depth
@@ -86,7 +82,6 @@ class PartSearcher:
         places: Of their documents among all, in order.
         worker: Its own number, from 0.
         workers: How many there are.
-        device: Where it computes.
     """
 
     ranker: Ranker
@@ -94,7 +89,6 @@ class PartSearcher:
     places: Tensor
     worker: int
     workers: int
-    device: torch.device
 
     def best(self, queries: Packed, depth: int, scoring: Scoring) -> Answer:
         """Return the best ``depth`` of the worker's documents for each query.
@@ -128,7 +122,7 @@ class PartSearcher:
         ]
 
     def _on_device(self, queries: Packed) -> Packed:
-        return Packed(queries.vectors.to(self.device), queries.offsets)
+        return Packed(queries.vectors.to(self.ranker.device), queries.offsets)
 
 
 def open_part(
@@ -143,19 +137,19 @@ def open_part(
         device: Where it computes.
         memory: Bytes that the process may take; None for no limit.
     """
-    chosen = runtime.choose_device(device)  # one line instead of a traceback if it is not there
+    on = runtime.choose_device(device)  # one line instead of a traceback if it is not there
     shards = list(store.read_shards(folder))
-    ranker = Ranker(shards, memory=memory)
+    ranker = Ranker(shards, memory=memory, device=on)
     places = torch.arange(ranker.documents).split([len(shard) for shard in shards])
     own = torch.cat([places[number] for number in parts[worker]])
-    return PartSearcher(ranker, parts[worker], own, worker, len(parts), chosen)
+    return PartSearcher(ranker, parts[worker], own, worker, len(parts))
 
 
 # ------------------------------------------------------------------ workers kept between methods
 
 # The workers that hold an index, their device, and what ends them, by index and engine; at most one
 # entry, since another index takes the memory of this one.
-_OPEN: dict[tuple[Path, str, EngineOptions], tuple[AskAll, str, ExitStack]] = {}
+_OPEN: dict[tuple[Path, str, EngineOptions], tuple[AskAll, torch.device, ExitStack]] = {}
 
 
 def sharded_ranker(
@@ -190,19 +184,19 @@ def sharded_ranker(
         stack = ExitStack()
         atexit.unregister(release)
         cluster = stack.enter_context(ray_cluster(engine, home, say))
-        device = device_for(cluster.ray, device)
+        device = cluster.device(device)
         needed = limit or memory.PROCESS + 4 * BATCH_TOKENS * max(len(shard) for shard in shards)
-        resources = worker_resources(engine, settings.cluster, device, needed)
+        resources = cluster.resources(settings.cluster, device, needed)
         parts = partition(shards, cluster.room(resources))
         workers = []
         for worker in range(len(parts)):
             prepare = partial(open_part, folder, parts, worker, device, limit)
             workers.append(cluster.start(prepare, call, resources))
             stack.callback(cluster.end, workers[-1])
-        _OPEN[key] = partial(cluster.ask_all, workers), device, stack
+        _OPEN[key] = partial(cluster.ask_all, workers), torch.device(device), stack
         atexit.register(release)  # after Ray has registered its own end, so that it runs first
-    ask, device, _ = _OPEN[key]
-    return ShardedRanker(shards, search.top_k, search.candidates, limit, ask=ask, device=device)
+    ask, on, _ = _OPEN[key]
+    return ShardedRanker(shards, search.top_k, search.candidates, limit, on, ask=ask)
 
 
 def release() -> None:

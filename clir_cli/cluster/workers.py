@@ -10,15 +10,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clir_cli.cluster.connection import EngineOptions, Resources, capacity, connect
+from clir_cli.cluster.connection import EngineOptions, connect
 from clir_cli.cluster.probe import Probe, probed
 from clir_cli.errors import UserError
+from clir_cli.runtime import processors
+from clir_cli.settings import ClusterSettings
 
 RESTARTS = 4  # of one worker, before its work is given up
 PATIENCE = 30.0  # seconds without a result, after which the user is told why
 
 Prepare = Callable[[], Any]
 Work = Callable[[Any, Any], Any]  # gets what ``Prepare`` returned, and an item
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a worker occupies: processors, GPUs, and bytes of memory (0: not declared)."""
+
+    cpus: float = 1
+    gpus: float = 0
+    memory: int = 0
+
+    def __str__(self) -> str:
+        amounts = {"CPU": self.cpus, "GPU": self.gpus, "GB of memory": round(self.memory / 1e9, 1)}
+        return ", ".join(f"{amount:g} {name}" for name, amount in amounts.items() if amount)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of ``ray.remote``."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": self.memory or None}
 
 
 class _Worker:
@@ -66,13 +86,45 @@ class RayCluster:
         Raises:
             UserError: No machine of the cluster has what one of them needs.
         """
-        count = capacity(self.ray, resources)
+        count = self._capacity(resources)
         if not count:
             raise UserError(
                 f"--engine ray: no machine of the cluster has what a worker needs ({resources}); "
                 "see `ray status`, and lower cluster.cpus, cluster.gpus or cluster.memory_gb"
             )
         return min(count, self.engine.jobs or count)
+
+    def _capacity(self, resources: Resources) -> int:
+        """Return how many workers all machines have room for when nothing else runs."""
+        named = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory}
+        amounts = {name: amount for name, amount in named.items() if amount}
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return sum(
+            int(min(node.get(name, 0) // amount for name, amount in amounts.items()))
+            for node in nodes
+        )
+
+    def device(self, device: str) -> str:
+        """Return the device of the workers: ``auto`` means GPUs if the cluster has any.
+
+        Raises:
+            UserError: A certain card is named; Ray assigns them.
+        """
+        if ":" in device:
+            raise UserError(f"--device {device}: Ray assigns the cards; write --device cuda")
+        if device != "auto":
+            return device
+        return "cuda" if self._capacity(Resources(cpus=0, gpus=1)) else "cpu"
+
+    def resources(self, settings: ClusterSettings, device: str, memory: int) -> Resources:
+        """Return what a worker occupies; ``memory`` (bytes) is an estimate, settings override."""
+        jobs = self.engine.jobs or processors()
+        share = 1 if self.engine.address else max(1, processors() // jobs)
+        return Resources(
+            cpus=settings.cpus or share,
+            gpus=settings.gpus if device == "cuda" else 0,
+            memory=int(settings.memory_gb * 1e9) or memory,
+        )
 
     def map_unordered(
         self, prepare: Prepare, work: Work, items: Iterable[Any], resources: Resources

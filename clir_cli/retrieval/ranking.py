@@ -33,12 +33,14 @@ class Ranker:
         candidates: 0 scores every document. Otherwise so many (a number), or such a share of all
             (below 1), are found by their centroids and re-scored.
         memory: Bytes that the process may take; None for no limit.
+        device: Where scores are computed; None for where the queries are.
     """
 
     shards: Sequence[Shard]
     top_k: int = 100
     candidates: float = 0.0
     memory: int | None = None
+    device: torch.device | None = None
 
     @property
     def documents(self) -> int:
@@ -106,7 +108,7 @@ class Ranker:
         return min(room, BATCH_TOKENS)
 
     def _scores(self, queries: Packed) -> Iterator[Tensor]:
-        rounded = rounding_pays(self._device(queries)) and any(
+        rounded = rounding_pays(self.device or queries.vectors.device) and any(
             shard.codec.format != "dense" for shard in self.shards
         )
         if not self.rescored and not rounded:
@@ -129,10 +131,6 @@ class Ranker:
             yield full
 
     # What follows is distributed in ``clir_cli.cluster.shard_search``.
-
-    def _device(self, queries: Packed) -> torch.device:
-        """Return the device that computes the scores."""
-        return queries.vectors.device
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
         """Return scores (queries, documents)."""

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from clir_cli import runtime
-from clir_cli.cluster.connection import device_for, worker_resources
 from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import ray_cluster
 from clir_cli.corpus.records import Collection
@@ -213,7 +212,7 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: in
         counter(job, done, done - sum(sizes)) as advance,
         ray_cluster(workspace.engine, workspace.home, workspace.talk.say) as cluster,
     ):
-        device = device_for(cluster.ray, workspace.device)
+        device = cluster.device(workspace.device)
         # What suits the processors here, not a worker's share of them: other batches, other bytes.
         batch = settings.index.batch_tokens or usual_batch(torch.device(device))
         folder, draft = teacher_folder(workspace).resolve(), job.draft.resolve()
@@ -223,7 +222,7 @@ def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: in
             partial(_open_for_worker, there, folder, draft, batch),
             partial(_encode_by_worker, settings, draft, batch, job.recipe),
             shards,
-            worker_resources(workspace.engine, settings.cluster, device, needed),
+            cluster.resources(settings.cluster, device, needed),
         ):
             await_file(shard_checksums.checksum_path(job.draft, number))
             advance(len(texts))

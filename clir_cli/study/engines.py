@@ -18,12 +18,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from clir_cli.cluster.connection import EngineOptions, Resources, device_for, worker_resources
-from clir_cli.cluster.workers import TaskPool, ray_cluster
+from clir_cli.cluster.connection import EngineOptions
+from clir_cli.cluster.workers import RayCluster, Resources, TaskPool, ray_cluster
 from clir_cli.console import Talk
 from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
+from clir_cli.runtime import processors
 from clir_cli.stages.inputs import initial_folder, teacher_folder
 from clir_cli.stages.methods import METHODS
 from clir_cli.study.tasks import Site, Task
@@ -203,14 +204,12 @@ def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
         jobs: Tasks at a time; 0 for as many as there are processors.
         talk: Reports what is waited for.
     """
-    engine = EngineOptions("ray", site.address, jobs)
-    with ray_cluster(engine, site.home, talk.say) as cluster:
-        device = device_for(cluster.ray, site.device)
-        site = replace(site, home=site.home.resolve(), device=device)
+    with ray_cluster(EngineOptions("ray", site.address, jobs), site.home, talk.say) as cluster:
+        site = replace(site, home=site.home.resolve(), device=cluster.device(site.device))
         pool = TaskPool(
             cluster,
             partial(_do_on_ray, site),
-            partial(_resources, engine, site),
+            partial(_resources, cluster, site),
             lambda task, error: Done(task.key, "failed", error=str(error)),
         )
         try:
@@ -233,7 +232,7 @@ def _uses_gpu(task: Task) -> bool:
     return task.verb != "download"
 
 
-def _resources(engine: EngineOptions, site: Site, task: Task) -> Resources:
+def _resources(cluster: RayCluster, site: Site, task: Task) -> Resources:
     """Return what a task occupies; its memory is estimated."""
     settings, device = task.settings, _site_of(site, task).device
     workspace, needed = site.workspace(settings), PROCESS
@@ -246,7 +245,7 @@ def _resources(engine: EngineOptions, site: Site, task: Task) -> Resources:
             model = memory.size_of(teacher_folder(workspace))
             load = Load(1, settings.index.batch_tokens or 16_384)
             needed += memory.encoding(model, load).on_host(device)
-    return worker_resources(engine, settings.cluster, device, needed)
+    return cluster.resources(settings.cluster, device, needed)
 
 
 ENGINES: dict[str, Callable[[Site, int, Talk], AbstractContextManager[Engine]]] = {
@@ -260,5 +259,4 @@ def threads_for(jobs: int) -> int:
     if jobs == 1:
         return 0
     given = os.environ.get("OMP_NUM_THREADS", "")
-    machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return int(given) if given.isdigit() else max(1, (machine or 1) // jobs)
+    return int(given) if given.isdigit() else max(1, processors() // jobs)

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from clir_cli.cluster import workers
-from clir_cli.cluster.connection import EngineOptions, Resources, device_for
-from clir_cli.cluster.workers import TaskPool
+from clir_cli.cluster.connection import EngineOptions
+from clir_cli.cluster.workers import Resources, TaskPool
 from clir_cli.errors import UserError
 
 
@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
         EngineOptions("ray", jobs=2), folder / "shared", said.append
     ) as cluster:
         told["room"] = cluster.room(one), cluster.room(Resources(cpus=0.5))
-        told["device"] = device_for(cluster.ray, "auto")
+        told["device"] = cluster.device("auto")
         words = ["a", "b", f"kill:{folder / 'once'}", "c", "place:"]
         told["spread"] = [
             (words.index(word), result)

@@ -17,7 +17,9 @@ import pytest
 import clir_cli
 from clir_cli.cluster import connection as clusters
 from clir_cli.cluster import probe as probes
-from clir_cli.cluster.connection import EngineOptions, Resources
+from clir_cli.cluster import workers
+from clir_cli.cluster.connection import EngineOptions
+from clir_cli.cluster.workers import RayCluster, Resources
 from clir_cli.errors import UserError
 from clir_cli.settings import ClusterSettings
 
@@ -25,6 +27,11 @@ HERE = Path(__file__).resolve().parent
 with_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: ray)"
 )
+
+
+def on(engine: EngineOptions) -> RayCluster:
+    """A cluster that no work reaches."""
+    return RayCluster(None, engine, None, print)
 
 
 # ------------------------------------------------------------------ without Ray
@@ -57,21 +64,21 @@ def test_engines_that_cannot_be_meant():
 
 
 def test_what_a_worker_occupies(monkeypatch):
-    monkeypatch.setattr(clusters, "_processors", lambda: 8)
+    monkeypatch.setattr(workers, "processors", lambda: 8)
     here, there = EngineOptions("ray", jobs=2), EngineOptions("ray", "auto", 2)
     chosen = ClusterSettings()
-    assert clusters.worker_resources(here, chosen, "cpu", 5) == Resources(cpus=4, gpus=0, memory=5)
-    assert clusters.worker_resources(there, chosen, "cpu", 5) == Resources(cpus=1, gpus=0, memory=5)
-    assert clusters.worker_resources(EngineOptions("ray"), chosen, "cpu", 0) == Resources(cpus=1)
+    assert on(here).resources(chosen, "cpu", 5) == Resources(cpus=4, gpus=0, memory=5)
+    assert on(there).resources(chosen, "cpu", 5) == Resources(cpus=1, gpus=0, memory=5)
+    assert on(EngineOptions("ray")).resources(chosen, "cpu", 0) == Resources(cpus=1)
     chosen = ClusterSettings(cpus=3, gpus=0.5, memory_gb=2)
-    assert clusters.worker_resources(here, chosen, "cuda", 5) == Resources(3, 0.5, 2_000_000_000)
+    assert on(here).resources(chosen, "cuda", 5) == Resources(3, 0.5, 2_000_000_000)
     assert str(Resources(3, 0.5, 2_000_000_000)) == "3 CPU, 0.5 GPU, 2 GB of memory"
 
 
 def test_a_certain_card_is_not_for_ray():
     with pytest.raises(UserError, match="--device cuda:1: Ray assigns the cards"):
-        clusters.device_for(None, "cuda:1")
-    assert clusters.device_for(None, "cpu") == "cpu"
+        on(EngineOptions("ray")).device("cuda:1")
+    assert on(EngineOptions("ray")).device("cpu") == "cpu"
 
 
 def test_a_worker_that_does_not_see_the_folder_says_where_it_runs(tmp_path):
