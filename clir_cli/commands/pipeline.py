@@ -225,13 +225,13 @@ def evaluate(
         wanted = [*cells, *([base] if base else [])]
         tell_plans(common, stages.plans(workspace, pairs, list(dict.fromkeys(wanted))))
         return
-    scored = stages.evaluate(
+    rows, missing = stages.evaluate(
         workspace, pairs, cells, names, results, all_needed=bool(method), baseline=base
     )
-    for line in scored.missing:
+    for line in missing:
         workspace.talk.say(f"left out: {line}")
     if common.as_json:
-        display.print_json(scored.rows)
+        display.print_json(rows)
     else:
-        display.show_scores(scored.rows, names, workspace.settings.evaluation.confidence)
+        display.show_scores(rows, names, workspace.settings.evaluation.confidence)
     workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")

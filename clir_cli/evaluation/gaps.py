@@ -68,9 +68,6 @@ def resource_of(pair: str) -> str:
     return language.resource if language else ""
 
 
-# ------------------------------------------------------------------ the gap
-
-
 def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTSTRAP) -> Score:
     """Return the mean over high-resource pairs minus the mean over low-resource ones.
 
@@ -79,11 +76,6 @@ def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTS
     translations, so that its difficulty in every language does not widen the interval; the value
     of a query is its own gap. Elsewhere each pair is resampled by itself, and queries have no
     values.
-
-    Args:
-        by_pair: The values of one method and measure, for each pair.
-        metric: Name of the measure.
-        bootstrap: How the interval is computed.
 
     Raises:
         UserError: One of the two groups has no pair.
@@ -116,9 +108,6 @@ def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTS
     return Score(f"{GAP}{metric}", value, *bootstrap.percentiles(means), {})
 
 
-# ------------------------------------------------------------------ rank distance
-
-
 def rank_distance(
     runs: Mapping[str, Run],
     qrels: Mapping[str, Qrels],
@@ -131,14 +120,9 @@ def rank_distance(
     takes the greatest rank minus the least; it is 0 for a retriever that treats all languages the
     same. Here the documents are English and the queries are translations of one another, so the
     spread is over the query languages, for each relevant document; the value of a query is the
-    mean over its documents, and the score the mean over queries. A document that a run lacks has
-    the rank ``depth`` + 1, so that with short runs the score is a lower bound.
-
-    Args:
-        runs: The run of one method for each pair.
-        qrels: Grades by query and document, for each pair.
-        depth: Documents that a run holds at most.
-        bootstrap: How the interval is computed.
+    mean over its documents, and the score the mean over queries. A run has ``depth`` documents at
+    most; one that it lacks has the rank ``depth`` + 1, so that with short runs the score is a
+    lower bound.
 
     Raises:
         UserError: Fewer than two pairs, or none of their queries share an id and a document.

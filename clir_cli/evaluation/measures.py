@@ -97,13 +97,9 @@ BOOTSTRAP = Bootstrap()
 def score(
     qrels: Qrels, run: Run, measures: Sequence[str], bootstrap: Bootstrap = BOOTSTRAP
 ) -> list[Score]:
-    """Score a run. A judged query that the run lacks counts as zero in the mean.
+    """Score a run by measures as ``parse_measures`` returns them.
 
-    Args:
-        qrels: Grades by query and document; grades of 1 and more are relevant.
-        run: Scores by query and document.
-        measures: Names as ``parse_measures`` returns them.
-        bootstrap: How the intervals are computed.
+    Grades of 1 and more are relevant. A judged query that the run lacks counts as zero.
     """
     names = {_measure(name): name for name in measures}
     judged = {query: dict(grades) for query, grades in qrels.items()}

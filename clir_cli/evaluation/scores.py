@@ -1,4 +1,4 @@
-"""The score tables: ``results/<suite>/scores.csv`` and ``per_query.csv``."""
+"""Score tables: ``results/<suite>/scores.csv`` and ``per_query.csv``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +22,12 @@ def publish(
 
 
 def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) -> None:
-    """Put rows into a table; rows of the same key are replaced, the others stay.
+    """Put rows into a table; rows of the same key are replaced, the others kept.
 
     The table is sorted by key and written whole or not at all, by one process at a time.
 
     Raises:
-        UserError: What is there is no score table.
+        UserError: The file is no score table.
     """
     key = [column for column in columns if column in (*KEY, "query")]
     table = pd.DataFrame(rows, columns=columns)
@@ -39,7 +39,7 @@ def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) ->
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    # All as text: a query id that looks like a number stays what it is, a score to its last digit.
+    # As text, so that a query id that looks like a number is not one, and scores keep all digits.
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"seed": int})
     except (ValueError, KeyError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from clir_cli.corpus.records import Collection, Pair
+from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, measures, significance
 from clir_cli.evaluation.measures import Bootstrap, Score
@@ -67,23 +67,11 @@ def bootstrap_of(settings: EvaluationSettings) -> Bootstrap:
 
 
 def score_run(
-    owner: Owner,
-    column: str,
-    seed: int,
-    pair: Pair,
-    folder: Path,
-    collection: Collection,
-    names: Sequence[str],
-    settings: Settings,
-) -> ScoredRun[Owner]:
-    """Read the run in a folder and score it by the named measures.
-
-    Raises:
-        UserError: The file of the run is damaged.
-    """
+    folder: Path, collection: Collection, names: Sequence[str], settings: EvaluationSettings
+) -> tuple[Run, list[Score]]:
+    """Read the run in a folder and score it by the named measures."""
     run = read_run(folder / RUN_FILE)
-    scores = measures.score(collection.qrels, run, names, bootstrap_of(settings.evaluation))
-    return ScoredRun(owner, column, seed, str(pair), collection, run, scores)
+    return run, measures.score(collection.qrels, run, names, bootstrap_of(settings))
 
 
 def results_of(runs: Iterable[ScoredRun[Owner]]) -> list[Result[Owner]]:
@@ -98,10 +86,7 @@ def score_across_pairs(
 ) -> Iterator[Result[Owner]]:
     """Yield a result for each of the named metrics across pairs.
 
-    Args:
-        runs: One for each pair, all of one method, scored by the measures that gaps are taken of.
-        names: Such as ``gap-map`` and ``rank-distance``.
-        settings: Resampling, and the number of documents that a run holds.
+    The runs are of one method, one for each pair, with scores for the measures of gaps.
 
     Raises:
         UserError: A metric cannot be computed for these pairs.
@@ -125,20 +110,14 @@ def score_across_pairs(
 def compare_results(
     results: Sequence[Result[Owner]], baseline: str, tests: Sequence[str], *, strict: bool
 ) -> dict[int, dict[str, Comparison]]:
-    """Compare results with those of a baseline column, for each collection, pair and metric.
+    """Return the comparison with the baseline by each test, for the index of each result.
 
     Queries are paired; several seeds of a column enter by each query's mean over them. Holm's
     correction is over all columns that are compared for one collection, pair and metric. A gap
     over pairs with queries of their own has no values by query, and is not compared.
 
-    Args:
-        results: Of all methods, pairs and metrics.
-        baseline: The column that the others are compared with.
-        tests: Names in ``significance.TESTS``.
-        strict: Whether results without a counterpart are an error; otherwise they are left out.
-
-    Returns:
-        The comparison by each test, for the index of each result that was compared.
+    Raises:
+        UserError: With ``strict``, if the baseline would be compared with nothing.
     """
     tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
     for index, result in enumerate(results):

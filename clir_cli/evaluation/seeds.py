@@ -35,10 +35,6 @@ def over_seeds(by_seed: Mapping[int, Values], bootstrap: Bootstrap = BOOTSTRAP) 
 
     With one seed the interval is the bootstrap over queries alone.
 
-    Args:
-        by_seed: The values of each seed.
-        bootstrap: How the interval is computed.
-
     Raises:
         UserError: The seeds have answered different queries.
     """

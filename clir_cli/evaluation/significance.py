@@ -41,9 +41,7 @@ class Comparison:
 def mark(p_value: float | None, difference: float) -> str:
     """Return ``▲`` if a method is significantly above the baseline, ``▼`` if below, else nothing.
 
-    Args:
-        p_value: After correction; None or NaN where nothing was tested.
-        difference: Of the means, method minus baseline.
+    ``p_value`` is the corrected one, None or NaN if nothing was tested.
     """
     if p_value is None or not p_value < LEVEL or not difference:
         return ""
@@ -57,12 +55,7 @@ def legend(baseline: str) -> str:
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the two-sided p-value of Student's t-test of paired values.
-
-    Args:
-        a: The values of a method (queries,).
-        b: The values of the other method, in the same order.
-    """
+    """Return the two-sided p-value of Student's t-test of paired values (queries,)."""
     from scipy import stats
 
     difference = _difference(a, b)
@@ -74,18 +67,12 @@ def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
 def randomisation(
     a: Sequence[float], b: Sequence[float], resamples: int = RESAMPLES, seed: int = 0
 ) -> float:
-    """Return the two-sided p-value of Fisher's randomisation test of paired values.
+    """Return the two-sided p-value of Fisher's randomisation test of paired values (queries,).
 
     If the methods did not differ, the two values of any query could be exchanged. The p-value is
     the share of such exchanges with a mean difference at least as large as the observed one: of
     all exchanges if they are no more than ``resamples``, else of a random sample and the observed
     order, so that it is never 0.
-
-    Args:
-        a: The values of a method (queries,).
-        b: The values of the other method, in the same order.
-        resamples: Exchanges to draw.
-        seed: Seed of the draws.
     """
     from scipy import stats
 
@@ -144,19 +131,10 @@ def compare(
     test: str = "t",
     bootstrap: Bootstrap = BOOTSTRAP,
 ) -> list[Comparison]:
-    """Compare every method with a baseline, Holm-corrected over them.
+    """Compare each other method with a baseline, by a test in ``TESTS``, Holm-corrected.
 
-    For several seeds pass each query's mean over them (``seeds.query_means``): the test is then
-    about the queries.
-
-    Args:
-        values_by_method: The values of each method, all of one pair and metric.
-        baseline: The method that the others are compared with.
-        test: A name in ``TESTS``.
-        bootstrap: How the interval of the difference is computed.
-
-    Returns:
-        A comparison for each method but the baseline.
+    All values are of one pair and metric. For several seeds pass each query's mean over them
+    (``seeds.query_means``): the test is then about the queries.
 
     Raises:
         UserError: The baseline or the test is unknown, or a method has other queries.
@@ -175,10 +153,9 @@ def compare(
     comparisons = []
     for (method, (a, b)), p_raw, p_value in corrected:
         difference = _difference(a, b)
-        low, high = bootstrap.interval(difference)
-        mean, effect, queries = float(difference.mean()), effect_size(a, b), len(difference)
+        figures = (float(difference.mean()), *bootstrap.interval(difference), effect_size(a, b))
         comparisons.append(
-            Comparison(method, baseline, mean, low, high, effect, p_raw, p_value, queries)
+            Comparison(method, baseline, *figures, p_raw, p_value, queries=len(difference))
         )
     return comparisons
 

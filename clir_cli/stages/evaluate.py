@@ -1,7 +1,6 @@
 """evaluate: runs to scores, with intervals, as CSV; and methods compared with a baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from clir_cli import artifacts
@@ -15,14 +14,6 @@ from clir_cli.stages.search import plan_run
 from clir_cli.stages.workspace import Cell, Workspace
 
 Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The rows of an evaluation, and messages about the cells without a run."""
-
-    rows: list[Row]
-    missing: list[str]
 
 
 def plans(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[Cell]) -> list[Plan]:
@@ -43,24 +34,21 @@ def evaluate(
     *,
     all_needed: bool,
     baseline: Cell | None = None,
-) -> Scored:
+) -> tuple[list[Row], list[str]]:
     """Score the runs of the cells and update ``scores.csv`` and ``per_query.csv``.
 
-    Args:
-        workspace: Settings, folders and behaviour.
-        pairs: The language pairs.
-        cells: The methods, with variant and seed.
-        names: Metrics as ``gaps.parse_metrics`` returns them.
-        results: The folder of the results of all suites.
-        all_needed: Whether each cell must have a run; otherwise one run is enough.
-        baseline: The cell that the others are compared with; the rows then have ``baseline`` and
-            ``p_value``, Holm-corrected over the methods of one pair and metric.
+    The tables are in the suite's folder under ``results``. With ``all_needed`` each cell must have
+    a run; otherwise one run is enough. With a ``baseline`` the rows have it, and ``p_value``,
+    Holm-corrected over the methods of one pair and metric.
+
+    Returns:
+        The rows of the scores, and a message for each cell that was left out.
 
     Raises:
         UserError: A run is missing or was made from something that has changed since, or a metric
             across pairs has too few of them.
     """
-    split = gaps.split_metrics(names)
+    split, settings = gaps.split_metrics(names), workspace.settings.evaluation
     if baseline is not None and baseline not in cells:
         cells = [*cells, baseline]
     runs: list[ScoredRun[Cell]] = []
@@ -76,8 +64,8 @@ def evaluate(
                     raise
                 missing.append(str(error))
                 continue
-            source = (cell, cell.label, cell.seed, pair, plan.path, collection)
-            runs.append(scoring.score_run(*source, split.scored, workspace.settings))
+            run, found = scoring.score_run(plan.path, collection, split.scored, settings)
+            runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, run, found))
     if not runs:
         raise MissingInput(missing[0])
     scored = scoring.results_of(runs)
@@ -96,12 +84,12 @@ def evaluate(
     ]
     scores.publish(results / workspace.suite, rows, per_query)
     if baseline is not None:
-        test = workspace.settings.evaluation.test
+        test = settings.test
         compared = scoring.compare_results(scored, baseline.label, [test], strict=True)
         for index, row in enumerate(rows):  # None for the baseline itself
             p_value = compared[index][test].p_value if index in compared else None
             row |= {"baseline": baseline.label, "p_value": p_value}
-    return Scored(rows, missing)
+    return rows, missing
 
 
 def _row(workspace: Workspace, result: Result[Cell]) -> Row:

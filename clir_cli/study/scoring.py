@@ -18,7 +18,7 @@ WELL = ("made", "there")
 
 @dataclass(frozen=True)
 class Cells:
-    """An experiment's cells after the work: where their runs lie, or why they have none."""
+    """An experiment's cells after the work: the paths of their runs, or why they have none."""
 
     experiment: Experiment
     points: Sequence[Point]
@@ -34,15 +34,15 @@ class Cells:
 
     @property
     def folder(self) -> Path:
-        """Return where the table of the experiment lies."""
+        """Return the folder of the experiment's table."""
         return self.site.home / self.suite / "experiments" / self.experiment.name
 
     def outcome(self, point: Point) -> Done:
-        """Return what became of the task that makes the point's run."""
+        """Return the outcome of the task that makes the point's run."""
         return self.done[self.shared.goals[point]]
 
     def run(self, point: Point) -> Path:
-        """Return where the point's run lies."""
+        """Return the folder of the point's run."""
         return self.site.home / self.shared.goals[point]
 
     def command(self, *points: Point) -> str:
@@ -59,7 +59,7 @@ class Cells:
         return self.command(point)
 
     def methods(self) -> list[list[Point]]:
-        """Return the points by method, variant, seed and collection: those of all pairs."""
+        """Return the points grouped by method, variant, seed and collection."""
         groups: dict[tuple[str, int, str], list[Point]] = {}
         for point in self.points:
             key = (point.column, point.cell.seed, point.collection)
@@ -110,8 +110,9 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
         raise UserError(done.error)
     collection = collection_of(point.settings, point.pair.query, cells.site)
     artifacts.verify(folder)
-    source = (point, point.column, point.cell.seed, point.pair, folder, collection)
-    return scoring.score_run(*source, names, point.settings)
+    run, scores = scoring.score_run(folder, collection, names, point.settings.evaluation)
+    seed, pair = point.cell.seed, str(point.pair)
+    return ScoredRun(point, point.column, seed, pair, collection, run, scores)
 
 
 def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[str, float]]:
