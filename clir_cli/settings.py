@@ -327,9 +327,9 @@ def parse_size(text: str) -> int | None:
         return None
     units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
     units |= {f"{unit}i": 1024.0**power for power, unit in enumerate("kmgt", start=1)}
-    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?", text.strip().lower())
+    match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?", text.strip().lower())
     try:
-        size = float(found[1]) * units[found[2]] if found else 0.0
+        size = float(match[1]) * units[match[2]] if match else 0.0
     except (ValueError, KeyError):
         size = 0.0
     if size < 1:
