@@ -1,13 +1,13 @@
-"""Low-rank adapters (Hu et al., LoRA, 2021) by peft: fewer weights to train, the same model after.
+"""Low-rank adapters (Hu et al., LoRA, 2021) by peft: fewer weights are trained.
 
-Each linear layer W learns W + (2/r) B A with A (r, in) and B (out, r); B starts at zero. At the end
-the product is added to W, so a student is an ordinary model again.
+Each linear layer W learns W + (2/r) B A with A (r, in) and B (out, r); B starts at zero. After
+training the product is added to W, so a student is an ordinary model again.
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -17,12 +17,12 @@ from clir_cli.retrieval.encoder import Encoder
 
 
 def with_adapters(encoder: Encoder, rank: int, new_rows: Sequence[int] = ()) -> Encoder:
-    """Return an encoder of which only adapters, new word rows and the projection are trained.
+    """Return an encoder that trains only adapters, new token embeddings and the projection.
 
     Args:
         encoder: Its model is changed in place.
-        rank: r, above 0.
-        new_rows: Ids of rows of the embedding table that are trained as well.
+        rank: Rank r of the adapters, above 0.
+        new_rows: Token ids whose embeddings are trained as well.
 
     Raises:
         UserError: peft is not installed.
@@ -38,17 +38,18 @@ def with_adapters(encoder: Encoder, rank: int, new_rows: Sequence[int] = ()) -> 
     if new_rows:
         rows["trainable_token_indices"] = {_embeddings(encoder.model): list(new_rows)}
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names, **rows)
-    with warnings.catch_warnings():  # peft asks transformers by a name that became an old one
+    with warnings.catch_warnings():  # peft uses a deprecated name of transformers
         warnings.simplefilter("ignore", FutureWarning)
-        return replace(encoder, model=get_peft_model(encoder.model, config))
+        model = cast(PreTrainedModel, get_peft_model(encoder.model, config))
+    return replace(encoder, model=model)
 
 
 def merged(encoder: Encoder) -> Encoder:
     """Return the encoder with its adapters added to the weights: an ordinary model."""
-    return replace(encoder, model=encoder.model.merge_and_unload())
+    return replace(encoder, model=cast(Any, encoder.model).merge_and_unload())
 
 
 def _embeddings(model: PreTrainedModel) -> str:
-    """Return the last part of the embedding table's name, as peft wants it."""
+    """Return the last part of the embedding table's name, which peft expects."""
     table = model.get_input_embeddings()
     return next(name for name, part in model.named_modules() if part is table).rsplit(".", 1)[-1]

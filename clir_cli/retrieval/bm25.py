@@ -8,21 +8,21 @@ from torch import Tensor
 
 from clir_cli.corpus.unicode_words import words
 
-K1, B = 0.9, 0.4  # as the field's toolkits have them for passages
+K1, B = 0.9, 0.4  # the defaults of Anserini for passages
 
 
 def bm25_scores(documents: Sequence[str], queries: Sequence[str]) -> Iterator[Tensor]:
     """Yield the scores (documents,) of each query, in order.
 
-    Words are compared in lower case and as they stand, so names carry over from any language. A
-    document that shares no word with the query scores minus infinity: it is not found.
+    Words are compared in lower case and not stemmed, so names match in any language. A document
+    that shares no word with the query scores minus infinity: it is not found.
     """
     index = bm25s.BM25(k1=K1, b=B)
     index.index([words(text) for text in documents], show_progress=False)
     for query in queries:
-        found = [word for word in words(query) if word in index.vocab_dict]
-        if not found:
+        terms = [word for word in words(query) if word in index.vocab_dict]
+        if not terms:
             yield torch.full((len(documents),), float("-inf"))
             continue
-        scores = torch.from_numpy(index.get_scores(found))
+        scores = torch.from_numpy(index.get_scores(terms))
         yield scores.masked_fill(scores <= 0, float("-inf"))

@@ -1,13 +1,13 @@
-"""What a checkpoint says of itself: how texts become token embeddings beyond a plain transformer.
+"""Formats of checkpoints: how texts become token embeddings beyond a plain transformer.
 
-Four formats, told apart by their files:
+Four formats, recognised by their files:
 
 - plain: config.json, tokenizer, weights; the last hidden states are the token embeddings.
 - multi-vector: modules.json names a Transformer, Dense layers and a MultiVectorMask, as
   sentence-transformers 6 and PyLate write them.
-- Stanford ColBERT: the projection is ``linear.weight`` among the weights, the rest stands in
+- Stanford ColBERT: the projection is ``linear.weight`` among the weights, the rest is in
   artifact.metadata (Khattab and Zaharia, 2020; Santhanam et al., 2022).
-- distilled: what ``clir distill`` leaves, a plain model with recipe.json beside it.
+- distilled: the output of ``clir distill``, a plain model with recipe.json beside it.
 """
 
 import json
@@ -25,19 +25,29 @@ TEXT_FORMAT = "recipe.json"
 ARTIFACT = "artifact.metadata"
 MODULES = "modules.json"
 SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
-# Modules that change no token embedding, or only its length, which is always one here.
-SILENT = ("Transformer", "Normalize", "MultiVectorMask")
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.json",
+)
+# Modules that change no token embedding, or only its length, which is always 1 here.
+NO_LAYERS = ("Transformer", "Normalize", "MultiVectorMask")
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """Query expansion: a short query is filled up to ``length`` tokens, which are scored too.
+    """Query expansion: a short query is padded to ``length`` tokens, which are scored too.
 
     Attributes:
         length: Tokens of an expanded query, special tokens included.
-        token: What fills it up; empty for the tokenizer's mask token.
-        attended: Whether the other tokens see the filling.
-        fixed: Whether a longer query is cut to ``length``.
+        token: Token that is appended; empty for the tokenizer's mask token.
+        attended: Whether the other tokens attend to the appended ones.
+        fixed: Whether a longer query is truncated to ``length``.
     """
 
     length: int
@@ -48,15 +58,15 @@ class Expansion:
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a checkpoint treats texts. The default is that of a plain transformer.
+    """How a checkpoint preprocesses texts. The default suits a plain transformer.
 
     Attributes:
-        query_prefix: Put before a query, and before a sentence that is read as one.
-        document_prefix: Put before a document.
-        query_length: Longest query in tokens; 0 where the checkpoint does not say.
-        document_length: The same for documents.
-        expansion: Of queries, if any.
-        skipped: Tokens that are read but have no embedding, such as punctuation.
+        query_prefix: Prefix of queries and sentences.
+        document_prefix: Prefix of documents.
+        query_length: Longest query in tokens; 0 if the checkpoint does not say.
+        document_length: Longest document in tokens; 0 if the checkpoint does not say.
+        expansion: Query expansion, if any.
+        skipped: Tokens that are encoded but have no embedding, such as punctuation.
         skipped_in: Kinds of text in which they are skipped.
     """
 
@@ -69,31 +79,26 @@ class TextFormat:
     skipped_in: tuple[str, ...] = ("document",)
 
     def prefix(self, kind: TextKind) -> str:
-        """Return what stands before a text of a kind."""
+        """Return the prefix of a text of a kind."""
         return self.document_prefix if kind == "document" else self.query_prefix
 
     def length(self, kind: TextKind) -> int:
-        """Return the longest text of a kind in tokens, 0 for no bound.
-
-        A sentence of a bitext is read with the query's prefix, but is not cut as short: queries are
-        short by nature, and sentences are not.
-        """
+        """Return the longest text of a kind in tokens, 0 for no bound (always for sentences)."""
         if kind == "query" and self.expansion and self.expansion.fixed:
             return self.expansion.length
         return {"query": self.query_length, "document": self.document_length}.get(kind, 0)
 
     def for_student(self) -> "TextFormat":
-        """Return the text format of a student: the query's prefix, and nothing else.
+        """Return the text format of a student: the query prefix alone.
 
-        A student learns where the tokens of a sentence stand. Tokens of expansion belong to no
-        word, so the transport would have nothing to say of them, and they are left out.
+        Expansion tokens belong to no word, so a transport plan cannot align them.
         """
         return TextFormat(query_prefix=self.query_prefix)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One linear layer of a projection, as a configuration: sizes, and what comes after it."""
+    """Configuration of one linear layer of a projection."""
 
     inputs: int
     outputs: int
@@ -104,14 +109,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What lies in a model's folder.
+    """The contents of a model's folder.
 
     Attributes:
         folder: The model's folder.
-        body: The folder with config.json, tokenizer and weights of the transformer.
-        text_format: How texts are treated.
-        layers: The projection's layers with the folder of their weights.
-        markers: Whether the prefixes are tokens of the vocabulary that the tokenizer would cut.
+        body: Folder with config.json, tokenizer and weights of the transformer.
+        text_format: How texts are preprocessed.
+        layers: Layers of the projection, each with the folder of its weights.
+        stanford: Whether the projection is among the weights of the transformer.
+        markers: Whether the prefixes are tokens of the vocabulary that the tokenizer would split.
     """
 
     folder: Path
@@ -123,28 +129,29 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Return what a model's folder says of itself; nothing but small JSON files is read.
+    """Return the format of a model's folder; only small JSON files are read.
 
     Raises:
-        UserError: Code of its own, a module that clir does not know, or unreadable JSON.
+        UserError: The model needs its own code, a module is unknown, or JSON is damaged.
     """
     config = _json(folder / "config.json")
     modules = _json(folder / MODULES) if (folder / MODULES).is_file() else []
     settings = _json(folder / SENTENCE_TRANSFORMERS)
     if (folder / TEXT_FORMAT).is_file():
-        found = Checkpoint(folder, folder, _distilled(_json(folder / TEXT_FORMAT)))
+        prefix = str(_json(folder / TEXT_FORMAT).get("query_prefix", ""))
+        checkpoint = Checkpoint(folder, folder, TextFormat(query_prefix=prefix))
     elif modules and _is_multi_vector(modules, settings):
-        found = _multi_vector(folder, modules, settings)
+        checkpoint = _multi_vector(folder, modules, settings)
     elif (folder / ARTIFACT).is_file() or "HF_ColBERT" in (config.get("architectures") or ()):
-        found = _stanford(folder)
+        checkpoint = _stanford(folder)
     else:
-        found = Checkpoint(folder, folder, TextFormat())
-    _refuse_code(found.body)
-    return found
+        checkpoint = Checkpoint(folder, folder, TextFormat())
+    _refuse_code(checkpoint.body)
+    return checkpoint
 
 
 def described_by(folder: Path) -> list[Path]:
-    """Return the files beyond a plain model's that decide about the token embeddings."""
+    """Return the files, beyond those of a plain model, that the token embeddings depend on."""
     if not (folder / MODULES).is_file() and not (folder / ARTIFACT).is_file():
         return []
     checkpoint = read_checkpoint(folder)
@@ -153,7 +160,7 @@ def described_by(folder: Path) -> list[Path]:
     folders = {part for _, part in checkpoint.layers} | {checkpoint.body}
     if (folder / MODULES).is_file():
         folders |= {folder / entry.get("path", "") for entry in _json(folder / MODULES)}
-    inner = [file for each in folders - {folder} for file in sorted(each.glob("*"))]
+    inner = [file for inside in folders - {folder} for file in sorted(inside.glob("*"))]
     return [file for file in (folder / ARTIFACT, *inner) if file.is_file()]
 
 
@@ -167,26 +174,19 @@ def _json(path: Path) -> Any:
 
 
 def _refuse_code(body: Path) -> None:
-    """Refuse a model whose code lies beside its weights: it is never run."""
+    """Raise UserError if a model needs code of its own, which is never run."""
     config = _json(body / "config.json")
-    own = config.get("auto_map") or {}
-    if not own:
+    auto_map = config.get("auto_map") or {}
+    if not auto_map:
         return
     from transformers import CONFIG_MAPPING
 
     if config.get("model_type") not in CONFIG_MAPPING:
-        code = next(iter(own.values()))
+        code = next(iter(auto_map.values()))
         raise UserError(
             f"{body}: the model is code of its own ({code}), and remote code is never run; choose "
             "one of an architecture that transformers has (clir ls models)"
         )
-
-
-# ------------------------------------------------------------------ distilled students
-
-
-def _distilled(told: dict[str, Any]) -> TextFormat:
-    return TextFormat(query_prefix=str(told.get("query_prefix", "")))
 
 
 def write_text_format(folder: Path, text_format: TextFormat) -> None:
@@ -200,14 +200,14 @@ def write_text_format(folder: Path, text_format: TextFormat) -> None:
 
 
 def _stanford(folder: Path) -> Checkpoint:
-    told = _json(folder / ARTIFACT)
-    length = int(told.get("query_maxlen") or 32)
+    settings = _json(folder / ARTIFACT)
+    length = int(settings.get("query_maxlen") or 32)
     text_format = TextFormat(
-        query_prefix=f"{told.get('query_token_id') or '[unused0]'} ",
-        document_prefix=f"{told.get('doc_token_id') or '[unused1]'} ",
-        document_length=int(told.get("doc_maxlen") or 0),
-        expansion=Expansion(length, attended=bool(told.get("attend_to_mask_tokens"))),
-        skipped=tuple(string.punctuation) if told.get("mask_punctuation", True) else (),
+        query_prefix=f"{settings.get('query_token_id') or '[unused0]'} ",
+        document_prefix=f"{settings.get('doc_token_id') or '[unused1]'} ",
+        document_length=int(settings.get("doc_maxlen") or 0),
+        expansion=Expansion(length, attended=bool(settings.get("attend_to_mask_tokens"))),
+        skipped=tuple(string.punctuation) if settings.get("mask_punctuation", True) else (),
     )
     return Checkpoint(folder, folder, text_format, stanford=True, markers=True)
 
@@ -227,30 +227,29 @@ def _multi_vector(
 ) -> Checkpoint:
     named = [(entry.get("type", "").rsplit(".", 1)[-1], entry.get("path", "")) for entry in modules]
     for name, path in named:
-        if name not in (*SILENT, "Dense"):
+        if name not in (*NO_LAYERS, "Dense"):
             raise UserError(
                 f"{folder / path}: module {name} is not one that clir knows; known: "
-                f"{', '.join((*SILENT, 'Dense'))}"
+                f"{', '.join((*NO_LAYERS, 'Dense'))}"
             )
-    of = {name: folder / path for name, path in named}
-    if "Transformer" not in of:
+    folders = {name: folder / path for name, path in named}
+    if "Transformer" not in folders:
         raise UserError(f"{folder / MODULES}: names no Transformer module")
-    body = of["Transformer"]
-    mask = _json(of["MultiVectorMask"] / "config.json") if "MultiVectorMask" in of else None
+    body, masking = folders["Transformer"], folders.get("MultiVectorMask")
+    mask = _json(masking / "config.json") if masking else None
     if mask and mask.get("keep_only_token_ids"):
-        raise UserError(f"{of['MultiVectorMask']}: keeps only some tokens, as for images; not read")
+        raise UserError(f"{masking}: keeps only some tokens, as for images; not supported")
     layers = tuple(
         (_dense(folder / path), folder / path) for name, path in named if name == "Dense"
     )
-    own = {**_legacy(settings), **_json(body / "sentence_bert_config.json")}
-    skipped = _skipped(mask, settings)
+    options = {**_legacy(settings), **_json(body / "sentence_bert_config.json")}
     text_format = TextFormat(
         query_prefix=_prompt(settings, "query"),
         document_prefix=_prompt(settings, "document"),
-        query_length=int(own.get("query_length") or 0),
-        document_length=int(own.get("document_length") or 0),
-        expansion=_expansion(folder, own.get("query_expansion")),
-        skipped=skipped,
+        query_length=int(options.get("query_length") or 0),
+        document_length=int(options.get("document_length") or 0),
+        expansion=_expansion(folder, options.get("query_expansion")),
+        skipped=_skipped(mask, settings),
         skipped_in=tuple((mask or {}).get("skiplist_tasks") or ("document",)),
     )
     markers = "query_prefix" in settings or "document_prefix" in settings
@@ -258,62 +257,58 @@ def _multi_vector(
 
 
 def _prompt(settings: dict[str, Any], side: str) -> str:
-    """Return the prefix of a side: PyLate's marker, then the prompt."""
+    """Return the prefix of queries or documents: PyLate's marker, then the prompt."""
     marker = settings.get(f"{side}_prefix") or ""
     prompt = (settings.get("prompts") or {}).get(side) or ""
     return marker + prompt.removeprefix(marker)
 
 
 def _legacy(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return lengths and expansion as PyLate before 4 writes them at the top of its settings."""
+    """Return lengths and expansion as PyLate before 4 has them, at the top level."""
     flat = ("query_length", "document_length", "do_query_expansion", "query_prefix")
-    found = {name: settings[name] for name in flat[:2] if settings.get(name) is not None}
+    options = {name: settings[name] for name in flat[:2] if settings.get(name) is not None}
     if "query_expansion" in settings:
-        found["query_expansion"] = settings["query_expansion"]
+        options["query_expansion"] = settings["query_expansion"]
     elif any(name in settings for name in (*flat, "document_prefix", "skiplist_words")):
-        found["query_expansion"] = None
+        options["query_expansion"] = None
         if settings.get("do_query_expansion") is not False:
-            attended = settings.get("attend_to_expansion_tokens")
-            found["query_expansion"] = {
+            options["query_expansion"] = {
                 "strategy": "fixed",
-                "attend": bool(attended),
-                "length": found.pop("query_length", None) or 32,
+                "attend": bool(settings.get("attend_to_expansion_tokens")),
+                "length": options.pop("query_length", None) or 32,
             }
-    return found
+    return options
 
 
-def _expansion(folder: Path, told: dict[str, Any] | None) -> Expansion | None:
-    if not told:
+def _expansion(folder: Path, options: dict[str, Any] | None) -> Expansion | None:
+    if not options:
         return None
-    if told.get("strategy") not in ("fixed", "min"):
-        raise UserError(f"{folder}: query expansion {told.get('strategy')!r} is not known")
-    return Expansion(
-        int(told["length"]),
-        told.get("token") or "",
-        bool(told.get("attend")),
-        told["strategy"] == "fixed",
-    )
+    strategy = options.get("strategy")
+    if strategy not in ("fixed", "min"):
+        raise UserError(f"{folder}: query expansion {strategy!r} is not known")
+    token, attended = options.get("token") or "", bool(options.get("attend"))
+    return Expansion(int(options["length"]), token, attended, strategy == "fixed")
 
 
 def _skipped(mask: dict[str, Any] | None, settings: dict[str, Any]) -> tuple[str, ...]:
     """Return the skipped tokens; PyLate before 4 has no mask module and skips punctuation."""
     if mask is not None:
         return tuple(mask.get("skiplist_words") or ())
-    told = settings.get("skiplist_words")
-    return tuple(string.punctuation if told is None else told)
+    words = settings.get("skiplist_words")
+    return tuple(string.punctuation if words is None else words)
 
 
 def _dense(folder: Path) -> Layer:
-    told = _json(folder / "config.json")
-    activation = str(told.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    config = _json(folder / "config.json")
+    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     if not activation.startswith("torch.nn."):
         raise UserError(f"{folder}: activation {activation} is code of its own, which is never run")
     return Layer(
-        int(told["in_features"]),
-        int(told["out_features"]),
-        bool(told.get("bias", True)),
+        int(config["in_features"]),
+        int(config["out_features"]),
+        bool(config.get("bias", True)),
         activation.rsplit(".", 1)[-1],
-        bool(told.get("use_residual")),
+        bool(config.get("use_residual")),
     )
 
 
@@ -322,9 +317,8 @@ def _dense(folder: Path) -> Layer:
 
 def weight_files(folder: Path) -> Iterator[Path]:
     """Yield the safetensors files of a transformer, all shards of it."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(_json(index).get("weight_map", {}).values()))
+    if (folder / INDEX).is_file():
+        names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
         yield from (folder / name for name in names)
-    elif (folder / "model.safetensors").is_file():
-        yield folder / "model.safetensors"
+    elif (folder / WEIGHTS).is_file():
+        yield folder / WEIGHTS

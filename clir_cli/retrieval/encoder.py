@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +41,12 @@ class Packed:
 
 @dataclass(frozen=True)
 class Input:
-    """One text as the model reads it.
+    """One tokenised text.
 
     Attributes:
         ids: Token ids.
-        attended: The first so many are seen by the others; the rest fills up a query.
-        kept: Places of the tokens that have an embedding; None for all.
+        attended: Number of tokens that are attended to; the rest is query expansion.
+        kept: Indices of the tokens that have an embedding; None for all.
     """
 
     ids: list[int]
@@ -57,7 +58,7 @@ class Input:
 
     @property
     def embedded(self) -> int:
-        """Return how many embeddings the text has."""
+        """Return the number of embeddings of the text."""
         return len(self.ids if self.kept is None else self.kept)
 
 
@@ -88,7 +89,7 @@ class Encoder:
 
     @property
     def trained(self) -> nn.ModuleDict:
-        """Return what training changes: the model, and the projection if there is one."""
+        """Return the trained modules: the model, and the projection if there is one."""
         parts: dict[str, nn.Module] = {"model": self.model}
         if self.projection is not None:
             parts["projection"] = self.projection
@@ -97,11 +98,11 @@ class Encoder:
     def tokenize(
         self, texts: Sequence[str], max_tokens: int, kind: TextKind = "sentence"
     ) -> list[list[int]]:
-        """Return token ids with prefix and special tokens, cut to ``max_tokens`` and the limits.
+        """Return token ids with prefix and special tokens, truncated.
 
-        The limits are those of the model's positions and of the checkpoint's text format.
+        The length is at most ``max_tokens``, the model's positions, and the text format's length.
         """
-        if not texts:  # which the tokenizer does not take
+        if not texts:  # which the tokenizer refuses
             return []
         prefixed = [self.text_format.prefix(kind) + text for text in texts]
         limit = self._limit(max_tokens, kind)
@@ -114,50 +115,53 @@ class Encoder:
 
     @property
     def position_limit(self) -> int:
-        """Return the longest input that the model has positions for."""
+        """Return the number of tokens that the model has positions for."""
         limit = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
         return int(limit) - (2 if "roberta" in self.model.config.model_type else 0)
 
     def inputs(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> list[Input]:
-        """Return texts as the model reads them: with prefix, expansion, and skipped tokens told."""
-        found = []
+        """Return tokenised texts with prefix, query expansion and skipped tokens."""
+        inputs = []
+        expansion = self.text_format.expansion if kind == "query" else None
         for ids in self.tokenize(texts, max_tokens, kind):
-            real = len(ids)
-            if kind == "query" and self.text_format.expansion:
-                ids = ids + [self._filling] * (self.text_format.expansion.length - real)
-                real = len(ids) if self.text_format.expansion.attended else real
+            attended = len(ids)
+            if expansion:
+                ids = ids + [self._expansion_token] * (expansion.length - len(ids))
+                attended = len(ids) if expansion.attended else attended
             kept = None
             if self._skipped and kind in self.text_format.skipped_in:
-                kept = [place for place, each in enumerate(ids) if each not in self._skipped]
-            found.append(Input(ids, real, kept))
-        return found
+                kept = [index for index, token in enumerate(ids) if token not in self._skipped]
+            inputs.append(Input(ids, attended, kept))
+        return inputs
 
     @cached_property
     def _skipped(self) -> frozenset[int]:
-        """Ids of the skipped tokens; words that the vocabulary lacks must not stand for [UNK]."""
+        """Ids of the skipped tokens; [UNK] only if it is named itself."""
         unknown = self.tokenizer.unk_token
-        words = self.text_format.skipped
-        ids = {word: self.tokenizer.convert_tokens_to_ids(word) for word in words}
+        ids = {word: self._token_id(word) for word in self.text_format.skipped}
         absent = (None, self.tokenizer.unk_token_id)
         return frozenset(
             token for word, token in ids.items() if token not in absent or word == unknown
         )
 
+    def _token_id(self, token: str) -> int:
+        return cast(int, self.tokenizer.convert_tokens_to_ids(token))
+
     @cached_property
-    def _filling(self) -> int:
-        named = self.text_format.expansion.token if self.text_format.expansion else ""
-        if named:
-            return int(self.tokenizer.convert_tokens_to_ids(named))
+    def _expansion_token(self) -> int:
+        token = self.text_format.expansion.token if self.text_format.expansion else ""
+        if token:
+            return self._token_id(token)
         mask = self.tokenizer.mask_token_id
         return int(self.tokenizer.eos_token_id if mask is None else mask)
 
     def spans(
         self, text: str, max_tokens: int, kind: TextKind = "sentence"
     ) -> list[tuple[int, int]]:
-        """Return where in the text the token of each embedding stands, in characters.
+        """Return the characters (begin, end) of the token of each embedding.
 
-        Tokens that stand for none of it (special ones, the prefix, expansion) have the span (0, 0).
+        Special tokens, the prefix and expansion have the span (0, 0).
         """
         prefix = self.text_format.prefix(kind)
         encoded = self.tokenizer(
@@ -166,13 +170,13 @@ class Encoder:
             max_length=self._limit(max_tokens, kind),
             return_offsets_mapping=True,
         )
-        read = self.inputs([text], max_tokens, kind)[0]
-        found = [
-            (max(0, low - len(prefix)), max(0, high - len(prefix)))
-            for low, high in encoded["offset_mapping"]
+        tokens = self.inputs([text], max_tokens, kind)[0]
+        spans = [
+            (max(0, begin - len(prefix)), max(0, end - len(prefix)))
+            for begin, end in encoded["offset_mapping"]
         ]
-        found += [(0, 0)] * (len(read) - len(found))
-        return found if read.kept is None else [found[place] for place in read.kept]
+        spans += [(0, 0)] * (len(tokens) - len(spans))
+        return spans if tokens.kept is None else [spans[index] for index in tokens.kept]
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return unit token embeddings (B, n, d) in float32 for ids and mask (B, n).
@@ -182,12 +186,12 @@ class Encoder:
         return functional.normalize(self.states(ids, mask), dim=-1)
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which it computes; the weights are cast once in an outer one."""
+        """Return the context of the computation; an outer one casts the weights only once."""
         half = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision, enabled=half)
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return what ``embed`` brings to unit length: (B, n, d) in float32."""
+        """Return the token embeddings of ``embed`` before normalisation: (B, n, d) in float32."""
         with self.autocast():
             states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
             if self.projection is not None:
@@ -208,12 +212,11 @@ class Encoder:
 
         Args:
             texts: N texts.
-            max_tokens: Longest text in tokens; the rest of it is cut.
-            kind: How a checkpoint with a text format is to read them: a ``query`` with expansion, a
-                ``document`` without skipped tokens, a ``sentence`` as a query without expansion.
-                Plain models read all alike.
+            max_tokens: Longest text in tokens; longer ones are truncated.
+            kind: A ``query`` has expansion, a ``document`` skipped tokens; a ``sentence`` is a
+                query without expansion. Plain models encode all kinds alike.
             batch_tokens: Bound on (texts x longest text) of a batch; 0 for ``usual_batch``.
-            dtype: Number format of the result, which lies on the CPU in the order of ``texts``.
+            dtype: Number format of the result, which is on the CPU in the order of ``texts``.
             advance: Called with the number of texts that were encoded.
         """
         inputs = self.inputs(texts, max_tokens, kind)
@@ -221,7 +224,7 @@ class Encoder:
 
     @property
     def pad_id(self) -> int:
-        """Return the id that fills up short texts."""
+        """Return the token id for padding."""
         return self.tokenizer.pad_token_id or 0
 
 
@@ -234,9 +237,9 @@ def encode_inputs(
     dtype: torch.dtype = torch.float32,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Packed:
-    """Encode what ``Encoder.inputs`` returned, as ``Encoder.encode`` does; in their order."""
+    """Encode tokenised texts as ``Encoder.encode`` does."""
     encoder.model.eval()
-    lengths = torch.tensor([each.embedded for each in inputs], dtype=torch.long)
+    lengths = torch.tensor([text.embedded for text in inputs], dtype=torch.long)
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     vectors = torch.empty(int(offsets[-1]), encoder.dimensions, dtype=dtype)
     budget = batch_tokens or usual_batch(encoder.device)
@@ -252,16 +255,16 @@ def encode_inputs(
 
 
 def usual_batch(device: torch.device) -> int:
-    """Return how many tokens are best encoded at once.
+    """Return the number of tokens of a batch that is encoded fastest.
 
-    On a CPU as many as the caches hold (benchmarks/encoding.py), on a GPU as many as fill it.
+    On a CPU as many as the caches hold (benchmarks/encoding.py), on a GPU as many as use it fully.
     """
     return max(1024, 512 * torch.get_num_threads()) if device.type == "cpu" else 16_384
 
 
-def _places_below(bounds: Sequence[int], longest: int) -> Tensor:
-    """Return (B, longest): True before each row's bound."""
-    return torch.arange(longest) < torch.tensor(bounds)[:, None]
+def _first_tokens(counts: Sequence[int], longest: int) -> Tensor:
+    """Return a mask (B, longest) of the first ``counts`` tokens of each row."""
+    return torch.arange(longest) < torch.tensor(counts)[:, None]
 
 
 def _rows(starts: Tensor, lengths: Tensor) -> Tensor:
@@ -273,8 +276,8 @@ def _rows(starts: Tensor, lengths: Tensor) -> Tensor:
 def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Yield batches of indices, longest texts first, at most ``batch_tokens`` padded tokens each.
 
-    The order is a function of the lengths alone. Longest first, so that too large a batch
-    fails at once and not after an hour.
+    The order is a function of the lengths alone. Longest first, so that a batch that is too large
+    fails at once.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     start = 0
@@ -296,10 +299,10 @@ def batches_by_count(lengths: Sequence[int], batch_size: int) -> Iterator[list[i
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ids and mask, both (B, longest): mask is True on real tokens."""
-    lengths = [len(each) for each in ids]
-    mask = _places_below(lengths, max(lengths))
+    lengths = [len(text) for text in ids]
+    mask = _first_tokens(lengths, max(lengths))
     padded = torch.full(mask.shape, pad_id, dtype=torch.long)
-    padded[mask] = torch.tensor([token for each in ids for token in each], dtype=torch.long)
+    padded[mask] = torch.tensor([token for text in ids for token in text], dtype=torch.long)
     return padded.to(device), mask.to(device)
 
 
@@ -308,7 +311,7 @@ def collate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids, attention mask, and which tokens have an embedding, each (B, longest)."""
     ids, present = pad([text.ids for text in inputs], pad_id, torch.device("cpu"))
-    attended = present & _places_below([text.attended for text in inputs], ids.shape[1])
+    attended = present & _first_tokens([text.attended for text in inputs], ids.shape[1])
     embedded = present.clone()
     for row, text in enumerate(inputs):
         if text.kept is not None:
@@ -324,18 +327,18 @@ def load_encoder(
     *,
     pickled: str = "",
 ) -> Encoder:
-    """Load tokenizer and model from a folder, with projection and text format where it has them.
+    """Load an encoder from a folder, with its projection and text format if it has them.
 
     Args:
         folder: A model's folder, in one of the formats of retrieval/checkpoints.py.
         device: Where to compute.
-        precision: What to compute in; the weights are float32.
-        pickled: Name of a file with pickled weights that may be read where there are no
-            safetensors; only tensors are taken from it.
+        precision: Number format of the computation; the weights are float32.
+        pickled: Name of a file with pickled weights, allowed if there are no safetensors; only
+            tensors are read from it.
 
     Raises:
-        UserError: The folder lacks a tokenizer or weights, they do not fit each other, or the model
-            is code of its own.
+        UserError: Tokenizer or weights are missing or do not fit each other, or the model needs
+            code of its own.
     """
     checkpoint = read_checkpoint(folder)
     tokenizer, model = loading.load_transformer(checkpoint, pickled)
@@ -343,5 +346,5 @@ def load_encoder(
     loading.check_fit(folder, tokenizer, model, projection)
     if projection is not None:
         projection = projection.to(device).eval()
-    text_format = checkpoint.text_format
-    return Encoder(tokenizer, model.to(device).eval(), device, precision, projection, text_format)
+    nn.Module.to(model, device).eval()
+    return Encoder(tokenizer, model, device, precision, projection, checkpoint.text_format)

@@ -16,18 +16,15 @@ from typing import Any
 from clir_cli.corpus.catalogue import HUB, CatalogueFile, Model
 from clir_cli.corpus.transfer import fetch, is_offline
 from clir_cli.errors import MissingInput, NotThere, UserError
-from clir_cli.retrieval.checkpoints import ARTIFACT, MODULES, SENTENCE_TRANSFORMERS
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-TOKENIZERS = (
-    "tokenizer.json",
-    "vocab.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-    "vocab.json",
+from clir_cli.retrieval.checkpoints import (
+    ARTIFACT,
+    INDEX,
+    MODULES,
+    SENTENCE_TRANSFORMERS,
+    TOKENIZERS,
+    WEIGHTS,
 )
+
 BESIDE = (
     "tokenizer_config.json",
     "special_tokens_map.json",

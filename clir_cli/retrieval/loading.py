@@ -1,10 +1,11 @@
-"""Tokenizer and transformer from a folder: safetensors, never remote code, nothing half-filled."""
+"""Loading tokenizer and transformer: safetensors only, no remote code, no missing weights."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AddedToken,
     AutoConfig,
@@ -16,8 +17,7 @@ from transformers import (
 )
 
 from clir_cli.errors import UserError, first_line
-from clir_cli.retrieval.checkpoints import Checkpoint, weight_files
-from clir_cli.retrieval.hub import TOKENIZERS
+from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
 from clir_cli.retrieval.projection import Projection
 
 # The pooler is not used, and some checkpoints lack it.
@@ -36,18 +36,17 @@ def load_transformer(
     tokenizer = load_tokenizer(folder)
     config = load_config(folder)
     try:
-        pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
-        model, told = _filled(folder, config, pickled, pooled)
+        model, report = _load_weights(folder, config, pickled)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
-    lacking = sorted(name for name in told["missing_keys"] if "pooler" not in name)
-    if lacking:
+    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+    if missing:
         raise UserError(
-            f"{folder}: the weights lack {lacking[0]} and {len(lacking) - 1} others of a "
+            f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} others of a "
             f"{config.model_type}; they belong to another architecture"
         )
     if checkpoint.markers:
-        _keep_whole(tokenizer, checkpoint)
+        _add_markers(tokenizer, checkpoint)
     return tokenizer, model
 
 
@@ -68,10 +67,8 @@ def load_config(folder: Path) -> PretrainedConfig:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a folder.
 
-    Where its files are missing, transformers makes one that knows no word, which is refused here.
-
     Raises:
-        UserError: It is missing or damaged.
+        UserError: It is missing (transformers then makes an empty one) or damaged.
     """
     remedy = "put there what the tokenizer's save_pretrained writes"
     try:
@@ -82,16 +79,17 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise UserError(
             f"{folder}: the tokenizer cannot be loaded: {first_line(error)}; {remedy}"
         ) from None
-    own = tokenizer.vocab_files_names.values()  # none, where characters or bytes are the tokens
-    if own and not any((folder / name).is_file() for name in {*own, *TOKENIZERS}):
+    files = tokenizer.vocab_files_names.values()  # none, if characters or bytes are the tokens
+    if files and not any((folder / name).is_file() for name in {*files, *TOKENIZERS}):
         raise UserError(f"{folder}: no tokenizer ({', '.join(TOKENIZERS)}); {remedy}")
     return tokenizer
 
 
-def _filled(
-    folder: Path, config: PretrainedConfig, pickled: str, pooled: dict[str, bool]
+def _load_weights(
+    folder: Path, config: PretrainedConfig, pickled: str
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Return the model with its weights, from safetensors or from the file that the user named."""
+    """Return the model and transformers' report, from safetensors or the pickle the user named."""
+    pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
     shared = {"config": config, "dtype": torch.float32, "output_loading_info": True, **pooled}
     if any(weight_files(folder)) or not pickled:
         return AutoModel.from_pretrained(
@@ -99,41 +97,41 @@ def _filled(
         )
     state = read_pickled(folder / pickled)
     with torch.device("meta"):  # only to know the class; nothing is allocated
-        kind = type(AutoModel.from_config(config, trust_remote_code=False, **pooled))
-    return kind.from_pretrained(None, state_dict=state, **shared)
+        model_class = type(AutoModel.from_config(config, trust_remote_code=False, **pooled))
+    return model_class.from_pretrained(None, state_dict=state, **shared)
 
 
 def read_pickled(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a pickled state; nothing else in it is ever built.
+    """Return the tensors of a pickled state; no other object in it is built.
 
     Raises:
         UserError: It is missing, damaged, or holds more than tensors.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{path}: cannot be read as pickled weights: {first_line(error)}") from None
-    except Exception as error:  # UnpicklingError, and what a hostile file can bring about
+    except Exception as error:  # UnpicklingError, and whatever a hostile file can cause
         raise UserError(
             f"{path}: holds more than tensors ({type(error).__name__}), and is not read; take a "
             "model with safetensors"
         ) from None
-    if not isinstance(found, dict) or not all(isinstance(x, torch.Tensor) for x in found.values()):
+    if not isinstance(state, dict) or not all(isinstance(x, torch.Tensor) for x in state.values()):
         raise UserError(f"{path}: holds more than tensors, and is not read")
-    return found
+    return state
 
 
-def _keep_whole(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:
-    """Make the markers of old checkpoints special, so that the tokenizer does not cut them.
+def _add_markers(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> None:
+    """Make the markers of old checkpoints special tokens, so that the tokenizer keeps them whole.
 
-    They were put in as token ids ([unused0]); as text the tokenizer would cut them to pieces.
-    A prefix that is no token of the vocabulary stays ordinary text.
+    Their training inserted the markers as token ids ([unused0]). A prefix that is no token of the
+    vocabulary stays ordinary text.
     """
     text_format = checkpoint.text_format
-    known = tokenizer.get_vocab()
+    vocabulary = tokenizer.get_vocab()
     for prefix in (text_format.query_prefix, text_format.document_prefix):
         for marker in (prefix, *prefix.split()[:1]):
-            if marker in known:
+            if marker in vocabulary:
                 if tokenizer.tokenize(marker) != [marker]:
                     tokenizer.add_tokens(AddedToken(marker, normalized=False, special=True), True)
                 break
@@ -145,12 +143,13 @@ def check_fit(
     model: PreTrainedModel,
     projection: Projection | None,
 ) -> None:
-    """Refuse a tokenizer or a projection of another model.
+    """Check that tokenizer, model and projection belong together.
 
     Raises:
         UserError: Their sizes differ.
     """
-    check_rows(folder, tokenizer, model.get_input_embeddings().num_embeddings)
+    embeddings = cast(nn.Embedding, model.get_input_embeddings())
+    check_rows(folder, tokenizer, embeddings.num_embeddings)
     if projection is not None and projection.inputs != model.config.hidden_size:
         raise UserError(
             f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
@@ -159,10 +158,10 @@ def check_fit(
 
 
 def check_rows(folder: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """Refuse a tokenizer with more tokens than the model has embedding rows.
+    """Check that a tokenizer has at most as many tokens as the model has embedding rows.
 
     Raises:
-        UserError: It has.
+        UserError: It has more.
     """
     if len(tokenizer) > rows:
         raise UserError(

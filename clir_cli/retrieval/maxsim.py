@@ -9,10 +9,10 @@ from torch import Tensor
 
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.store import Shard
-from clir_cli.retrieval.store.formats import quantise
+from clir_cli.retrieval.store.codec import quantise
 
-BLOCK_CELLS = 1 << 20  # numbers of a block held at once, 4 MiB in float32: they stay in the cache
-COLUMNS = 32  # torch's maximum over rows is ten times as slow for other numbers of columns
+BLOCK_CELLS = 1 << 20  # numbers of a block, 4 MiB in float32, so that it stays in the cache
+COLUMNS = 32  # torch's maximum over rows takes ten times as long unless columns are a multiple
 WINDOW_CELLS = 1 << 22  # documents x query tokens held at once
 
 
@@ -24,7 +24,7 @@ def maxsim(query: Tensor, documents: Packed | Shard) -> Tensor:
 
     Args:
         query: (n, dimensions).
-        documents: N documents. One without tokens has the score minus infinity.
+        documents: N documents. A document without tokens scores minus infinity.
 
     Returns:
         (N,) float32 scores on the query's device.
@@ -63,30 +63,30 @@ def maxsim_batch(
     rounded: bool = False,
     release: bool = False,
 ) -> Tensor:
-    """Score documents for several queries, each block of documents being decoded once for all.
+    """Score documents for several queries; each block of documents is decoded once.
 
-    Documents of about one length are laid out as (documents, longest, dimensions); a shorter one
-    repeats its last token, which changes no maximum.
+    Documents of similar length are padded to (documents, longest, dimensions) by repeating the last
+    token, which changes no maximum.
 
     Args:
         queries: Q queries, on the device that computes.
         documents: N documents.
-        chosen: Numbers (M,) of the documents to score; None for all.
-        rounded: Take the products of int8 numbers, to which queries and, where they are not stored
-            so, documents are rounded. A similarity is then off by some 0.001.
-        release: Give back the memory of what was read from disk as soon as it was used.
+        chosen: Indices (M,) of the documents to score; None for all.
+        rounded: Multiply in int8, to which queries and documents are rounded. Similarities are then
+            off by about 0.001.
+        release: Return the memory of what was read from disk as soon as it was used.
 
     Returns:
         (Q, N) or (Q, M) float32 scores on the queries' device.
     """
     shard = Shard.of(documents) if isinstance(documents, Packed) else documents
-    numbers = torch.arange(len(shard)) if chosen is None else chosen.cpu()
+    indices = torch.arange(len(shard)) if chosen is None else chosen.cpu()
     scorer = _Rounded(queries.vectors) if rounded else _Full(queries.vectors)
-    scores = torch.empty(len(queries), len(numbers), device=queries.vectors.device)
+    scores = torch.empty(len(queries), len(indices), device=queries.vectors.device)
     window = max(1, WINDOW_CELLS // max(1, len(queries.vectors)))
     ends = queries.offsets.tolist()
-    for start in range(0, len(numbers), window):
-        best = _best(scorer, shard, numbers[start : start + window])
+    for start in range(0, len(indices), window):
+        best = _best(scorer, shard, indices[start : start + window])
         for query, (low, high) in enumerate(pairwise(ends)):
             scores[query, start : start + window] = best[:, low:high].sum(dim=1)
         if release:
@@ -94,27 +94,27 @@ def maxsim_batch(
     return scores
 
 
-def _best(scorer: "_Full | _Rounded", shard: Shard, numbers: Tensor) -> Tensor:
+def _best(scorer: "_Full | _Rounded", shard: Shard, indices: Tensor) -> Tensor:
     """Return the largest similarity (documents, query tokens) of each query token."""
-    best = torch.empty(len(numbers), scorer.tokens, device=scorer.device)
-    starts, lengths = shard.offsets[numbers], shard.offsets.diff()[numbers]
+    best = torch.empty(len(indices), scorer.tokens, device=scorer.device)
+    starts, lengths = shard.offsets[indices], shard.offsets.diff()[indices]
     rows = max(1, BLOCK_CELLS // max(scorer.tokens, shard.dimensions))
-    for places in _tiles(lengths, rows):
-        longest = int(lengths[places[-1]])
+    for block in _blocks(lengths, rows):
+        longest = int(lengths[block[-1]])
         if longest == 0:
-            best[places.to(best.device)] = float("-inf")
+            best[block.to(best.device)] = float("-inf")
             continue
-        within = torch.arange(longest).minimum((lengths[places] - 1).clamp_min(0)[:, None])
-        # A document without tokens reads another's, and is put right below.
-        taken = (starts[places, None] + within).flatten().clamp_max_(int(shard.offsets[-1]) - 1)
-        found = scorer.similarities(shard, taken).view(len(places), longest, -1).amax(dim=1)
-        found[(lengths[places] == 0).to(found.device)] = float("-inf")
-        best[places.to(best.device)] = found
+        within = torch.arange(longest).minimum((lengths[block] - 1).clamp_min(0)[:, None])
+        # An empty document reads another's tokens; its score is corrected below.
+        tokens = (starts[block, None] + within).flatten().clamp_max_(int(shard.offsets[-1]) - 1)
+        largest = scorer.similarities(shard, tokens).view(len(block), longest, -1).amax(dim=1)
+        largest[(lengths[block] == 0).to(largest.device)] = float("-inf")
+        best[block.to(best.device)] = largest
     return scorer.scaled(best)
 
 
-def _tiles(lengths: Tensor, rows: int) -> Iterator[Tensor]:
-    """Yield places of documents of about one length, shortest first, ``rows`` tokens or one."""
+def _blocks(lengths: Tensor, rows: int) -> Iterator[Tensor]:
+    """Yield indices of documents of similar length, shortest first; ``rows`` padded tokens each."""
     ordered, order = lengths.sort(stable=True)
     start, sizes = 0, ordered.tolist()
     while start < len(sizes):
@@ -129,13 +129,13 @@ class _Full:
     """Similarities in float32."""
 
     def __init__(self, vectors: Tensor):
-        self.queries = _filled(vectors.float())
+        self.queries = _pad_tokens(vectors.float())
         self.tokens, self.device = len(self.queries), vectors.device
         self._out: Tensor | None = None
 
     def similarities(self, shard: Shard, rows: Tensor) -> Tensor:
         block = shard.decode(rows, self.device).to(self.device)
-        self._out = _room(self._out, len(block) * self.tokens, torch.float32, self.device)
+        self._out = _buffer(self._out, len(block) * self.tokens, torch.float32, self.device)
         out = self._out[: len(block) * self.tokens].view(len(block), self.tokens)
         return torch.mm(block, self.queries.T, out=out)
 
@@ -144,60 +144,62 @@ class _Full:
 
 
 class _Rounded:
-    """Similarities of int8 numbers, in int32; the scale of a query token comes last."""
+    """Similarities of int8 numbers, in int32; the scale of a query token is applied at the end."""
 
     def __init__(self, vectors: Tensor):
-        codes, self.scales = quantise(_filled(vectors.float()))
+        codes, self.scales = quantise(_pad_tokens(vectors.float()))
         self.columns = codes.T.contiguous()
         self.tokens, self.device = len(codes), vectors.device
-        self._whole: Tensor | None = None
+        self._products: Tensor | None = None
         self._out: Tensor | None = None
 
     def similarities(self, shard: Shard, rows: Tensor) -> Tensor:
-        codes, scales = shard.whole_numbers(rows)
+        codes, scales = shard.quantised(rows)
         size = len(codes) * self.tokens
-        self._whole = _room(self._whole, size, torch.int32, self.device)
-        self._out = _room(self._out, size, torch.float32, self.device)
-        whole = self._whole[:size].view(len(codes), self.tokens)
+        self._products = _buffer(self._products, size, torch.int32, self.device)
+        self._out = _buffer(self._out, size, torch.float32, self.device)
+        products = self._products[:size].view(len(codes), self.tokens)
         out = self._out[:size].view(len(codes), self.tokens)
-        torch._int_mm(codes, self.columns, out=whole)
-        return out.copy_(whole).mul_(scales[:, None])
+        torch._int_mm(codes, self.columns, out=products)
+        return out.copy_(products).mul_(scales[:, None])
 
     def scaled(self, best: Tensor) -> Tensor:
         return best.mul_(self.scales)
 
 
-def _filled(vectors: Tensor) -> Tensor:
-    """Return query tokens with zeros behind them, up to a multiple of COLUMNS."""
+def _pad_tokens(vectors: Tensor) -> Tensor:
+    """Append zeros to query tokens, up to a multiple of COLUMNS."""
     return torch.nn.functional.pad(vectors, (0, 0, 0, -len(vectors) % COLUMNS))
 
 
-def _room(kept: Tensor | None, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return memory for ``size`` numbers, the same as before where it is enough."""
-    if kept is not None and kept.numel() >= size:
-        return kept
+def _buffer(buffer: Tensor | None, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return memory for ``size`` numbers: the given buffer if it is large enough."""
+    if buffer is not None and buffer.numel() >= size:
+        return buffer
     return torch.empty(size, dtype=dtype, device=device)
 
 
 @cache
 def rounding_pays(device: torch.device) -> bool:
-    """Tell whether products of int8 numbers are exact and faster than float32's on a device.
+    """Return True if products of int8 numbers are exact and faster than float32 on a device.
 
-    On a processor that is so with VNNI, which sums in 32 bits; older instructions may overflow.
+    On a CPU this needs VNNI, which sums in 32 bits; older instructions may overflow.
     """
     has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)
     return device.type == "cpu" and hasattr(torch, "_int_mm") and has_vnni()
 
 
 def top_documents(scores: Tensor, ids: list[str], top_k: int) -> list[tuple[str, float]]:
-    """Return the best ``top_k`` documents, best first.
+    """Return the best ``top_k`` documents with their scores, best first.
 
-    Equal scores are ordered by document id, from z to a, as trec_eval does: a run is the same every
-    time, and its ranks are those that are measured. A score of minus
-    infinity says that the document was not found at all.
+    Equal scores are ordered by document id, from z to a, as trec_eval does, so that the ranks of a
+    run are the ranks that are evaluated. A score of minus infinity means "not found".
     """
     floor = torch.topk(scores, min(top_k, len(ids))).values[-1]
-    good = torch.nonzero((scores >= floor) & (scores > float("-inf"))).flatten()
-    kept = list(zip(scores[good].tolist(), good.tolist(), strict=True))
-    kept.sort(key=lambda each: (each[0], ids[each[1]]), reverse=True)
-    return [(ids[index], value) for value, index in kept[:top_k]]
+    indices = torch.nonzero((scores >= floor) & (scores > float("-inf"))).flatten()
+    ranked = [
+        (ids[index], score)
+        for score, index in zip(scores[indices].tolist(), indices.tolist(), strict=True)
+    ]
+    ranked.sort(key=lambda entry: (entry[1], entry[0]), reverse=True)
+    return ranked[:top_k]

@@ -1,4 +1,4 @@
-"""Models on this machine: where the files of a name lie, and how they are told apart."""
+"""Models on this machine: the folder of a model name, and a digest of its files."""
 
 import re
 import zipfile
@@ -17,17 +17,17 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether a model name is a folder of the user's."""
+    """Return True if a model name is a folder of the user."""
     return name not in models() and Path(name).is_dir()
 
 
 def model_entry(name: str) -> Model:
-    """Return the model of a name: the catalogue's, or any of the hub as ``org/name@revision``.
+    """Return the entry of a model of the catalogue, or of the hub as ``org/name@revision``.
 
-    Without a revision it is the catalogue's, or what ``main`` is when the model is fetched.
+    Without a revision it is ``main`` at the time of the download.
 
     Raises:
-        UserError: Neither a name of the catalogue nor one that the hub could have.
+        UserError: Neither a name of the catalogue nor a valid name of the hub.
     """
     if name in models():
         return models()[name]
@@ -38,7 +38,7 @@ def model_entry(name: str) -> Model:
             "org/name@revision) or a folder that holds a model"
         )
     repository, _, revision = name.partition("@")
-    known = next((each for each in models().values() if each.repository == repository), None)
+    known = next((entry for entry in models().values() if entry.repository == repository), None)
     return Model(
         name=name,
         title=known.title if known else "a model of the hub",
@@ -57,11 +57,11 @@ def model_folder(name: str, home: Path, pickled: str = "") -> Path:
     Args:
         name: A model of the catalogue or of the hub, or a folder with config.json, tokenizer and
             safetensors.
-        home: The artifacts' folder; models that were fetched lie in ``home/models``.
-        pickled: Name of a file with pickled weights that may stand for the safetensors.
+        home: Folder of the artifacts; downloaded models are in ``home/models``.
+        pickled: Name of a file with pickled weights that is allowed instead of safetensors.
 
     Raises:
-        UserError: Unknown name, or a folder without what a model needs.
+        UserError: Unknown name, or a folder without config.json or weights.
     """
     if not is_folder(name):
         return home / "models" / model_entry(name).name.replace("/", "--")
@@ -71,8 +71,8 @@ def model_folder(name: str, home: Path, pickled: str = "") -> Path:
     weights = (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors"))
     if weights or (pickled and (folder / pickled).is_file()):
         return folder
-    found = next(iter(sorted(folder.glob("*.bin"))), None)
-    remedy = f"; if you trust it: --set models.allow_pickle={found.name}" if found else ""
+    pickle = next(iter(sorted(folder.glob("*.bin"))), None)
+    remedy = f"; if you trust it: --set models.allow_pickle={pickle.name}" if pickle else ""
     raise UserError(f"{folder}: no *.safetensors file; pickled weights are not read{remedy}")
 
 
@@ -81,19 +81,15 @@ def model_digest(folder: Path) -> str:
     if (folder / MANIFEST).exists():
         files = read_manifest(folder)["files"]
         return digest({name: entry["sha256"] for name, entry in files.items()})
-    found = {path for pattern in WEIGHT_FILES for path in folder.glob(pattern)}
-    if not any(path.suffix == ".safetensors" for path in found):
-        found |= set(folder.glob("*.bin"))
-    found |= set(described_by(folder))
-    names = {path.relative_to(folder).as_posix(): path for path in sorted(found)}
-    return digest({name: file_digest(path) for name, path in names.items()})
+    paths = {path for pattern in WEIGHT_FILES for path in folder.glob(pattern)}
+    if not any(path.suffix == ".safetensors" for path in paths):
+        paths |= set(folder.glob("*.bin"))
+    paths |= set(described_by(folder))
+    return digest({path.relative_to(folder).as_posix(): file_digest(path) for path in paths})
 
 
 def packaged_zip(package: Package) -> Path | None:
-    """Return the zip of an installed distribution, or None when it is not installed.
-
-    The distribution is located, never imported.
-    """
+    """Return the zip of an installed distribution, or None; the distribution is not imported."""
     try:
         path = Path(str(distribution(package.name).locate_file(package.zip)))
     except PackageNotFoundError:
@@ -102,14 +98,14 @@ def packaged_zip(package: Package) -> Path | None:
 
 
 def unpack(model: Model, archive: Path, folder: Path) -> None:
-    """Write a model's files from a zip into ``folder``, each checked against the catalogue.
+    """Write a model's files from a zip into ``folder``, and check them against the catalogue.
 
     Raises:
-        UserError: The zip is cut, lacks a file, or holds another one than the official.
+        UserError: The zip is truncated, lacks a file, or a file differs from the official one.
     """
     again = (
         f"pip install --force-reinstall {model.package.name}=={model.package.version}"
-        if (model.package)
+        if model.package
         else "fetch it again"
     )
     try:

@@ -1,21 +1,18 @@
-"""Queries to English by neural machine translation: any sequence-to-sequence model on disk.
+"""Neural machine translation of queries to English, by any sequence-to-sequence model on disk.
 
-NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT differ in how a language is named to them, and
-in nothing else; ``FAMILIES`` holds the difference.
+NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT differ only in how the languages are specified;
+``FAMILIES`` holds the difference.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import (
-    AutoModelForSeq2SeqLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError, first_line
 from clir_cli.retrieval.encoder import by_length
@@ -24,7 +21,7 @@ from clir_cli.retrieval.loading import load_tokenizer
 
 @dataclass(frozen=True)
 class Direction:
-    """How a model is told the direction: a prefix of the text, a source code, a first token."""
+    """How a direction is specified: a prefix of the text, a source code, a first target token."""
 
     prefix: str = ""
     source: str = ""
@@ -50,48 +47,48 @@ class Translator:
         batch_tokens: int = 2048,
         advance: Callable[[int], None] = lambda _: None,
     ) -> list[str]:
-        """Return the English translation of each text, in order; the same every time.
+        """Return the English translation of each text, in order; deterministic.
 
         Args:
             texts: N texts in the source language.
-            beams: Beams of the search; 1 is greedy.
-            max_tokens: Longest input and longest output.
+            beams: Beam width; 1 is greedy.
+            max_tokens: Longest input and longest output, in tokens.
             batch_tokens: Bound on (texts x longest text) of a batch.
             advance: Called with the number of texts that were translated.
         """
         if self.direction.source:
             self.tokenizer.src_lang = self.direction.source
-        given = [self.direction.prefix + text for text in texts]
-        encoded = self.tokenizer(given, truncation=True, max_length=max_tokens)["input_ids"]
-        found = [""] * len(texts)
+        prefixed = [self.direction.prefix + text for text in texts]
+        encoded = self.tokenizer(prefixed, truncation=True, max_length=max_tokens)["input_ids"]
+        translations = [""] * len(texts)
         for batch in by_length([len(ids) for ids in encoded], batch_tokens):
             rows = self.tokenizer.pad(
                 {"input_ids": [encoded[index] for index in batch]}, return_tensors="pt"
             ).to(self.device)
-            made = self.model.generate(
+            generated = cast(Any, self.model).generate(
                 **rows,
                 num_beams=beams,
                 do_sample=False,
                 max_new_tokens=max_tokens,
                 forced_bos_token_id=self.direction.first_token,
             )
-            decoded = self.tokenizer.batch_decode(made, skip_special_tokens=True)
+            decoded = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
             for index, text in zip(batch, decoded, strict=True):
-                found[index] = " ".join(text.split())
+                translations[index] = " ".join(text.split())
             advance(len(batch))
-        return found
+        return translations
 
 
 def load_translator(folder: Path, codes: Sequence[str], device: torch.device) -> Translator:
-    """Load a model from a folder; safetensors only, never remote code.
+    """Load a translation model from a folder; safetensors only, no remote code.
 
     Args:
-        folder: What ``save_pretrained`` writes.
-        codes: The names of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
+        folder: Folder that ``save_pretrained`` wrote.
+        codes: Codes of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
         device: Where to translate.
 
     Raises:
-        UserError: No model or tokenizer, or one that does not know the language.
+        UserError: Model or tokenizer is missing, or does not know the language.
     """
     tokenizer = load_tokenizer(folder)
     try:
@@ -101,15 +98,15 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = first_line(error)
         raise UserError(f"{folder}: cannot be loaded as a translation model: {reason}") from None
-    family = FAMILIES.get(model.config.model_type, _unnamed)
-    direction = family(tokenizer, codes)
+    direction_of = FAMILIES.get(model.config.model_type, _marian)
+    direction = direction_of(tokenizer, codes)
     if direction is None:
         raise UserError(f"{folder}: this model does not know the language {codes[0]!r}")
     return Translator(tokenizer, model.to(device).eval(), direction, device)
 
 
-def _named(tokenizer: PreTrainedTokenizerBase, codes: Sequence[str]) -> Direction | None:
-    """NLLB writes ``swh_Latn``, mBART-50 ``sw_KE``, M2M-100 ``__sw__``: found in the vocabulary."""
+def _language_tokens(tokenizer: PreTrainedTokenizerBase, codes: Sequence[str]) -> Direction | None:
+    """NLLB has tokens ``swh_Latn``, mBART-50 ``sw_KE``, M2M-100 ``__sw__``."""
     vocabulary = tokenizer.get_vocab()
     for pattern in (r"{}_[A-Z][a-z]{{3}}", r"{}_[A-Z]{{2}}", r"__{}__"):
         source = _token(vocabulary, pattern, codes)
@@ -127,19 +124,19 @@ def _token(vocabulary: dict[str, int], pattern: str, codes: Sequence[str]) -> st
     return ""
 
 
-def _prefixed(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
-    """MADLAD-400 is told the target alone, by a first piece ``<2en>``."""
+def _madlad(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
+    """MADLAD-400 takes the target language alone, as a first token ``<2en>``."""
     return Direction(prefix="<2en> ") if "<2en>" in tokenizer.get_vocab() else Direction()
 
 
-def _unnamed(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
-    """OPUS-MT has one model a direction; those into many languages take ``>>eng<<``."""
+def _marian(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:
+    """OPUS-MT has one model per direction; multilingual targets take ``>>eng<<``."""
     return Direction(prefix=">>eng<< " if ">>eng<<" in tokenizer.get_vocab() else "")
 
 
 FAMILIES: dict[str, Callable[[PreTrainedTokenizerBase, Sequence[str]], Direction | None]] = {
-    "m2m_100": _named,
-    "mbart": _named,
-    "t5": _prefixed,
-    "marian": _unnamed,
+    "m2m_100": _language_tokens,
+    "mbart": _language_tokens,
+    "t5": _madlad,
+    "marian": _marian,
 }

@@ -18,10 +18,10 @@ STANFORD = "linear.weight"
 
 
 class Dense(nn.Module):
-    """One layer: x -> activation(W x + b), plus x itself where there is a residual.
+    """One layer: x -> activation(W x + b), plus x if there is a residual connection.
 
     Args:
-        layer: Its sizes and what comes after it.
+        layer: Its configuration.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -37,10 +37,10 @@ class Dense(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Return (..., outputs) for states (..., inputs)."""
-        found = self.activation(self.linear(states))
+        outputs = self.activation(self.linear(states))
         if self.layer.residual:
-            found = found + (self.residual(states) if hasattr(self, "residual") else states)
-        return found
+            outputs = outputs + (self.residual(states) if hasattr(self, "residual") else states)
+        return outputs
 
 
 class Projection(nn.Sequential):
@@ -66,24 +66,25 @@ class Projection(nn.Sequential):
 
 
 def orthogonal(inputs: int, outputs: int, seed: int) -> Projection:
-    """Return a projection with orthonormal rows or columns: angles change as little as they can.
+    """Return a projection with orthonormal rows or columns, which preserves angles best.
 
     Args:
         inputs: Size of a hidden state.
         outputs: Size of a token embedding.
-        seed: Of the directions.
+        seed: Seed of the random directions.
     """
-    found = Projection(Layer(inputs, outputs))
-    chance = torch.Generator().manual_seed(seed)
-    nn.init.orthogonal_(found[0].linear.weight, generator=chance)
-    return found
+    projection = Projection(Layer(inputs, outputs))
+    rng = torch.Generator().manual_seed(seed)
+    (weight,) = projection.parameters()
+    nn.init.orthogonal_(weight, generator=rng)
+    return projection
 
 
 def save_projection(folder: Path, projection: Projection) -> None:
     """Write a student's projection beside its model."""
-    told = json.dumps([asdict(layer) for layer in projection.layers])
+    layers = json.dumps([asdict(layer) for layer in projection.layers])
     tensors = {name: value.detach().cpu() for name, value in projection.state_dict().items()}
-    save_file(tensors, folder / PROJECTION, metadata={"layers": told})
+    save_file(tensors, folder / PROJECTION, metadata={"layers": layers})
 
 
 def load_projection(checkpoint: Checkpoint) -> Projection | None:
@@ -92,30 +93,30 @@ def load_projection(checkpoint: Checkpoint) -> Projection | None:
     Raises:
         UserError: Its weights are missing, damaged, or of other sizes.
     """
-    own = checkpoint.folder / PROJECTION
+    saved = checkpoint.folder / PROJECTION
     try:
         if checkpoint.stanford:
             return _stanford(checkpoint)
         if checkpoint.layers:
             return _modules(checkpoint)
-        return _saved(own) if own.is_file() else None
+        return _saved(saved) if saved.is_file() else None
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         reason = first_line(error)
         raise UserError(f"{checkpoint.folder}: the projection cannot be read: {reason}") from None
 
 
 def _saved(path: Path) -> Projection:
-    tensors, words = read_tensors(path)
-    layers = [Layer(**each) for each in json.loads(words["layers"])]
-    return _filled(Projection(*layers), tensors)
+    tensors, metadata = read_tensors(path)
+    layers = [Layer(**layer) for layer in json.loads(metadata["layers"])]
+    return _load(Projection(*layers), tensors)
 
 
 def _modules(checkpoint: Checkpoint) -> Projection:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for number, (_, folder) in enumerate(checkpoint.layers):
-        found, _ = read_tensors(folder / "model.safetensors")
-        tensors |= {f"{number}.{name}": value for name, value in found.items()}
-    return _filled(Projection(*(layer for layer, _ in checkpoint.layers)), tensors)
+        of_layer, _ = read_tensors(folder / "model.safetensors")
+        tensors |= {f"{number}.{name}": value for name, value in of_layer.items()}
+    return _load(Projection(*(layer for layer, _ in checkpoint.layers)), tensors)
 
 
 def _stanford(checkpoint: Checkpoint) -> Projection:
@@ -124,10 +125,10 @@ def _stanford(checkpoint: Checkpoint) -> Projection:
             if STANFORD in file.keys():  # noqa: SIM118
                 weight = file.get_tensor(STANFORD)
                 outputs, inputs = weight.shape
-                return _filled(Projection(Layer(inputs, outputs)), {"0.linear.weight": weight})
+                return _load(Projection(Layer(inputs, outputs)), {"0.linear.weight": weight})
     raise KeyError(f"{STANFORD} is not among the weights")
 
 
-def _filled(projection: Projection, tensors: dict[str, Tensor]) -> Projection:
+def _load(projection: Projection, tensors: dict[str, Tensor]) -> Projection:
     projection.load_state_dict({name: value.float() for name, value in tensors.items()})
     return projection

@@ -1,4 +1,4 @@
-"""Ranking the documents of a store: exact late interaction, or candidates that are re-scored."""
+"""Ranking the documents of a store: exact late interaction, or re-scored candidates."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ from clir_cli.retrieval.store import Shard, gather
 
 BATCH_TOKENS = 512  # query tokens that share each decoded block
 GATHERED = 4096  # documents that are re-scored at once
-AGAIN = 2  # times top_k documents are scored in full after a search in whole numbers
+AGAIN = 2  # times top_k documents are scored in float32 after a search in int8
 STATM = Path("/proc/self/statm")
-Scoring = Literal["full", "rounded", "centroids"]  # exact, in whole numbers, by centroids alone
+Scoring = Literal["full", "rounded", "centroids"]  # in float32, in int8, by centroids alone
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Ranker:
     """How the documents of a store are ranked.
 
     Attributes:
-        shards: Of one index, in order.
-        top_k: How many of the best are wanted.
-        candidates: 0 scores every document. Otherwise so many (a number), or such a share of all
-            (below 1), are found by their centroids and re-scored.
+        shards: The shards of one index, in order.
+        top_k: Length of a ranking.
+        candidates: 0 scores every document. Otherwise this number of documents, or this share of
+            all (below 1), is found by centroids and re-scored.
         memory: Bytes that the process may take; None for no limit.
         device: Where scores are computed; None for where the queries are.
     """
@@ -63,11 +63,11 @@ class Ranker:
     def rank(self, queries: Packed) -> Iterator[Tensor]:
         """Yield each query's scores (documents,) in float32 on the CPU.
 
-        Minus infinity stands for a document that is not among the best, so far as the store's
-        format and ``candidates`` let that be told without scoring it in full.
+        Minus infinity marks documents that are not among the best, as far as the index's format and
+        ``candidates`` decide that without scoring them in float32.
 
         Raises:
-            UserError: Candidates are wanted and the store has no lists, or the memory is too small.
+            UserError: Candidates need lists that the index lacks, or the memory is too small.
         """
         if self.candidates and not all(shard.lists for shard in self.shards):
             raise UserError(
@@ -90,17 +90,16 @@ class Ranker:
                 first = last
 
     def _queries_at_once(self) -> int:
-        """Return how many queries' scores fit beside what is there already."""
+        """Return the scores of how many queries fit into the memory."""
         if self.memory is None:
             return BATCH_TOKENS
         fixed = resident_bytes() + 4 * (6 * BLOCK_CELLS + 2 * WINDOW_CELLS)
-        fixed += max(
-            (len(each) * BATCH_TOKENS * 4 for each in self.shards if each.lists), default=0
-        )
-        each = 16 * max(1, self.documents)  # scores, rough scores, what sorting them takes
-        room = (self.memory - fixed) // each
+        longest = max((len(shard) for shard in self.shards if shard.lists), default=0)
+        fixed += 4 * BATCH_TOKENS * longest
+        a_query = 16 * max(1, self.documents)  # scores, approximate scores, and sorting them
+        room = (self.memory - fixed) // a_query
         if room < 1:
-            least = (fixed + each) / 1e9
+            least = (fixed + a_query) / 1e9
             raise UserError(
                 f"index.memory={self.memory / 1e9:.2f}GB is too small for this search, which takes "
                 f"{least:.2f}GB with one query at a time; give {least * 1.1:.1f}GB"
@@ -115,22 +114,22 @@ class Ranker:
             yield from self._search(queries, "full")
             return
         depth = self._depth
-        rough = self._search(queries, "centroids" if self.rescored else "rounded")
-        chosen = [best_indices(scores, depth) for scores in rough]
-        del rough
+        approximated = self._search(queries, "centroids" if self.rescored else "rounded")
+        chosen = [best_indices(scores, depth) for scores in approximated]
+        del approximated
         if self.rescored and rounded and depth > AGAIN * self.top_k:
             closer = self._rescore(queries, chosen, rounded=True)
             chosen = [
-                places[best_indices(scores, AGAIN * self.top_k)]
-                for places, scores in zip(chosen, closer, strict=True)
+                indices[best_indices(scores, AGAIN * self.top_k)]
+                for indices, scores in zip(chosen, closer, strict=True)
             ]
         final = self._rescore(queries, chosen, rounded=False)
-        for places, scores in zip(chosen, final, strict=True):
+        for indices, scores in zip(chosen, final, strict=True):
             full = torch.full((self.documents,), float("-inf"))
-            full[places] = scores
+            full[indices] = scores
             yield full
 
-    # What follows is distributed in ``clir_cli.cluster.shard_search``.
+    # The methods below are distributed in ``clir_cli.cluster.shard_search``.
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
         """Return scores (queries, documents)."""
@@ -139,44 +138,45 @@ class Ranker:
     def _rescore(
         self, queries: Packed, chosen: Sequence[Tensor], *, rounded: bool
     ) -> Iterator[Tensor]:
-        """Yield scores (M,) of each query's documents ``chosen`` (M,), which are in order."""
-        for query, places in enumerate(chosen):
-            yield self.again(queries[query], places, rounded=rounded)
+        """Yield scores (M,) of each query's documents ``chosen`` (M,), which ascend."""
+        for query, indices in enumerate(chosen):
+            yield self.again(queries[query], indices, rounded=rounded)
 
     def scores(self, queries: Packed, shards: Sequence[Shard], scoring: Scoring) -> Tensor:
         """Return scores (queries, documents of the shards) in float32 on the CPU."""
         if scoring == "centroids":
-            lists, worth = nearest_lists(queries, shards[0].codec)
-            return torch.cat([approximate(queries, each, lists, worth) for each in shards], dim=1)
+            lists, gains = nearest_lists(queries, shards[0].codec)
+            parts = [approximate(queries, shard, lists, gains) for shard in shards]
+            return torch.cat(parts, dim=1)
         rounded, limited = scoring == "rounded", self.memory is not None
         parts = [
-            maxsim_batch(queries, each, rounded=rounded, release=limited).cpu() for each in shards
+            maxsim_batch(queries, shard, rounded=rounded, release=limited).cpu() for shard in shards
         ]
         return torch.cat(parts, dim=1)
 
     def again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
-        """Return scores (M,) of the documents ``chosen`` (M,), which are in order."""
-        alone = Packed(query, torch.tensor([0, len(query)]))
+        """Return scores (M,) of the documents ``chosen`` (M,), which ascend."""
+        queries = Packed(query, torch.tensor([0, len(query)]))
         scores = []
-        for some in chosen.split(GATHERED):
-            found = gather(self.shards, some, release=self.memory is not None)
-            scores.append(maxsim_batch(alone, found, rounded=rounded)[0].cpu())
+        for part in chosen.split(GATHERED):
+            documents = gather(self.shards, part, release=self.memory is not None)
+            scores.append(maxsim_batch(queries, documents, rounded=rounded)[0].cpu())
         return torch.cat(scores)
 
 
 def best_indices(scores: Tensor, count: int) -> Tensor:
-    """Return the places of the best ``count``, in order of place; ties go to the first."""
+    """Return the indices (count,) of the largest scores, ascending; ties go to the first."""
     if count >= len(scores):
         return torch.arange(len(scores))
     rank = len(scores) - count
     floor = float(np.partition(scores.numpy(), rank)[rank])  # topk takes twice as long for many
     above = torch.nonzero(scores > floor).flatten()
-    level = torch.nonzero(scores == floor).flatten()[: count - len(above)]
-    return torch.cat([above, level]).sort().values
+    ties = torch.nonzero(scores == floor).flatten()[: count - len(above)]
+    return torch.cat([above, ties]).sort().values
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process takes, 0 where the system does not tell."""
+    """Return the memory of this process, 0 where the system does not report it."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):

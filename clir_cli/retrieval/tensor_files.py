@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a file by name, and the words that stand beside them.
+    """Return the tensors of a file by name, and the metadata of its header.
 
     Raises:
-        SafetensorError: The file is cut or damaged.
+        SafetensorError: The file is truncated or damaged.
         OSError: It cannot be read.
     """
     with safe_open(path, "pt") as file:

@@ -1,4 +1,4 @@
-"""Queries to English, word by word, through a bilingual dictionary."""
+"""Translation of queries to English, word by word, through a bilingual dictionary."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,30 +10,31 @@ LONGEST_TERM = 4  # words
 def translate(text: str, dictionary: Mapping[str, Sequence[str]], choices: int = 1) -> str:
     """Return a text with each word replaced by its translations.
 
-    Terms of several words are looked up first, longest first; what the dictionary lacks stays as it
-    stands, so names carry over.
+    Terms of several words are looked up first, longest first. Words that the dictionary lacks stay
+    unchanged, which carries names over.
 
     Args:
         text: A query in the query language.
-        dictionary: Translations by word or term, best first; keys as ``words`` cuts them.
-        choices: How many translations of a word to put in its place.
+        dictionary: Translations by word or term, best first; keys as ``words`` splits them.
+        choices: Number of translations that replace a word.
     """
-    left, found = words(text), []
-    while left:
-        for length in range(min(LONGEST_TERM, len(left)), 0, -1):
-            term = " ".join(left[:length])
+    remaining = words(text)
+    translated: list[str] = []
+    while remaining:
+        for length in range(min(LONGEST_TERM, len(remaining)), 0, -1):
+            term = " ".join(remaining[:length])
             if term in dictionary:
-                found += dictionary[term][:choices]
+                translated += dictionary[term][:choices]
                 break
         else:
             length = 1
-            found.append(left[0])
-        left = left[length:]
-    return " ".join(found)
+            translated.append(remaining[0])
+        remaining = remaining[length:]
+    return " ".join(translated)
 
 
 def coverage(texts: Sequence[str], dictionary: Mapping[str, Sequence[str]]) -> float:
     """Return the share of the texts' words that the dictionary has, alone or in a term."""
     known = {part for term in dictionary for part in term.split()}
-    every = [word for text in texts for word in words(text)]
-    return sum(word in known for word in every) / max(1, len(every))
+    tokens = [word for text in texts for word in words(text)]
+    return sum(word in known for word in tokens) / max(1, len(tokens))

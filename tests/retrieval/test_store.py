@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 from clir_cli.errors import UserError
 from clir_cli.retrieval import store
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.retrieval.store import clusters, formats
+from clir_cli.retrieval.store import clusters
+from clir_cli.retrieval.store import codec as codecs
 from clir_cli.settings import IndexSettings
 
 BITS = {"residual1": 1, "residual2": 2, "residual4": 4}
@@ -65,10 +66,10 @@ def test_every_format_comes_back_from_disk_as_it_was_encoded(tmp_path, name, dim
     assert shard.vectors.shape == documents.vectors.shape
     # what was read from disk with the codec from disk is what the codec in memory makes of it
     nearest = codec.clusters.nearest(documents.vectors) if codec.has_lists else None
-    arrays = formats.FORMATS[name].encode(codec, documents.vectors, nearest)
+    arrays = codecs.FORMATS[name].encode(codec, documents.vectors, nearest)
     if nearest is not None:
         arrays["nearest"] = nearest
-    assert torch.equal(shard.vectors.float(), formats.FORMATS[name].decode(codec, arrays))
+    assert torch.equal(shard.vectors.float(), codecs.FORMATS[name].decode(codec, arrays))
     for number in range(len(documents)):
         assert shard[number].shape == documents[number].shape
     rows = torch.tensor([5, 0, 5])
@@ -80,7 +81,7 @@ def test_every_format_comes_back_from_disk_as_it_was_encoded(tmp_path, name, dim
 def test_int8_is_off_by_at_most_half_a_step_of_its_token(tokens, dimensions, seed, size):
     vectors = size * torch.randn(tokens, dimensions, generator=torch.Generator().manual_seed(seed))
     vectors[0] = 0  # nothing to divide by
-    codes, scales = formats.quantise(vectors)
+    codes, scales = codecs.quantise(vectors)
     error = (codes.float() * scales[:, None] - vectors).abs()
     assert (error <= 0.5001 * scales[:, None]).all()
     assert codes.abs().max() <= 127
@@ -91,13 +92,13 @@ def test_int8_is_off_by_at_most_half_a_step_of_its_token(tokens, dimensions, see
 def test_packed_buckets_are_unpacked_again(bits, tokens, dimensions, seed):
     chance = torch.Generator().manual_seed(seed)
     buckets = torch.randint(0, 2**bits, (tokens, dimensions), generator=chance)
-    found = formats.pack(buckets, bits)
+    found = codecs.pack(buckets, bits)
     assert found.shape == (tokens, math.ceil(dimensions * bits / 8))
-    table = formats.unpacking(torch.arange(2**bits).float(), bits, 1)
+    table = codecs.unpacking(torch.arange(2**bits).float(), bits, 1)
     assert torch.equal(table[found.long()].view(tokens, -1)[:, :dimensions], buckets.float())
     if found.shape[1] % 2 == 0:  # two bytes at once are the same two
         pairs = found.contiguous().view(torch.int16).int() & 0xFFFF
-        table = formats.unpacking(torch.arange(2**bits).float(), bits, 2)
+        table = codecs.unpacking(torch.arange(2**bits).float(), bits, 2)
         assert torch.equal(table[pairs.long()].view(tokens, -1)[:, :dimensions], buckets.float())
 
 

@@ -1,15 +1,7 @@
 """The token store: token embeddings of documents on disk, in shards, mapped into memory."""
 
-from clir_cli.retrieval.store.codec import (
-    CODEC,
-    Codec,
-    is_trained,
-    read_codec,
-    sample_size,
-    save_codec,
-    train_codec,
-)
-from clir_cli.retrieval.store.formats import FORMATS
+from clir_cli.retrieval.store.codec import CODEC, FORMATS, Codec, read_codec, save_codec
+from clir_cli.retrieval.store.codec_training import is_trained, sample_size, train_codec
 from clir_cli.retrieval.store.shards import (
     Lists,
     Shard,

@@ -1,8 +1,8 @@
 """k-means over token embeddings, and the nearest centroid of each of many.
 
-Plain Lloyd from random tokens. To find the nearest of many centroids, the centroids themselves are
-put into groups, and only those of the nearest groups are looked at; a miss is the second nearest,
-mostly, and costs a somewhat longer residual.
+Lloyd's algorithm from random tokens. To find the nearest of many centroids, the centroids are
+clustered into groups and only the nearest groups are searched; a miss is mostly the second nearest
+centroid, and costs a somewhat longer residual.
 """
 
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 ROUNDS = 8
-GROUPED_FROM = 2048  # with fewer centroids all of them are looked at
-GROUPS_LOOKED_AT = 8
+GROUPED_FROM = 2048  # with fewer centroids all of them are searched
+GROUPS_SEARCHED = 8
 CELLS = 1 << 22  # similarities held at once
 
 
 def centroid_count(tokens: float) -> int:
-    """Return how many centroids stand for so many tokens: the power of two below 8 sqrt(tokens).
+    """Return the number of centroids for an index: the power of two below 8 sqrt(tokens).
 
-    ColBERTv2 takes 16 sqrt(tokens). Half of it is enough for residuals, and finding each
-    token's nearest centroid is most of what a residual index costs beside the encoder.
+    ColBERTv2 takes 16 sqrt(tokens). Half of it is enough for residuals, and the search for each
+    token's nearest centroid is the main cost of a residual index beside the encoder.
     """
     return 1 << max(0, int(8 * max(tokens, 1) ** 0.5).bit_length() - 1)
 
@@ -41,47 +41,48 @@ class Clusters:
 
     @cached_property
     def _groups(self) -> tuple[Tensor, list[Tensor]]:
-        """Return the heads of the groups and the numbers of the centroids in each."""
-        heads = kmeans(self.centroids, int(len(self.centroids) ** 0.5), seed=0, rounds=4)
-        of = _nearest(self.centroids, heads)
-        return heads, [torch.nonzero(of == group).flatten() for group in range(len(heads))]
+        """Return the centre (groups, d) of each group and the numbers of the centroids in it."""
+        centres = kmeans(self.centroids, int(len(self.centroids) ** 0.5), seed=0, rounds=4)
+        group_of = _nearest(self.centroids, centres)
+        return centres, [
+            torch.nonzero(group_of == group).flatten() for group in range(len(centres))
+        ]
 
     def _grouped(self, vectors: Tensor) -> Tensor:
-        heads, members = self._groups
-        looked_at = _closeness(vectors, heads).topk(min(GROUPS_LOOKED_AT, len(heads))).indices
-        counts = torch.bincount(looked_at.flatten(), minlength=len(heads)).tolist()
-        order = looked_at.flatten().argsort()
-        gathered = torch.index_select(vectors, 0, order // looked_at.shape[1])
+        centres, members = self._groups
+        searched = _closeness(vectors, centres).topk(min(GROUPS_SEARCHED, len(centres))).indices
+        counts = torch.bincount(searched.flatten(), minlength=len(centres)).tolist()
+        order = searched.flatten().argsort()
+        gathered = torch.index_select(vectors, 0, order // searched.shape[1])
         best = torch.full((len(order),), float("-inf"), device=vectors.device)
-        found = torch.zeros(len(order), dtype=torch.long, device=vectors.device)
-        low = 0
+        nearest = torch.zeros(len(order), dtype=torch.long, device=vectors.device)
+        start = 0
         for count, numbers in zip(counts, members, strict=True):
+            rows = order[start : start + count]
             if count and len(numbers):
-                value, place = _closeness(gathered[low : low + count], self.centroids[numbers]).max(
-                    1
-                )
-                best[order[low : low + count]] = value
-                found[order[low : low + count]] = numbers[place]
-            low += count
-        chosen = best.view(looked_at.shape).argmax(1, keepdim=True)
-        return found.view(looked_at.shape).gather(1, chosen).flatten()
+                closeness = _closeness(gathered[start : start + count], self.centroids[numbers])
+                best[rows], index = closeness.max(dim=1)
+                nearest[rows] = numbers[index]
+            start += count
+        closest_group = best.view(searched.shape).argmax(1, keepdim=True)
+        return nearest.view(searched.shape).gather(1, closest_group).flatten()
 
 
 def kmeans(vectors: Tensor, count: int, seed: int, rounds: int = ROUNDS) -> Tensor:
     """Return at most ``count`` centroids (count, d) of the vectors (n, d).
 
-    The start is a random sample without repeats; a cluster that loses all its vectors keeps its
-    place. The same seed and vectors give the same centroids.
+    The initial centroids are a random sample without repeats; an empty cluster keeps its centroid.
+    The same seed and vectors give the same centroids.
     """
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(vectors), generator=generator)[:count]
-    centroids = vectors[chosen.to(vectors.device)].clone()
+    rng = torch.Generator().manual_seed(seed)
+    sample = torch.randperm(len(vectors), generator=rng)[:count]
+    centroids = vectors[sample.to(vectors.device)].clone()
     for _ in range(rounds):
-        of = Clusters(centroids).nearest(vectors)
-        sums = torch.zeros_like(centroids).index_add_(0, of, vectors)
-        sizes = torch.bincount(of, minlength=len(centroids))
-        kept = sizes > 0
-        centroids[kept] = sums[kept] / sizes[kept, None]
+        nearest = Clusters(centroids).nearest(vectors)
+        sums = torch.zeros_like(centroids).index_add_(0, nearest, vectors)
+        sizes = torch.bincount(nearest, minlength=len(centroids))
+        filled = sizes > 0
+        centroids[filled] = sums[filled] / sizes[filled, None]
     return centroids
 
 
