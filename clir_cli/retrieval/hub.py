@@ -1,12 +1,11 @@
-"""Models of the hub, file by file: those that decide about token embeddings, and no others.
+"""Downloading models of the hub: the files that their token embeddings depend on, and no others.
 
-They come from the hub's own cache where the model lies there (``HF_HUB_CACHE``, ``HF_HOME``), and
-else by URL, as all transfers do. Which files a model has is told by the files themselves: an index
-names shards, modules.json names folders.
+Files come from the cache of huggingface_hub if it has the model, else by URL as all downloads do:
+a mirror or a shared cache that holds plain files is no hub for its client. The files themselves
+say which others a model has: an index names the shards, modules.json the folders.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,25 +24,24 @@ from clir_cli.retrieval.checkpoints import (
     WEIGHTS,
 )
 
-BESIDE = (
+OPTIONAL = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "merges.txt",
     "sentence_bert_config.json",
 )
-PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 @dataclass(frozen=True)
 class Fetching:
-    """One model on its way into a folder.
+    """The download of one model.
 
     Attributes:
-        model: Which one.
-        folder: Where its files go.
+        model: The model.
+        folder: Folder of its files.
         mirror: A folder or address to take them from, instead of hub and cache.
-        known: What an earlier fetch put on record: sha256 and bytes by file.
+        known: sha256 and bytes by file, as recorded at an earlier download.
         advance: Called with the number of bytes that arrived.
     """
 
@@ -53,17 +51,18 @@ class Fetching:
     known: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     advance: Callable[[int], None] = lambda _: None
 
-    def bring(self, name: str) -> bool:
-        """Bring one file; return False when the model has none of that name."""
+    def optional(self, name: str) -> bool:
+        """Download one file; return False if the model has no file of that name."""
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        cached = None if self.mirror else in_hub_cache(self.model, name)
-        if cached is not None:
+        if cached := self._cached(name):
             shutil.copyfile(cached, target)
             self.advance(target.stat().st_size)
             return True
-        if not self.mirror and self._is_cached_whole() and not self._is_needed(name):
-            return False  # the cache has the model, and the model has no such file
+        # A cache that has the weights has all that transformers reads, but not the other formats.
+        whole = self._cached(WEIGHTS) or self._cached(INDEX)
+        if whole and not ("/" in name or name == ARTIFACT or name.endswith(".safetensors")):
+            return False
         record = self.known.get(name, {})
         entry = CatalogueFile(
             name,
@@ -76,80 +75,62 @@ class Fetching:
         except NotThere:
             return False
         except MissingInput:
-            if name == "config.json":  # offline, and nothing of the model is at hand
+            if name == "config.json":  # offline, and no file of the model is available
                 raise
             return False
         return True
 
-    def need(self, name: str) -> None:
-        """Bring a file that the model cannot do without.
+    def required(self, name: str) -> None:
+        """Download a file that the model cannot do without.
 
         Raises:
-            UserError: It has none.
+            UserError: The model has no such file.
         """
-        if not self.bring(name):
+        if not self.optional(name):
             where = f" on {self.mirror}" if self.mirror else ""
             raise UserError(
                 f"model {self.model.name}: {name} is not there{where} ({HUB}/"
                 f"{self.model.repository}, revision {self.model.revision}); check name and revision"
             )
 
-    def _is_cached_whole(self) -> bool:
-        return any(in_hub_cache(self.model, name) for name in (WEIGHTS, INDEX))
+    def _cached(self, name: str) -> str | None:
+        """Return the path of a file in the cache of huggingface_hub, unless there is a mirror."""
+        from huggingface_hub import try_to_load_from_cache
 
-    def _is_needed(self, name: str) -> bool:
-        """Tell whether a file must be fetched even where others loaded the model without it."""
-        return "/" in name or name == ARTIFACT or name.endswith(".safetensors")
-
-
-def hub_cache() -> Path:
-    """Return the hub client's cache folder, by the usual variables."""
-    if told := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(told).expanduser()
-    default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    return (Path(os.environ.get("HF_HOME") or default) / "hub").expanduser()
-
-
-def in_hub_cache(model: Model, name: str) -> Path | None:
-    """Return a model's file in the hub client's cache, or None."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(
-        model.repository, name, cache_dir=hub_cache(), revision=model.revision
-    )
-    return Path(found) if isinstance(found, str) else None
+        if self.mirror:
+            return None
+        path = try_to_load_from_cache(self.model.repository, name, revision=self.model.revision)
+        return path if isinstance(path, str) else None
 
 
 def fetch_model(fetching: Fetching, pickled: str = "") -> None:
-    """Bring all files of a model that decide about its token embeddings.
+    """Download all files of a model that its token embeddings depend on.
 
     Args:
-        fetching: Which model, and where to.
+        fetching: The model and its folder.
         pickled: Name of a file with pickled weights that the user allows; its tensors are written
             as safetensors, and the file itself is not kept.
 
     Raises:
-        UserError: The model, its weights or its tokenizer are not there, or the weights are pickled
+        UserError: The model, its weights or its tokenizer are missing, or the weights are pickled
             and the user has not allowed it.
     """
-    fetching.need("config.json")
-    if not any([fetching.bring(name) for name in TOKENIZERS]):
+    fetching.required("config.json")
+    if not any([fetching.optional(name) for name in TOKENIZERS]):
         raise UserError(f"model {fetching.model.name}: no tokenizer ({', '.join(TOKENIZERS)})")
-    for name in BESIDE:
-        fetching.bring(name)
-    if fetching.bring(SENTENCE_TRANSFORMERS) and fetching.bring(MODULES):
-        _bring_modules(fetching)
-    fetching.bring(ARTIFACT)
-    _bring_weights(fetching, pickled)
-    for record in fetching.folder.rglob("*.sha256"):  # the manifest has them from here on
+    for name in (*OPTIONAL, ARTIFACT):
+        fetching.optional(name)
+    if fetching.optional(SENTENCE_TRANSFORMERS) and fetching.optional(MODULES):
+        _fetch_modules(fetching)
+    _fetch_weights(fetching, pickled)
+    for record in fetching.folder.rglob("*.sha256"):  # the manifest has them from now on
         record.unlink()
-    for left in sorted(fetching.folder.rglob("*/"), reverse=True):
-        if left.is_dir() and not any(left.iterdir()):
-            left.rmdir()
+    for path in sorted(fetching.folder.rglob("*/"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
 
 
-def _bring_modules(fetching: Fetching) -> None:
-    """Bring the module folders; a module's path must stay inside the model."""
+def _fetch_modules(fetching: Fetching) -> None:
     modules = json.loads((fetching.folder / MODULES).read_text(encoding="utf-8"))
     for module in modules:
         path = str(module.get("path", ""))
@@ -157,46 +138,45 @@ def _bring_modules(fetching: Fetching) -> None:
             continue
         if not (fetching.folder / path).resolve().is_relative_to(fetching.folder.resolve()):
             raise UserError(f"{fetching.folder / MODULES}: path {path!r} leads out of the model")
-        fetching.bring(f"{path}/config.json")
+        fetching.optional(f"{path}/config.json")
         if str(module.get("type", "")).endswith(("Dense", "Transformer")):
-            fetching.bring(f"{path}/{WEIGHTS}")
+            fetching.optional(f"{path}/{WEIGHTS}")
 
 
-def _bring_weights(fetching: Fetching, pickled: str) -> None:
-    if fetching.bring(WEIGHTS):
+def _fetch_weights(fetching: Fetching, pickled: str) -> None:
+    if fetching.optional(WEIGHTS):
         return
-    if fetching.bring(INDEX):
-        told = json.loads((fetching.folder / INDEX).read_text(encoding="utf-8"))
-        for name in sorted(set(told["weight_map"].values())):
+    if fetching.optional(INDEX):
+        index = json.loads((fetching.folder / INDEX).read_text(encoding="utf-8"))
+        for name in sorted(set(index["weight_map"].values())):
             if "/" in name or "\\" in name:
                 raise UserError(f"{fetching.folder / INDEX}: {name!r} leads out of the model")
-            fetching.need(name)
+            fetching.required(name)
         return
     if is_offline() and not fetching.mirror:
         raise MissingInput(
-            f"model {fetching.model.name}: {WEIGHTS} is not at hand and the network is switched "
+            f"model {fetching.model.name}: {WEIGHTS} is not available and the network is switched "
             "off (CLIR_OFFLINE or HF_HUB_OFFLINE); give a folder with --mirror or CLIR_CACHE"
         )
     if not pickled:
         raise UserError(
             f"model {fetching.model.name}: no safetensors ({WEIGHTS}) under revision "
             f"{fetching.model.revision}; pickled weights are not read; if you trust "
-            f"{HUB}/{fetching.model.repository}: --set models.allow_pickle={PICKLED[0]}"
+            f"{HUB}/{fetching.model.repository}: --set models.allow_pickle=pytorch_model.bin"
         )
     if "/" in pickled or "\\" in pickled:
         raise UserError(f"models.allow_pickle={pickled}: give the name of a file, without a folder")
-    fetching.need(pickled)
+    fetching.required(pickled)
     _convert(fetching.folder / pickled)
 
 
 def _convert(path: Path) -> None:
-    """Write the tensors of a pickled state as safetensors, and drop the pickle."""
+    """Write the tensors of a pickled state as safetensors, and delete the pickle."""
     from safetensors.torch import save_file
 
     from clir_cli.retrieval.loading import read_pickled
 
-    tensors = read_pickled(path)
-    # Tied weights share their memory, which safetensors does not take: each gets its own.
-    own = {name: value.clone().contiguous() for name, value in tensors.items()}
-    save_file(own, path.with_name(WEIGHTS), metadata={"format": "pt"})
+    # Tied weights share their memory, which safetensors refuses: each gets its own.
+    tensors = {name: value.clone().contiguous() for name, value in read_pickled(path).items()}
+    save_file(tensors, path.with_name(WEIGHTS), metadata={"format": "pt"})
     path.unlink()

@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from tiny_encoders import tiny_bert
 from transformers import BertModel
@@ -56,7 +57,7 @@ def publish(tiny, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-such-cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "no-such-cache"))
     for name in ("CLIR_CACHE", "CLIR_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -183,8 +184,7 @@ def test_the_hub_s_own_cache_is_used_without_network(tiny, tmp_path, monkeypatch
     (repository / "refs" / "main").write_text("c" * 40)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", hub.WEIGHTS):
         (snapshot / name).symlink_to(tiny / name)
-    monkeypatch.delenv("HF_HUB_CACHE")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = download_model(workspace(tmp_path), NAME)
     assert load_encoder(folder, CPU).dimensions == 32
