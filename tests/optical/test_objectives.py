@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -88,3 +89,44 @@ def test_the_cost_of_equal_tokens_is_zero():
     mask = torch.ones(2, 4, dtype=torch.bool)
     cost = cosine_cost(TokenBatch(vectors, mask, vectors, mask))
     torch.testing.assert_close(cost.diagonal(dim1=1, dim2=2), torch.zeros(2, 4), atol=1e-6, rtol=0)
+
+
+# ------------------------------------------------------------------ values, by numpy
+
+
+def real(vectors: torch.Tensor, mask: torch.Tensor) -> list[np.ndarray]:
+    """The real tokens of each sentence, in float64."""
+    return [row[real].numpy() for row, real in zip(vectors.double(), mask, strict=True)]
+
+
+def cosine(one: np.ndarray, two: np.ndarray) -> float:
+    return float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
+
+
+def by_numpy(name: str, student: list, teacher: list, temperature: float) -> float:
+    pairs = list(zip(student, teacher, strict=True))
+    if name == "kd-greedy":
+        return np.mean([(1 - s @ t.T).min(axis=1).mean() for s, t in pairs])
+    means = [(s.mean(axis=0), t.mean(axis=0)) for s, t in pairs]
+    if name == "kd-mse":
+        return np.mean([((s - t) ** 2).sum() for s, t in means])
+    if name == "kd-cosine":
+        return np.mean([1 - cosine(s, t) for s, t in means])
+    scores = [[[(q @ d.T).max(axis=1).mean() for d in teacher] for q in side]
+              for side in (teacher, student)]  # fmt: skip
+    p, q = (np.exp(np.array(table) / temperature) for table in scores)
+    p, q = p / p.sum(axis=1, keepdims=True), q / q.sum(axis=1, keepdims=True)
+    return (p * np.log(p / q)).sum() / len(p)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
+@pytest.mark.parametrize("name", ["kd-greedy", "kd-mse", "kd-cosine", "kd-score"])
+def test_an_objective_has_the_value_of_its_formula(name, temperature):
+    batch = TokenBatch(
+        unit(3, 5, 16, seed=0), masks(3, 5, [5, 3, 4]),
+        unit(3, 7, 16, seed=1), masks(3, 7, [7, 6, 2]),
+    )  # fmt: skip
+    chosen = load_settings("sample", None, [f"objective.temperature={temperature}"])
+    sides = real(batch.student, batch.student_mask), real(batch.teacher, batch.teacher_mask)
+    expected = by_numpy(name, *sides, temperature)
+    assert OBJECTIVES[name](batch, chosen).value.item() == pytest.approx(expected, rel=1e-4)

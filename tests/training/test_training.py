@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_encoders import tiny_bert
 
 from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
@@ -11,7 +12,7 @@ from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.settings import BitextSettings
 from clir_cli.suites import load_settings
-from clir_cli.training.loop import Training
+from clir_cli.training.loop import Loss, Training
 
 CPU = torch.device("cpu")
 
@@ -82,3 +83,65 @@ def test_the_same_seed_gives_the_same_student(training):
     one, two = training(), training()
     assert [step.loss for step in one.run()] == [step.loss for step in two.run()]
     assert torch.equal(weights(one), weights(two))
+
+
+class Slope:
+    """A task whose loss has the same huge gradient in every step; it notes the model's mode."""
+
+    steps_per_epoch = 4
+
+    def __init__(self) -> None:
+        self.modes: list[bool] = []
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return [[0]] * self.steps_per_epoch
+
+    def loss(self, encoder, batch) -> Loss:
+        self.modes.append(encoder.model.training)
+        table = encoder.model.get_input_embeddings().weight
+        return Loss(1e6 * table[2000].sum())
+
+    def validate(self, encoder) -> tuple[float, float]:
+        self.modes.append(encoder.model.training)
+        return 0.0, 0.0
+
+
+@pytest.fixture
+def sloping(models: Path, tmp_path: Path):
+    def build(**changes) -> Training:
+        encoder = load_encoder(tiny_bert(tmp_path / "tiny", models), CPU)
+        changed = {"epochs": 1} | changes
+        chosen = load_settings("sample", None, [f"training.{k}={v}" for k, v in changed.items()])
+        return Training(encoder, Slope(), chosen.training, seed=3)
+
+    return build
+
+
+def test_dropout_is_on_in_a_step_and_off_in_validation(sloping):
+    run = sloping()
+    list(run.run())
+    assert run.task.modes == [True] * 4 + [False]
+
+
+def test_the_gradient_has_at_most_the_norm_of_clip(sloping):
+    run = sloping(clip=0.5)
+    norms = []
+    step = run.optimizer.step
+
+    def watched(*args, **kwargs):
+        gradients = [each.grad for each in run.parameters if each.grad is not None]
+        norms.append(torch.cat([each.flatten() for each in gradients]).norm().item())
+        return step(*args, **kwargs)
+
+    run.optimizer.step = watched
+    list(run.run())
+    assert norms == pytest.approx([0.5] * 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5])
+def test_the_first_step_learns(sloping, warmup):
+    run = sloping(warmup=warmup)
+    before = run.encoder.model.get_input_embeddings().weight[2000].detach().clone()
+    first = next(run.run())
+    assert first.learning_rate > 0
+    assert (run.encoder.model.get_input_embeddings().weight[2000] < before).all()
