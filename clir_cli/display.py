@@ -67,7 +67,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
     print("models: " + ", ".join(models))
 
 
-def hit_rows(found: "Mapping[Pair, Sequence[Hit]]") -> list[dict[str, Any]]:
+def hit_rows(hits_by_pair: "Mapping[Pair, Sequence[Hit]]") -> list[dict[str, Any]]:
     """Return the documents found for one text, with the words that match."""
     return [
         {
@@ -78,14 +78,14 @@ def hit_rows(found: "Mapping[Pair, Sequence[Hit]]") -> list[dict[str, Any]]:
             "text": hit.document.full_text,
             "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
         }
-        for pair, hits in found.items()
+        for pair, hits in hits_by_pair.items()
         for hit in hits
     ]
 
 
-def show_hits(label: str, found: "Mapping[Pair, Sequence[Hit]]") -> None:
+def show_hits(label: str, hits_by_pair: "Mapping[Pair, Sequence[Hit]]") -> None:
     """Print the documents found for one text, the words that match marked."""
-    for pair, hits in found.items():
+    for pair, hits in hits_by_pair.items():
         table = Table(title=f"{pair}, {label}", title_justify="left", show_lines=True)
         for column in ("rank", "score", "document", "text (matched words marked)"):
             table.add_column(column, overflow="fold")
@@ -132,36 +132,33 @@ def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) ->
     Where rows have a baseline, a method that is significantly above or below it is marked.
     """
     from clir_cli.evaluation import significance
+    from clir_cli.study import tables
 
-    columns = list(dict.fromkeys(map(_column, rows)))
-    baseline = rows[0].get("baseline")
+    first, columns = rows[0], list(dict.fromkeys(map(_column, rows)))
+    baseline = first.get("baseline", "")
+    notes = [significance.legend(baseline)] if baseline else []
     for name in names:
-        by_cell = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
-        table = Table(
-            title=f"{name} on {rows[0]['collection']} ({rows[0]['suite']}), "
-            f"{rows[0]['queries']} queries, {100 * confidence:.0f} % interval",
-            caption=significance.legend(baseline) if baseline else None,
-            title_justify="left",
-            caption_justify="left",
+        scores = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
+        body = [
+            [pair, *(_cell(scores.get((pair, c)), scores.get((pair, baseline))) for c in columns)]
+            for pair in dict.fromkeys(pair for pair, _ in scores)
+        ]
+        title = (
+            f"{name} on {first['collection']} ({first['suite']}), {first['queries']} queries, "
+            f"{100 * confidence:.0f} % interval"
         )
-        table.add_column("pair")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for pair in dict.fromkeys(pair for pair, _ in by_cell):
-            base = by_cell.get((pair, baseline))
-            cells = []
-            for row in (by_cell.get((pair, column)) for column in columns):
-                if row is None:
-                    cells.append("-")
-                    continue
-                mark = ""
-                if base:  # a blank where there is no mark, so that the numbers are aligned
-                    difference = row["value"] - base["value"]
-                    mark = significance.mark(row["p_value"], difference) or " "
-                text = score_text(row["value"], row["ci_low"], row["ci_high"], mark=mark)
-                cells.append(str(text))
-            table.add_row(pair, *cells)
-        show(table)
+        tables.text(tables.TextTable(title, ["pair", *columns], body, notes))
+
+
+def _cell(row: Row | None, base: Row | None) -> str:
+    from clir_cli.evaluation import significance
+
+    if row is None:
+        return "-"
+    mark = ""
+    if base:  # a blank where there is no mark, so that the numbers are aligned
+        mark = significance.mark(row["p_value"], row["value"] - base["value"]) or " "
+    return str(score_text(row["value"], row["ci_low"], row["ci_high"], mark=mark))
 
 
 def _column(row: Row) -> str:

@@ -277,7 +277,11 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "fault":
         return f"{key}: {first['msg']}"
     if first["type"] == "extra_forbidden":
-        tables = {"table": TableLayout, "expected": Expected, "variants": Variant}
+        tables: dict[Any, type[BaseModel]] = {
+            "table": TableLayout,
+            "expected": Expected,
+            "variants": Variant,
+        }
         inner = [tables[part] for part in first["loc"][:-1] if part in tables]
         fields = (inner or [Experiment])[-1].model_fields
         return f"{key}: no such key; {nearest(name, [key for key in fields if key != 'path'])}"

@@ -20,7 +20,7 @@ from clir_cli.evaluation.seeds import Seeded
 from clir_cli.stages.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
-from clir_cli.study.report.data import Results, ScoreKey, neutral, read
+from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, neutral, read
 from clir_cli.study.report.experiment_sections import axis_of, experiments, grid_values
 from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import FOLDER, report
@@ -273,21 +273,23 @@ def test_several_seeds_become_one_score_with_their_spread(tmp_path):
     scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
     workspace = Workspace(load_settings("sample"), tmp_path)
     found = read(workspace, tmp_path / "results")
-    ((key, score),) = found.scores.items()
-    assert key == ("sample", "sw-en", "ot", "map")
+    (collection,) = found.collections
+    ((key, score),) = collection.scores.items()
+    assert (collection.name, *key) == ("sample", "sw-en", "ot", "map")
     assert score.value == pytest.approx(0.55)
     assert score.spread == pytest.approx(0.3 / 2**0.5)
     assert score.seeds == (0, 1)
     assert score.low < 0.4 <= 0.7 < score.high
-    assert found.per_query["sample", "sw-en", "ot", "map"] == pytest.approx({"q0": 0.3, "q1": 0.8})
+    assert collection.per_query["sw-en", "ot", "map"] == pytest.approx({"q0": 0.3, "q1": 0.8})
 
 
 def test_variants_of_an_experiment_are_left_to_its_own_section(suite):
     workspace = Workspace(load_settings("sample"), suite / "artifacts")
     found = read(workspace, suite / "results")
     assert found.labels == ["bm25", "dictionary-bm25", "english-bm25"]
-    assert found.pairs("sample") == ["sw-en", "de-en"]  # low-resource languages first
-    assert found.metrics("sample") == ["map", "mrr"]
+    (collection,) = found.collections
+    assert collection.pairs == ["sw-en", "de-en"]  # low-resource languages first
+    assert collection.metrics == ["map", "mrr"]
     focus = focus_on(found, 0.95, "t")
     assert (focus.metric, focus.method, focus.baseline) == ("map", "dictionary-bm25", "bm25")
 
@@ -356,10 +358,9 @@ def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
     assert (value.estimate.value, value.estimate.low, value.estimate.high) == pytest.approx(
         (0.5, 0.3, 0.7)
     )
-    known = {
-        ScoreKey("sample", "sw-en", "ot.eps0.1", "map"): Seeded(0.5, 0.1, 0.45, 0.55, (0, 1), 80)
-    }
-    (value,) = grid_values(Results("sample", known), rows, [AXIS], axis_of(rows, [AXIS]))
+    score = Seeded(0.5, 0.1, 0.45, 0.55, (0, 1), 80)
+    known = CollectionScores("sample", {ScoreKey("sw-en", "ot.eps0.1", "map"): score})
+    (value,) = grid_values(Results("sample", [known]), rows, [AXIS], axis_of(rows, [AXIS]))
     assert (value.estimate.value, value.estimate.low, value.estimate.high) == (0.5, 0.45, 0.55)
 
 
@@ -395,4 +396,4 @@ def test_numbers_are_written_as_papers_write_them() -> None:
         "0.400", "0.000", "46.9", "-0.070",
     ]  # fmt: skip
     assert [p_text(each) for each in (0.0003, 0.0421, 1.0)] == ["p < .001", "p = .042", "p = 1.000"]
-    assert Results("sample").collections == []
+    assert Results("sample").labels == []

@@ -84,7 +84,7 @@ def _marker(series: int) -> int:
 
 def ends_of(estimates: Iterable[Estimate]) -> tuple[float, float]:
     """Return the ends of an axis that holds all intervals; it begins at 0 if none is below."""
-    lows, highs = zip((0.0, 0.01), *((each.low, each.high) for each in estimates), strict=True)
+    lows, highs = zip((0.0, 0.01), *(estimate[2:] for estimate in estimates), strict=True)
     high = 1.05 * max(highs)
     return 1.05 * min(lows), min(1.0, high) if max(highs) <= 1 else high
 
@@ -137,21 +137,21 @@ def lines(
     shapes = []
     for row in rows:
         series = order.index(row[0][1].label)
-        points = [(at, each) for at, each in row if at is not None]
+        points = [(at, *estimate[1:]) for at, estimate in row if at is not None]
         if not points:
             level = row[0][1].value
             shapes.append(Shape("flat", _outline(x, y, [(first, level), (last, level)]), series))
             continue
-        if any(each.low < each.high for _, each in points):
-            edge = [(at, each.high) for at, each in points]
-            edge += [(at, each.low) for at, each in reversed(points)]
+        if any(low < high for _, _, low, high in points):
+            edge = [(at, high) for at, _, _, high in points]
+            edge += [(at, low) for at, _, low, _ in reversed(points)]
             shapes.append(Shape("band", f"{_outline(x, y, edge)}Z", series))
-        curve = [(at, each.value) for at, each in points]
+        curve = [(at, value) for at, value, _, _ in points]
         shapes.append(Shape("line", _outline(x, y, curve), series))
         marker = MARKERS[_marker(series)]
         shapes += [_placed("marker", marker, x(at), y(value), 2.8, series) for at, value in curve]
     values = "; ".join(
-        f"{row[0][1].label}: " + ", ".join(f"{each.value:.3f}" for _, each in row) for row in rows
+        f"{row[0][1].label}: " + ", ".join(f"{e.value:.3f}" for _, e in row) for row in rows
     )
     names = ", ".join(label for _, label in ticks)
     return Chart(f"{up} over {across} ({names}): {values}", x, y, shapes)

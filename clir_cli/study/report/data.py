@@ -5,7 +5,6 @@ report is drawn all the same.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,12 +39,50 @@ NUMBERS = (
 
 
 class ScoreKey(NamedTuple):
-    """What a score belongs to; the label is method and variant."""
+    """What a score of a collection belongs to; the label is method and variant."""
 
-    collection: str
     pair: str
     label: str
     metric: str
+
+
+@dataclass(frozen=True)
+class CollectionScores:
+    """The scores on a collection over seeds, and the mean over seeds of each query.
+
+    ``texts`` has the queries by language and id.
+    """
+
+    name: str
+    scores: dict[ScoreKey, Seeded] = field(default_factory=dict)
+    per_query: dict[ScoreKey, dict[str, float]] = field(default_factory=dict)
+    texts: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def pairs(self) -> list[str]:
+        """Return the pairs, low-resource ones first, as OPTICAL's tables do."""
+        return pairs_in_order({key.pair for key in self.scores} - {gaps.ALL_PAIRS})
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Return the metrics that belong to one pair, MAP first."""
+        metrics = {key.metric for key in self.scores if key.pair != gaps.ALL_PAIRS}
+        return sorted(metrics, key=lambda name: (name != "map", name))
+
+    def estimates(self, pair: str, metric: str, labels: Sequence[str]) -> list[Estimate]:
+        """Return the scores of the labels that have one, with their intervals."""
+        scores = {label: self.scores.get(ScoreKey(pair, label, metric)) for label in labels}
+        return [Estimate(label, s.value, s.low, s.high) for label, s in scores.items() if s]
+
+    def values(self, pair: str, label: str, metric: str) -> Mapping[str, float]:
+        """Return the value of each query, empty if there are none."""
+        return self.per_query.get(ScoreKey(pair, label, metric), {})
+
+    def sentences(self, pair: str) -> dict[str, tuple[str, str]]:
+        """Return the queries in the pair's language, with their translations as far as known."""
+        english = self.texts.get("en", {})
+        texts = self.texts.get(pair.partition("-")[0], {})
+        return {query: (text, english.get(query, "")) for query, text in texts.items()}
 
 
 @dataclass(frozen=True)
@@ -76,15 +113,18 @@ class ExperimentTable:
 
 @dataclass(frozen=True)
 class Results:
-    """All results of a suite: scores over seeds, and the mean over seeds of each query."""
+    """All results of a suite; the collection with the most scores is the first."""
 
     suite: str
-    scores: Mapping[ScoreKey, Seeded] = field(default_factory=dict)
-    per_query: Mapping[ScoreKey, Mapping[str, float]] = field(default_factory=dict)
+    collections: Sequence[CollectionScores] = ()
     experiments: Sequence[ExperimentTable] = ()
     students: Sequence[Student] = ()
-    queries: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
+
+    @cached_property
+    def keys(self) -> set[ScoreKey]:
+        """Return the keys of the scores on any collection."""
+        return {key for collection in self.collections for key in collection.scores}
 
     @cached_property
     def labels(self) -> list[str]:
@@ -98,7 +138,7 @@ class Results:
             for row in table.rows.itertuples()
             if row.variant
         }
-        return in_order({key.label for key in self.scores} - spanned)
+        return in_order({key.label for key in self.keys} - spanned)
 
     def series(self, labels: Iterable[str]) -> list[str]:
         """Return labels in the order of colours: those of the scores first, so each keeps its own.
@@ -106,52 +146,6 @@ class Results:
         The index of a label is the number of its series.
         """
         return [*self.labels, *(label for label in in_order(labels) if label not in self.labels)]
-
-    @cached_property
-    def collections(self) -> list[str]:
-        """Return the collections, the one with the most scores first."""
-        counts = Counter(key.collection for key in self.scores)
-        return sorted(counts, key=lambda name: (-counts[name], name))
-
-    def pairs(self, collection: str) -> list[str]:
-        """Return the pairs of a collection, low-resource ones first, as OPTICAL's tables do."""
-        pairs = {key.pair for key in self.scores if key.collection == collection}
-        return pairs_in_order(pairs - {gaps.ALL_PAIRS})
-
-    def metrics(self, collection: str) -> list[str]:
-        """Return the metrics of a collection that belong to one pair, MAP first."""
-        metrics = {
-            key.metric
-            for key in self.scores
-            if key.collection == collection and key.pair != gaps.ALL_PAIRS
-        }
-        return sorted(metrics, key=lambda name: (name != "map", name))
-
-    def scored(self, collection: str, metric: str) -> list[str]:
-        """Return the labels that have a score."""
-        keys = {key for key in self.scores if (key.collection, key.metric) == (collection, metric)}
-        return [label for label in self.labels if label in {key.label for key in keys}]
-
-    def estimates(
-        self, collection: str, pair: str, metric: str, labels: Iterable[str] = ()
-    ) -> list[Estimate]:
-        """Return the scores of the labels that have one, with their intervals."""
-        scores = {
-            label: self.scores.get(ScoreKey(collection, pair, label, metric))
-            for label in labels or self.labels
-        }
-        return [Estimate(label, s.value, s.low, s.high) for label, s in scores.items() if s]
-
-    def values(self, collection: str, pair: str, label: str, metric: str) -> Mapping[str, float]:
-        """Return the value of each query, empty if there are none."""
-        return self.per_query.get(ScoreKey(collection, pair, label, metric), {})
-
-    def texts(self, collection: str, pair: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        """Return the texts of the queries by id: in the pair's language, and in English."""
-        language = pair.partition("-")[0]
-        return self.queries.get((collection, language), {}), self.queries.get(
-            (collection, "en"), {}
-        )
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
@@ -192,13 +186,13 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
         UserError: There is neither a score nor an experiment table, or one is damaged.
     """
     folder = results / workspace.suite
-    scores, per_query = _scores(workspace, folder)
+    collections = _collections(workspace, folder)
     experiments = [
         _experiment(path)
         for path in sorted(folder.glob("*.csv"))
         if path.stem not in NOT_EXPERIMENTS
     ]
-    if not scores and not experiments:
+    if not collections and not experiments:
         raise UserError(
             f"{folder}: no score table to report; make one with: "
             f"{workspace.command('evaluate', '--metric map,mrr,ndcg@10')}"
@@ -207,10 +201,9 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     if not experiments:
         command = workspace.command("reproduce", "--all")
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
-    students = _students(workspace)
-    known = Results(workspace.suite, scores, per_query, experiments, students)
-    queries, unread = _queries(workspace, known, collection)
-    return replace(known, queries=queries, missing=[*missing, *unread])
+    for scores in collections:
+        missing += _read_texts(workspace, scores, collection)
+    return Results(workspace.suite, collections, experiments, _students(workspace), missing)
 
 
 def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -225,38 +218,32 @@ def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _scores(
-    workspace: Workspace, folder: Path
-) -> tuple[dict[ScoreKey, Seeded], dict[ScoreKey, dict[str, float]]]:
+def _collections(workspace: Workspace, folder: Path) -> list[CollectionScores]:
     """Return the scores, over seeds where there are several, and each query's mean over them."""
     if not (folder / "scores.csv").exists():
-        return {}, {}
-    settings = workspace.settings.evaluation
+        return []
     columns = ["collection", "pair", "method", "variant", "metric"]
-    by_seed: dict[ScoreKey, dict[int, dict[str, float]]] = {}
+    by_seed: dict[tuple[str, ...], dict[int, dict[str, float]]] = {}
     per_query = _read_table(folder / "per_query.csv", PER_QUERY_COLUMNS)
     for (*names, seed), rows in per_query.groupby([*columns, "seed"], sort=False):
         values = dict(zip(rows["query"], rows["value"], strict=True))
-        by_seed.setdefault(_key(*names), {})[int(seed)] = values
-    scores, means = {}, {}
+        by_seed.setdefault(tuple(names), {})[int(seed)] = values
+    collections: dict[str, CollectionScores] = {}
     table = _read_table(folder / "scores.csv", COLUMNS)
     for names, rows in table.groupby(columns, sort=False):
-        key, row = _key(*names), rows.iloc[0]
-        values_by_seed = by_seed.get(key, {})
-        if 1 < len(rows) == len(values_by_seed):
-            scores[key] = over_seeds(values_by_seed, bootstrap_of(settings))
+        name, pair, method, variant, metric = names
+        collection = collections.setdefault(name, CollectionScores(name))
+        key, row = ScoreKey(pair, Cell(method, variant).label, metric), rows.iloc[0]
+        seeds = by_seed.get(names, {})
+        if 1 < len(rows) == len(seeds):
+            score = over_seeds(seeds, bootstrap_of(workspace.settings.evaluation))
         else:
-            scores[key] = Seeded(
-                row["value"], 0.0, row["ci_low"], row["ci_high"], (int(row["seed"]),),
-                int(row["queries"]),
-            )  # fmt: skip
-        if values_by_seed:
-            means[key] = query_means(values_by_seed)
-    return scores, means
-
-
-def _key(collection: str, pair: str, method: str, variant: str, metric: str) -> ScoreKey:
-    return ScoreKey(collection, pair, Cell(method, variant).label, metric)
+            interval = row["value"], 0.0, row["ci_low"], row["ci_high"]
+            score = Seeded(*interval, (int(row["seed"]),), int(row["queries"]))
+        collection.scores[key] = score
+        if seeds:
+            collection.per_query[key] = query_means(seeds)
+    return sorted(collections.values(), key=lambda known: (-len(known.scores), known.name))
 
 
 def _experiment(path: Path) -> ExperimentTable:
@@ -291,26 +278,20 @@ def _held_out(path: Path) -> dict[float, float]:
     return dict(zip(steps["epoch"], steps["held_out_mrr"], strict=True))
 
 
-def _queries(
-    workspace: Workspace, results: Results, own: str
-) -> tuple[dict[tuple[str, str], Mapping[str, str]], list[str]]:
-    """Return the texts of the queries by collection and language, and what could not be read."""
-    texts: dict[tuple[str, str], Mapping[str, str]] = {}
-    unread: list[str] = []
-    for name in results.collections:
-        source = own if own and collection_label(own) == name else name
-        settings = workspace.settings.model_copy(update={"collection": source})
-        for pair in results.pairs(name):
-            language = pair.partition("-")[0]
-            try:
-                collection = read_collection(replace(workspace, settings=settings), language)
-            except UserError:
-                unread.append(
-                    f"the queries of {name} in {language!r} could not be read, so they are shown "
-                    "by id: name a collection of your own with --collection, and the folder of "
-                    "downloaded ones with --home"
-                )
-                break
-            for code in {language, "en"} & collection.queries.keys():
-                texts[name, code] = collection.queries[code]
-    return texts, unread
+def _read_texts(workspace: Workspace, scores: CollectionScores, own: str) -> list[str]:
+    """Read the texts of the queries; return what is missing."""
+    name = own if own and collection_label(own) == scores.name else scores.name
+    settings = workspace.settings.model_copy(update={"collection": name})
+    for pair in scores.pairs:
+        language = pair.partition("-")[0]
+        try:
+            collection = read_collection(replace(workspace, settings=settings), language)
+        except UserError:
+            return [
+                f"the queries of {scores.name} in {language!r} could not be read, so they are "
+                "shown by id: name a collection of your own with --collection, and the folder of "
+                "downloaded ones with --home"
+            ]
+        for code in {language, "en"} & collection.queries.keys():
+            scores.texts[code] = collection.queries[code]
+    return []

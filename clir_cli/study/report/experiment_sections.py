@@ -162,11 +162,11 @@ def _over_seeds(results: Results, rows: Sequence[Row]) -> tuple[float, float, fl
 
     Elsewhere it is the mean over the seeds, with the span of their intervals.
     """
-    first = rows[0]
-    key = ScoreKey(first["collection"], first["pair"], _label(first), first["metric"])
-    score = results.scores.get(key)
-    if score and sorted(score.seeds) == sorted(int(row["seed"]) for row in rows):
-        return score.value, score.low, score.high
+    key = ScoreKey(rows[0]["pair"], _label(rows[0]), rows[0]["metric"])
+    for collection in results.collections:
+        score = collection.scores.get(key) if collection.name == rows[0]["collection"] else None
+        if score and sorted(score.seeds) == sorted(int(row["seed"]) for row in rows):
+            return score.value, score.low, score.high
     return (
         sum(row["value"] for row in rows) / len(rows),
         min(row["ci_low"] for row in rows),
@@ -251,7 +251,7 @@ def _table(
             cells.append(number_cell(row["expected"], text))
             cells.append(TableCell(verdict or "-", kind=VERDICTS.get(verdict, "")))
         body.append(cells)
-    note = "▲ ▼ above or below the baseline, p < .05 after Holm's correction." if tested else ""
+    note = significance.legend("the baseline") if tested else ""
     return TableBlock(title, head, body, note, made_by, folded=len(body) > MANY_ROWS)
 
 

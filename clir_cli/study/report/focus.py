@@ -37,7 +37,7 @@ def focus_on(
         UserError: What is named has no scores.
     """
     for option, name, known in (
-        ("metric", metric, sorted({key.metric for key in results.scores})),
+        ("metric", metric, sorted({key.metric for key in results.keys})),
         ("method", method, results.labels),
         ("baseline", baseline, results.labels),
     ):
@@ -45,15 +45,15 @@ def focus_on(
             raise UserError(
                 f"--{option} {name}: there are no scores of it; there are: {', '.join(known)}"
             )
-    if not results.scores:
+    if not results.collections:
         return Focus(metric, "", "", confidence, test)
     collection = results.collections[0]
-    counts = Counter(key.metric for key in results.scores if key.collection == collection)
-    metric = metric or max(results.metrics(collection), key=lambda name: counts[name])
-
-    totals: Counter[str] = Counter()
-    for pair in results.pairs(collection):
-        totals.update({e.label: e.value for e in results.estimates(collection, pair, metric)})
+    counts = Counter(key.metric for key in collection.scores)
+    metric = metric or max(collection.metrics, key=lambda name: counts[name])
+    totals = dict.fromkeys(results.labels, 0.0)
+    for pair in collection.pairs:
+        for estimate in collection.estimates(pair, metric, results.labels):
+            totals[estimate.label] += estimate.value
     rivals = [label for label in results.labels if _competes(label)] or results.labels
     rivals = sorted(rivals, key=lambda label: -totals[label])
     method = method or ("ot" if "ot" in rivals else rivals[0])

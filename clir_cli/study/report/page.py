@@ -15,9 +15,8 @@ from clir_cli.study.report.blocks import Section, TableBlock, TableCell
 from clir_cli.study.report.data import Results, neutral, read
 from clir_cli.study.report.experiment_sections import VERDICTS, experiments, failures, verdicts
 from clir_cli.study.report.focus import Focus, focus_on
-from clir_cli.study.report.plans import plans
-from clir_cli.study.report.query_sections import learning, queries
-from clir_cli.study.report.score_sections import gap, scores
+from clir_cli.study.report.score_sections import gap, queries, scores
+from clir_cli.study.report.student_sections import learning, plans
 
 FOLDER = Path(__file__).parent
 
@@ -58,7 +57,7 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
     html = render(
         title=workspace.settings.title,
         results=results,
-        pairs={key.pair for key in results.scores} - {gaps.ALL_PAIRS},
+        pairs={key.pair for key in results.keys} - {gaps.ALL_PAIRS},
         metric=focus.metric,
         sections=sections,
         missing=[neutral(line) for line in missing],
@@ -76,7 +75,7 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
 
 def _sections(workspace: Workspace, results: Results, focus: Focus) -> list[Section]:
     sections = []
-    if results.scores:
+    if results.collections:
         sections += [*scores(results, focus), gap(results, focus)]
         if focus.baseline:
             sections.append(queries(results, focus))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clir_cli.study.experiment import flat
-from clir_cli.study.report.data import Results, Student, neutral
+from clir_cli.study.report.data import CollectionScores, Results, Student, neutral
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,17 @@ class Provenance:
 
 
 def scored(
-    results: Results, collection: str, labels: Sequence[str], metrics: Sequence[str]
+    results: Results, collection: CollectionScores, labels: Sequence[str], metrics: Sequence[str]
 ) -> Provenance:
     """Return the command that scored methods, and the settings of their students."""
-    pairs = results.pairs(collection)
+    pairs = collection.pairs
     methods = dict.fromkeys(label.split(".")[0] for label in labels)
     command = (
         f"clir evaluate --suite {results.suite} --lang {','.join(pairs)} "
         f"--method {','.join(methods)} --metric {','.join(metrics)}"
     )
     if len(results.collections) > 1:
-        command += f" --collection {collection}"
+        command += f" --collection {collection.name}"
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
     return trained(students, [command, *distillations(results.suite, students)])
 

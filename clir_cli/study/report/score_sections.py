@@ -1,7 +1,9 @@
-"""Sections drawn from the score tables: scores by pair and method, and the gap between pairs."""
+"""Sections drawn from the score tables: by pair and method, between pairs, query by query."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, significance
@@ -23,10 +25,17 @@ from clir_cli.study.report.blocks import (
     p_text,
     score_cell,
 )
-from clir_cli.study.report.data import Results, ScoreKey, pair_title
+from clir_cli.study.report.data import (
+    CollectionScores,
+    Results,
+    ScoreKey,
+    in_order,
+    pair_title,
+)
 from clir_cli.study.report.focus import Focus
 from clir_cli.study.report.provenance import scored
 
+EXAMPLES = 6  # queries that gained, and as many that lost
 TESTS = {"t": "t-test", "randomisation": "randomisation test"}
 
 
@@ -34,70 +43,68 @@ def scores(results: Results, focus: Focus) -> list[Section]:
     """Return a section for each collection: bars with intervals, and a table for each metric."""
     sections = []
     for collection in results.collections:
-        metrics = results.metrics(collection)
+        metrics = sorted(collection.metrics, key=lambda metric: metric != focus.metric)
         if not metrics:
             continue
-        metrics.sort(key=lambda metric: metric != focus.metric)
-        blocks: list[Block] = [_bars(results, collection, metrics, focus)]
-        blocks += [
-            _table(results, collection, metric, focus, folded=metric != metrics[0])
-            for metric in metrics
-        ]
-        counts = [s.queries for key, s in results.scores.items() if key.collection == collection]
+        tables = [_table(results, collection, metric, focus) for metric in metrics]
+        tables = [tables[0], *(replace(table, folded=True) for table in tables[1:])]
+        counts = [score.queries for score in collection.scores.values()]
         queries = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
         text = f"{queries} queries a pair. Intervals are bootstrap intervals over the queries"
-        if any(len(score.seeds) > 1 for score in results.scores.values()):
+        if any(len(score.seeds) > 1 for score in collection.scores.values()):
             text += ", and over the seeds where a method has several"
-        name, title = f"scores-{collection}", f"Scores on {collection}"
-        sections.append(Section(name, title, f"{text}.", blocks))
+        title = f"Scores on {collection.name}"
+        blocks: list[Block] = [_bars(results, collection, metrics, focus), *tables]
+        sections.append(Section(f"scores-{collection.name}", title, f"{text}.", blocks))
     return sections
 
 
-def _bars(results: Results, collection: str, metrics: Sequence[str], focus: Focus) -> FigureBlock:
-    by_pair = {
-        pair: results.estimates(collection, pair, metrics[0]) for pair in results.pairs(collection)
-    }
-    ends = charts.ends_of(itertools.chain(*by_pair.values()))
+def _bars(
+    results: Results, collection: CollectionScores, metrics: Sequence[str], focus: Focus
+) -> FigureBlock:
+    lead, labels = metrics[0], results.labels
+    by_pair = {pair: collection.estimates(pair, lead, labels) for pair in collection.pairs}
+    estimates = list(itertools.chain(*by_pair.values()))
+    ends = charts.ends_of(estimates)
     panels = [
-        Panel(pair_title(pair), charts.bars(estimates, results.labels, ends))
-        for pair, estimates in by_pair.items()
-        if estimates
+        Panel(pair_title(pair), charts.bars(row, labels, ends))
+        for pair, row in by_pair.items()
+        if row
     ]
-    made_by = scored(results, collection, results.scored(collection, metrics[0]), metrics)
-    title = f"{metrics[0]} by pair and method, with {100 * focus.confidence:.0f} % intervals"
+    made_by = scored(
+        results, collection, in_order({estimate.label for estimate in estimates}), metrics
+    )
+    title = f"{lead} by pair and method, with {100 * focus.confidence:.0f} % intervals"
     return FigureBlock(title, panels, made_by)
 
 
-def _table(
-    results: Results, collection: str, metric: str, focus: Focus, *, folded: bool
-) -> TableBlock:
-    labels = results.scored(collection, metric)
+def _table(results: Results, collection: CollectionScores, metric: str, focus: Focus) -> TableBlock:
+    scores = {key: score for key, score in collection.scores.items() if key.metric == metric}
+    labels = [label for label in results.labels if label in {key.label for key in scores}]
     rows = []
-    for pair in results.pairs(collection):
-        compared = _compared(results, collection, pair, metric, labels, focus)
+    for pair in collection.pairs:
+        compared = _compared(collection, pair, metric, labels, focus)
         resource = gaps.resource_of(pair)
         row = [TableCell(pair, f"{resource}-resource" if resource else "")]
         for label in labels:
-            score = results.scores.get(ScoreKey(collection, pair, label, metric))
+            score = scores.get(ScoreKey(pair, label, metric))
             row.append(_cell(score, compared.get(label)) if score else number_cell(None))
         rows.append(row)
     note = ""
     if focus.method in labels and len(labels) > 1:
-        note = (
-            f"▲ ▼ significantly above or below {focus.method}: paired {TESTS[focus.test]} over the "
-            "queries, p < .05 after Holm's correction over the methods of a row. d is Cohen's d_z."
-        )
-    return TableBlock(metric, ["pair", *labels], rows, note=note, folded=folded)
+        legend = significance.legend(focus.method)
+        note = f"{legend} over a row, paired {TESTS[focus.test]} over queries. d is Cohen's d_z."
+    return TableBlock(metric, ["pair", *labels], rows, note)
 
 
 def _compared(
-    results: Results, collection: str, pair: str, metric: str, labels: Sequence[str], focus: Focus
+    collection: CollectionScores, pair: str, metric: str, labels: Sequence[str], focus: Focus
 ) -> Mapping[str, Comparison]:
     """Return the comparisons with the method in focus, of methods that have its queries."""
-    base = results.values(collection, pair, focus.method, metric).keys()
-    values = {label: results.values(collection, pair, label, metric) for label in labels}
-    values = {label: each for label, each in values.items() if each and each.keys() == base}
-    if focus.method not in values:
+    base = collection.values(pair, focus.method, metric).keys()
+    values = {label: collection.values(pair, label, metric) for label in labels}
+    values = {label: scores for label, scores in values.items() if scores.keys() == base}
+    if not base or focus.method not in values:
         return {}
     rows = significance.compare(values, focus.method, focus.test, QUICK)
     return {row.method: row for row in rows}
@@ -119,29 +126,31 @@ def _cell(score: Seeded, compared: Comparison | None) -> TableCell:
 def gap(results: Results, focus: Focus) -> Section:
     """Return the gap between high- and low-resource pairs, and the distance of ranks."""
     blocks: list[Block] = []
-
-    def draw(
-        collection: str, bars: Sequence[charts.Estimate], metric: str, title: str, what: str
-    ) -> None:
-        chart = charts.bars(bars, results.labels, charts.ends_of(bars))
-        made_by = scored(results, collection, [bar.label for bar in bars], [metric])
-        blocks.append(FigureBlock(title, [Panel(what, chart)], made_by))
-
     for collection in results.collections:
-        bars = _gaps(results, collection, focus)
-        if bars:
-            title = f"{focus.metric} of high- minus low-resource pairs on {collection}"
-            zero = "0: the resource group makes no difference"
-            draw(collection, bars, f"{gaps.GAP}{focus.metric}", title, zero)
-        distances = results.estimates(collection, gaps.ALL_PAIRS, gaps.RANK_DISTANCE)
-        if distances:
-            title = f"Rank distance on {collection}: greatest minus least rank over the languages"
-            draw(collection, distances, gaps.RANK_DISTANCE, title, "ranks; less is fairer")
-        elif len(results.pairs(collection)) > 1:
+        distances = collection.estimates(gaps.ALL_PAIRS, gaps.RANK_DISTANCE, results.labels)
+        for metric, estimates, title, panel in (
+            (
+                f"{gaps.GAP}{focus.metric}",
+                _gaps(results, collection, focus),
+                f"{focus.metric} of high- minus low-resource pairs on {collection.name}",
+                "0: the resource group makes no difference",
+            ),
+            (
+                gaps.RANK_DISTANCE,
+                distances,
+                f"Rank distance on {collection.name}: greatest minus least rank over the languages",
+                "ranks; less is fairer",
+            ),
+        ):
+            if estimates:
+                chart = charts.bars(estimates, results.labels, charts.ends_of(estimates))
+                labels = [estimate.label for estimate in estimates]
+                made_by = scored(results, collection, labels, [metric])
+                blocks.append(FigureBlock(title, [Panel(panel, chart)], made_by))
+        if not distances and len(collection.pairs) > 1:
             command = f"clir evaluate --suite {results.suite} --metric {gaps.RANK_DISTANCE}"
-            blocks.append(
-                ListBlock("The rank distance of these methods was not computed", [command])
-            )
+            title = "The rank distance of these methods was not computed"
+            blocks.append(ListBlock(title, [command]))
     text = (
         "The loss in quality when a query is asked in a low-resource language. Every pair counts "
         "the same; a query is resampled with all its translations. The rank distance is the bias "
@@ -153,18 +162,80 @@ def gap(results: Results, focus: Focus) -> Section:
     return Section("gap", title, text, blocks, f"{empty} --metric {focus.metric}")
 
 
-def _gaps(results: Results, collection: str, focus: Focus) -> list[charts.Estimate]:
-    bars = []
+def _gaps(results: Results, collection: CollectionScores, focus: Focus) -> list[charts.Estimate]:
+    estimates = []
     for label in results.labels:
-        values = {
-            pair: results.values(collection, pair, label, focus.metric)
-            for pair in results.pairs(collection)
-        }
+        values = {pair: collection.values(pair, label, focus.metric) for pair in collection.pairs}
         if not all(values.values()):
             continue
         try:
             score = gaps.gap(values, focus.metric, Bootstrap(confidence=focus.confidence))
         except UserError:  # one of the groups has no pair
             break
-        bars.append(charts.Estimate(label, score.value, score.low, score.high))
-    return bars
+        estimates.append(charts.Estimate(label, score.value, score.low, score.high))
+    return estimates
+
+
+# ------------------------------------------------------------------ query by query
+
+
+def queries(results: Results, focus: Focus) -> Section:
+    """Return the method against the baseline, query by query, and where they differ most."""
+    blocks: list[Block] = []
+    compared = f"{focus.method} over {focus.baseline}"
+    series = results.labels.index(focus.method)
+    for collection in results.collections:
+        panels: list[Panel] = []
+        tables: list[TableBlock] = []
+        for pair in collection.pairs:
+            method = collection.values(pair, focus.method, focus.metric)
+            baseline = collection.values(pair, focus.baseline, focus.metric)
+            values = {
+                query: (baseline[query], method[query]) for query in method if query in baseline
+            }
+            if not values:
+                continue
+            counts = Counter((round(low, 2), round(high, 2)) for low, high in values.values())
+            chart = charts.scatter(counts, focus.baseline, focus.method, series)
+            panels.append(Panel(pair_title(pair), chart))
+            opened = not (blocks or tables)
+            tables.append(_examples(collection, pair, focus, values, opened))
+        if panels:
+            made_by = scored(results, collection, [focus.method, focus.baseline], [focus.metric])
+            title = f"{focus.metric} of each query on {collection.name}: {compared}"
+            note = "Above the diagonal the query gained; the disc grows with the queries in it."
+            blocks += [FigureBlock(title, panels, made_by, note=note), *tables]
+    text = f"{focus.method} against {focus.baseline}, query by query."
+    empty = f"{focus.method} and {focus.baseline} have no pair in common"
+    return Section("queries", "Query by query", text, blocks, empty)
+
+
+def _examples(
+    collection: CollectionScores,
+    pair: str,
+    focus: Focus,
+    values: Mapping[str, tuple[float, float]],
+    opened: bool,
+) -> TableBlock:
+    """Return the queries that gained and lost most, with their texts."""
+    changes = {query: method - baseline for query, (baseline, method) in values.items()}
+    ranked = sorted(changes, key=lambda query: (-changes[query], query))
+    gained = [query for query in ranked[:EXAMPLES] if changes[query] > 0]
+    lost = [query for query in reversed(ranked[-EXAMPLES:]) if changes[query] < 0]
+    sentences = collection.sentences(pair)
+    rows = []
+    for query in [*gained, *lost]:
+        text, english = sentences.get(query, ("", ""))
+        rows.append(
+            [
+                TableCell(query),
+                number_cell(changes[query], f"{changes[query]:+.3f}"),
+                TableCell(text or "-", lang=pair.partition("-")[0]),
+                TableCell(english or "-"),
+                *map(number_cell, values[query]),
+            ]
+        )
+    signs = Counter((change > 0) - (change < 0) for change in changes.values())
+    title = f"{pair_title(pair)}: {signs[1]} gained, {signs[-1]} lost, {signs[0]} as before"
+    head = ["query", "change", "text", "in English", focus.baseline, focus.method]
+    return TableBlock(title, head, rows, folded=True, opened=opened)

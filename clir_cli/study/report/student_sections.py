@@ -1,7 +1,9 @@
-"""Transport plans for the report: a query of the collection and its English translation."""
+"""Sections drawn from the students: how they learned, and the transport plans of queries."""
 
 import itertools
 import shlex
+from collections.abc import Sequence
+from statistics import mean
 
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
@@ -9,12 +11,61 @@ from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps
 from clir_cli.stages.methods import METHODS
 from clir_cli.stages.workspace import Cell, Workspace
-from clir_cli.study.report.blocks import Block, ListBlock, PlanBlock, Section
-from clir_cli.study.report.data import Results, Student, pairs_in_order
-from clir_cli.study.report.provenance import trained
+from clir_cli.study.report import charts
+from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
+from clir_cli.study.report.data import Results, Student, pair_title, pairs_in_order
+from clir_cli.study.report.provenance import distillations, trained
 
 WORDS = range(4, 10)  # of a sentence that fits into a small picture
 PLANS = 3
+
+
+def learning(results: Results) -> Section:
+    """Return how the students learned: MRR on held-out sentence pairs, by epoch."""
+    curves: dict[str, dict[str, list[Student]]] = {}
+    students = [student for student in results.students if student.held_out]
+    for student in students:
+        curves.setdefault(student.pair, {}).setdefault(student.method, []).append(student)
+    present = {student.method for student in students}
+    labels = results.series(present)
+    values = [value for student in students for value in student.held_out.values()]
+    blocks: list[Block] = []
+    if students:
+        ends = (max(0.0, min(values) - 0.03), min(1.02, max(values) + 0.03))
+        panels = []
+        for pair in pairs_in_order(curves):
+            rows = [_curve(label, group) for label, group in curves[pair].items()]
+            chart = charts.lines(rows, labels, ends, across="epoch", up="held-out MRR")
+            panels.append(Panel(pair_title(pair), chart))
+        made_by = trained(results.students, distillations(results.suite, results.students))
+        note = "A band spans the seeds, where a student was trained with several."
+        title = "MRR of held-out sentence pairs by epoch"
+        legend = [(series, label) for series, label in enumerate(labels) if label in present]
+        blocks.append(FigureBlock(title, panels, made_by, legend, note))
+    text = (
+        "Each held-out sentence is a query, the teacher's embeddings of the English sides are the "
+        "documents. The epoch with the best value is kept."
+    )
+    empty = (
+        "there is no student in the artifacts' folder; name it with --home, or make one with: "
+        f"clir distill --suite {results.suite} --lang all"
+    )
+    return Section("learning", "How the students learned", text, blocks, empty)
+
+
+def _curve(label: str, students: Sequence[Student]) -> list[tuple[float, charts.Estimate]]:
+    """Return the mean over seeds by epoch, with least and greatest value as interval."""
+    epochs: dict[float, list[float]] = {}
+    for student in students:
+        for epoch, value in student.held_out.items():
+            epochs.setdefault(epoch, []).append(value)
+    return [
+        (epoch, charts.Estimate(label, mean(values), min(values), max(values)))
+        for epoch, values in sorted(epochs.items())
+    ]
+
+
+# ------------------------------------------------------------------ transport plans
 
 
 def plans(workspace: Workspace, results: Results, method: str) -> Section:
@@ -59,8 +110,7 @@ def _chosen(results: Results, method: str) -> list[Student]:
 def _sentences(results: Results, pair: str) -> tuple[str, str] | None:
     """Return a query that is short enough to be seen at a glance, and its translation."""
     for collection in results.collections:
-        texts, english = results.texts(collection, pair)
-        shared = [(texts[query], english[query]) for query in texts if query in english]
+        shared = [both for both in collection.sentences(pair).values() if both[1]]
         short = [both for both in shared if all(len(text.split()) in WORDS for text in both)]
         if shared:
             return min(short or shared, key=_unfitness)
