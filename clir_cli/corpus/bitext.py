@@ -2,11 +2,11 @@
 
 import itertools
 import random
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.checksums import source_digests
@@ -80,7 +80,7 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
     pairs: list[SentencePair] = []
     counts, moved = {}, {}
     for name, rows, in_order in _sources(settings, pair, downloads, faults):
-        stream = (_normalised(row) for row in rows)
+        stream = (SentencePair(*(normalize("NFC", side) for side in row)) for row in rows)
         head = list(itertools.islice(stream, IN_MEMORY + 1))
         is_large = len(head) > IN_MEMORY
         if settings.realign and in_order and not is_large:
@@ -122,10 +122,6 @@ def _sources(
             request = ReadRequest(pair.query, source.options, faults=faults)
             rows = PAIR_READERS[source.format](files, request)
             yield name, rows, bool(source.options.get("in_order", True))
-
-
-def _normalised(row: SentencePair) -> SentencePair:
-    return SentencePair(*(unicodedata.normalize("NFC", side) for side in row))
 
 
 def _unseen(rows: Iterable[SentencePair], key: Key, seen: set[object]) -> Iterator[SentencePair]:

@@ -3,6 +3,7 @@
 The entries are data (``data/catalogue/*.toml``), one table per source.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -174,7 +175,7 @@ def sources(kind: Kind) -> dict[str, CatalogueEntry]:
         # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
         for variant, changes in table.get("variants", {}).items():
             full = f"{name}-{variant}"
-            entries[full] = _entry(full, kind, _filled({**shared, **changes}, variant=variant))
+            entries[full] = _entry(full, kind, _filled({**shared, **changes}, "variant", variant))
     return entries
 
 
@@ -196,17 +197,10 @@ def source(kind: Kind, name: str) -> CatalogueEntry:
     return known[name]
 
 
-def _filled(value: Any, **names: str) -> Any:
-    """Return a value of TOML with ``{name}`` in its texts replaced."""
-    if isinstance(value, str):
-        for name, text in names.items():
-            value = value.replace("{" + name + "}", text)
-        return value
-    if isinstance(value, list):
-        return [_filled(item, **names) for item in value]
-    if isinstance(value, dict):
-        return {key: _filled(item, **names) for key, item in value.items()}
-    return value
+def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
+    """Return a table with ``{name}`` in its texts replaced."""
+    filled: dict[str, Any] = json.loads(json.dumps(table).replace("{" + name + "}", text))
+    return filled
 
 
 def _entry(name: str, kind: Kind, table: dict[str, Any]) -> CatalogueEntry:
@@ -226,7 +220,7 @@ def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterat
         for language, code in codes.items() if "{code}" in row["path"] else ():
             values = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
             known = {key: value for key, value in values.items() if value is not None}
-            yield {"lang": language, **_filled(known, code=code)}
+            yield {"lang": language, **_filled(known, "code", code)}
         if "{code}" not in row["path"]:
             yield row
 

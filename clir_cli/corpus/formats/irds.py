@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from clir_cli.corpus.catalogue import LocalFile
@@ -149,20 +148,14 @@ def _document(row: Any) -> Document:
 
 
 def _load(name: str) -> Any:
-    library = _library()
-    try:
-        return library.load(name)
-    except KeyError:
-        hint = nearest(name, library.registry)
-        hint = hint if len(hint) < 200 else "see https://ir-datasets.com for the ids"
-        raise UserError(f"ir_datasets has no collection {name!r}: {hint}") from None
-
-
-def _library() -> ModuleType:
     try:
         import ir_datasets
     except ImportError:
-        raise UserError(
-            "collections of ir_datasets need it: pip install 'clir-cli[irds]'"
-        ) from None
-    return ir_datasets
+        extra = "collections of ir_datasets need it: pip install 'clir-cli[irds]'"
+        raise UserError(extra) from None
+    try:
+        return ir_datasets.load(name)
+    except KeyError:
+        hint = nearest(name, ir_datasets.registry)
+        hint = hint if len(hint) < 200 else "see https://ir-datasets.com for the ids"
+        raise UserError(f"ir_datasets has no collection {name!r}: {hint}") from None

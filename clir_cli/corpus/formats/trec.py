@@ -67,7 +67,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     folder = request.folder
     layout = _layout(folder, request.options)
     documents: dict[str, Document] = {}
-    for path in _required_files(folder, layout.documents, "documents"):
+    for path in _files(folder, layout.documents, "documents"):
         for document in read_documents(path, layout):
             if document.id in documents:
                 raise UserError(f"{path}: document {document.id} occurs twice")
@@ -79,7 +79,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
             queries[language] = _topics(paths, layout, language)
         elif language == request.language != "en":
             raise UserError(f"{folder}: no topics in {language!r} ({patterns[1]}); {HELP}")
-    qrels = _qrels(_required_files(folder, layout.qrels, "qrels"))
+    qrels = _qrels(_files(folder, layout.qrels, "qrels"))
     if request.language in queries:
         texts = queries[request.language]
         qrels = _scorable(folder, layout, _matched(qrels, texts), texts, documents)
@@ -104,16 +104,12 @@ def _layout(folder: Path, options: Mapping[str, Any]) -> Layout:
     return layout
 
 
-def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+def _files(folder: Path, patterns: Sequence[str], required: str = "") -> list[Path]:
     paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return sorted(path for path in paths if not path.name.startswith("."))
-
-
-def _required_files(folder: Path, patterns: Sequence[str], what: str) -> list[Path]:
-    paths = _files(folder, patterns)
-    if not paths:
-        raise UserError(f"{folder}: no {what} ({', '.join(patterns)}); {HELP}")
-    return paths
+    visible = sorted(path for path in paths if not path.name.startswith("."))
+    if required and not visible:
+        raise UserError(f"{folder}: no {required} ({', '.join(patterns)}); {HELP}")
+    return visible
 
 
 # ------------------------------------------------------------------ documents
