@@ -48,7 +48,7 @@ def load_settings(
     for assignment in assignments:
         _assign(values, assignment)
     if "suite" in values:
-        raise UserError("the suite is no setting; choose it with --suite")
+        raise UserError("the suite is not a setting; choose it with --suite")
     try:
         return Settings(suite=suite, **values)
     except ValidationError as error:

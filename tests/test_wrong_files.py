@@ -127,7 +127,7 @@ def test_faults_in_a_bitext_are_counted_and_skipped_when_that_is_asked_for(
     skip = ("--set", "bitext.on_error=skip")
     outcome = clir(*DISTILL.split(), *own(*bitext), *small, *skip, "--home", home)
     assert outcome.code == 0, outcome.err
-    assert "sw-en: bad lines left out: empty line: 1, not valid UTF-8: 1" in outcome.err
+    assert "sw-en: bad lines skipped: empty line: 1, not valid UTF-8: 1" in outcome.err
     manifest = json.loads((home / "sample/sw-en/ot/student/manifest.json").read_text())
     notes = manifest["notes"]
     assert list(notes["skipped_lines"].values()) == [1, 1, 2]  # the last: unequal sides

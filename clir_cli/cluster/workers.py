@@ -185,7 +185,7 @@ class RayCluster:
         done, _ = self.ray.wait(references, num_returns=count, timeout=PATIENCE)
         if len(done) < count:
             if self.ray.available_resources().get("CPU", 0) < 1:
-                self.say("no news from the workers; `ray status` tells whether one waits for room")
+                self.say("no news from the workers; `ray status` shows if one is waiting")
             done, _ = self.ray.wait(references, num_returns=count)
         return done
 
@@ -204,7 +204,7 @@ class RayCluster:
         except self.ray.exceptions.RayError as error:
             raise UserError(_death(error)) from None
         if replaced:
-            self.say("a worker died; another took its place and does its work again")
+            self.say("a worker died; another one repeats its work")
         return result
 
 

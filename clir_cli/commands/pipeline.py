@@ -58,7 +58,7 @@ def download(
     elif common.dry_run:
         display.show_needs(rows, stages.model_names(workspace))
     elif all(row["there"] for row in rows):
-        workspace.talk.say(f"all {len(rows)} data files are there")
+        workspace.talk.say(f"all {len(rows)} data files are present")
 
 
 @takes_common
@@ -229,7 +229,7 @@ def evaluate(
         workspace, pairs, cells, names, results, all_needed=bool(method), baseline=base
     )
     for line in missing:
-        workspace.talk.say(f"left out: {line}")
+        workspace.talk.say(f"not scored: {line}")
     if common.as_json:
         display.print_json(rows)
     else:

@@ -27,8 +27,7 @@ def augmenting(
     train = sampled(train, chosen.sentences, "augment")
     if size > len(train):
         raise UserError(
-            f"training.batch_size is {size} and there are {len(train)} sentences to read; choose a "
-            "smaller batch"
+            f"training.batch_size is {size} for {len(train)} sentences; choose a smaller batch"
         )
     tokenizer, limit = student.tokenizer, settings.teacher.query_tokens
     task = MaskedLM(

@@ -86,9 +86,7 @@ def _bitext_inputs(workspace: Workspace, pair: Pair, cell: Cell) -> dict[str, st
     if not cell.joint:
         return bitext_inputs(workspace, pair)
     if workspace.settings.bitext.files:
-        raise UserError(
-            "bitext.files are of one pair; a joint student reads bitext.sources, which have several"
-        )
+        raise UserError("bitext.files belong to one pair; a joint student needs bitext.sources")
     return {
         f"{each} {name}": digest
         for each in cell.joint
@@ -169,10 +167,10 @@ def _tell_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
     held = f"{len(bitext.train):,} to train on, {len(bitext.held_out):,} held out"
     workspace.talk.say(f"{pair}: {held} ({counts})")
     for name, count in bitext.moved.items():
-        workspace.talk.say(f"{pair}: {name} had slipped; {count:,} pairs were put right")
+        workspace.talk.say(f"{pair}: {name}: {count:,} misaligned pairs were realigned")
     if bitext.skipped:
         faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
-        workspace.talk.say(f"{pair}: bad lines left out: {faults}")
+        workspace.talk.say(f"{pair}: bad lines skipped: {faults}")
 
 
 def _refuse_batch(size: int, pairs: int) -> None:

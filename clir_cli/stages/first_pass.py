@@ -28,11 +28,11 @@ def first_pass_inputs(workspace: Workspace, pair: Pair, cell: Cell) -> dict[str,
     if workspace.settings.student.rows != "plans":
         return {}
     if cell.joint:
-        raise UserError("student.rows=plans is for a student of one pair; joint ones take ibm1")
+        raise UserError("student.rows=plans works for one pair; a joint student needs ibm1")
     first = Cell(METHOD, seed=cell.seed)
     if cell == first:
         raise UserError(
-            f"student.rows=plans reads the plans of the student {METHOD}, so it cannot make that "
+            f"student.rows=plans uses the plans of the student {METHOD}, so it cannot make that "
             "one; give it a name of its own with --variant"
         )
     folder = workspace.student(pair, first)
@@ -50,7 +50,7 @@ def row_count(
     if chosen != "plans":
         return COUNT_FUNCTIONS[chosen]
     if pair is None:
-        raise UserError("student.rows=plans is for a student of one pair; joint ones take ibm1")
+        raise UserError("student.rows=plans works for one pair; a joint student needs ibm1")
     device = student.device
     first = open_encoder_at(
         workspace, workspace.student(pair, Cell(METHOD, seed=seed)), device, student.precision

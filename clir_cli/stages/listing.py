@@ -109,7 +109,7 @@ def _indexes(home: Path) -> list[Row]:
     """Return what each index takes, and what it was measured to keep of the ranking."""
     found = sorted(home.glob(f"*/index/*/{artifacts.MANIFEST}"))
     if not found:
-        raise MissingInput(f"no index lies under {home}; make one with: clir index")
+        raise MissingInput(f"no index under {home}; make one with: clir index")
     rows: list[Row] = []
     for file in found:
         manifest = artifacts.read_manifest(file.parent)

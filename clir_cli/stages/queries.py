@@ -22,8 +22,8 @@ def queries_of(collection: Collection, pair: Pair, cell: Cell) -> dict[str, str]
     language = query_language(pair, cell)
     if language not in collection.queries:
         raise MissingInput(
-            f"collection {collection.name} has no queries in {language!r}, which method "
-            f"{cell.method} reads; add queries.{language}.jsonl or leave the method out"
+            f"collection {collection.name} has no queries in {language!r} for method "
+            f"{cell.method}; add queries.{language}.jsonl or omit the method"
         )
     return dict(collection.queries[language])
 
@@ -38,5 +38,5 @@ def answerable(
         if language in collection.queries:
             kept.append(cell)
         else:
-            workspace.talk.say(f"{cell.label} left out: no queries in {language!r}")
+            workspace.talk.say(f"{cell.label} skipped: no queries in {language!r}")
     return kept

@@ -119,7 +119,7 @@ def _lexicons(
 def _with_rows(workspace: Workspace, student: Encoder, lexicon: Lexicon) -> Encoder:
     tokenizer = extend_vocabulary(student.tokenizer, student.model, lexicon)
     workspace.talk.say(
-        f"vocabulary: {len(lexicon.words):,} words and pieces of the bitext get a row"
+        f"vocabulary: {len(lexicon.words):,} words and subwords of the bitext become tokens"
     )
     return replace(student, tokenizer=tokenizer)
 

@@ -53,8 +53,7 @@ def train(job: Job) -> Path:
     workspace, plan = job.workspace, job.plan()
     if job.recipe.name == "augment" and workspace.group.several and job.loop.shard:
         raise UserError(
-            "recipe augment reads its embedding table whole, which training.shard does not leave "
-            "it; start it without"
+            "recipe augment needs the whole embedding table; start it without training.shard"
         )
     with made_together(workspace, plan) as draft:
         if draft is None:

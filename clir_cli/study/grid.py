@@ -321,8 +321,8 @@ def _check_asked(
     for name in methods:
         if not any(point.cell.method == name for point in points):
             raise UserError(
-                f"{experiment.path}: method {name} cannot run in suite {suite}: {where} lacks the "
-                f"queries that it reads; leave it out of methods under [suites.{suite}]"
+                f"{experiment.path}: method {name} cannot run in suite {suite}: {where} lacks "
+                f"queries for it; remove it from methods under [suites.{suite}]"
             )
 
 

@@ -139,7 +139,7 @@ def reproduce(
     wanted = [task for task in tasks if states[task.key] != "there" or study.site.force]
     counted = Counter(states.values())
     told = ", ".join(f"{count} {state}" for state, count in counted.items())
-    talk.say(f"{len(points)} cells, {len(tasks)} pieces of work: {told}")
+    talk.say(f"{len(points)} cells, {len(tasks)} tasks: {told}")
     pace = schedule.learned(tasks, study.site, jobs)
     if wanted and (seconds := pace.left(wanted)) is not None:
         talk.say(f"as long as before, that takes about {spell(seconds)}")
@@ -185,4 +185,4 @@ def _tell(
             talk.say(f"failed: {title(tasks[each.key])}: {each.error}")
     skipped = sum(each.outcome == "skipped" for each in done.values())
     if skipped:
-        talk.say(f"{skipped} pieces of work were skipped because of that")
+        talk.say(f"{skipped} dependent tasks were skipped")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: ray)"
 )
 SHARDS = ("--set", "index.shard_documents=3", "--set", "index.format=residual2")
-AGAIN = "a worker died; another took its place and does its work again"
+AGAIN = "a worker died; another one repeats its work"
 
 
 def start(words: list[str], folder: Path) -> subprocess.Popen:

@@ -162,9 +162,7 @@ def test_each_item_is_done_once_by_workers_that_keep_what_they_prepared(told):
 @with_ray
 def test_a_dead_worker_is_replaced_and_its_work_done_again(told):
     assert dict(told["spread"])[2][2].startswith("kill:")
-    assert told["said after a death"] == [
-        "a worker died; another took its place and does its work again"
-    ]
+    assert told["said after a death"] == ["a worker died; another one repeats its work"]
     assert told["tasks"]["kill"].startswith("kill:")
 
 

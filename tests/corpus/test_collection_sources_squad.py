@@ -86,7 +86,7 @@ def test_xquad_r_asks_for_the_sentence_that_holds_the_answer(tmp_path: Path) -> 
     }
     text = squad(ENGLISH, sentence_breaks=[[[0, 10]], [[1, 45]]])
     cut = located(tmp_path / "en.json", text, "en")
-    with pytest.raises(UserError, match=r"en.json: the answer of 56be lies in no sentence"):
+    with pytest.raises(UserError, match=r"en.json: the answer of 56be is in no sentence"):
         read("xquad-r", [cut], "en")
 
 

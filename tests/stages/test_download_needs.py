@@ -65,7 +65,7 @@ def test_a_shared_cache_serves_a_machine_without_network(
     words = ("download", "--lang", "sw-en", "--home", home, "--set", chosen)
     assert clir(*words).code == 0
     assert file.local(home / "downloads").resolve() == copy.resolve()
-    assert clir(*words).err.strip().endswith("data files are there")
+    assert clir(*words).err.strip().endswith("data files are present")
 
 
 def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, home: Path) -> None:

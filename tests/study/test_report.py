@@ -251,7 +251,7 @@ def test_an_experiment_alone_makes_a_report(tmp_path):
 def test_what_is_wanted_must_have_scores(suite):
     for wanted in ({"metric": "ndcg@10"}, {"method": "ot"}, {"baseline": "nmt"}):
         (name, value) = next(iter(wanted.items()))
-        with pytest.raises(UserError, match=f"--{name} {value}: there are no scores of it"):
+        with pytest.raises(UserError, match=f"--{name} {value}: no scores of it"):
             draw(suite, **wanted)
     found = draw(suite, metric="mrr", method="bm25", baseline="english-bm25")
     assert "bm25 against english-bm25, query by query." in found.html

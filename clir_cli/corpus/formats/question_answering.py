@@ -41,7 +41,7 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
     """Read XQuAD-R: the sentence that holds the answer is relevant, of all English sentences.
 
     Raises:
-        UserError: As ``read_squad``, or an answer lies in no sentence.
+        UserError: As ``read_squad``, or an answer is in no sentence.
     """
     path = _english(files)
     documents: list[Document] = []
@@ -56,7 +56,7 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
             offsets = {answer["answer_start"] for answer in _list(record, "answers", path)}
             qrels[question] = {name: 1 for name, span in spans.items() if offsets & set(span)}
             if not qrels[question]:
-                raise UserError(f"{path}: the answer of {question} lies in no sentence")
+                raise UserError(f"{path}: the answer of {question} is in no sentence")
     return _joined(documents, qrels, files, request)
 
 
@@ -109,7 +109,7 @@ def read_belebele(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
     for file in files:
         records = by_language[file.declared.lang]
         if records.keys() != names.keys():
-            raise UserError(f"{file.path}: its questions are not those of the English file")
+            raise UserError(f"{file.path}: its questions differ from the English file's")
         queries[file.declared.lang] = {
             name: text_of(records[key], "question", f"{file.path}, {key[0]}")
             for key, name in names.items()

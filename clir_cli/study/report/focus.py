@@ -42,9 +42,7 @@ def focus_on(
         ("baseline", baseline, results.labels),
     ):
         if name and name not in known:
-            raise UserError(
-                f"--{option} {name}: there are no scores of it; there are: {', '.join(known)}"
-            )
+            raise UserError(f"--{option} {name}: no scores of it; known: {', '.join(known)}")
     if not results.collections:
         return Focus(metric, "", "", confidence, test)
     collection = results.collections[0]
