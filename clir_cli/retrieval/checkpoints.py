@@ -225,38 +225,42 @@ def _is_multi_vector(modules: list[dict[str, str]], settings: dict[str, Any]) ->
 def _multi_vector(
     folder: Path, modules: list[dict[str, str]], settings: dict[str, Any]
 ) -> Checkpoint:
-    named = [(entry.get("type", "").rsplit(".", 1)[-1], entry.get("path", "")) for entry in modules]
+    named = [
+        (entry.get("type", "").rsplit(".", 1)[-1], folder / entry.get("path", ""))
+        for entry in modules
+    ]
     for name, path in named:
         if name not in (*NO_LAYERS, "Dense"):
             raise UserError(
-                f"{folder / path}: module {name} is not one that clir knows; known: "
+                f"{path}: module {name} is not one that clir knows; known: "
                 f"{', '.join((*NO_LAYERS, 'Dense'))}"
             )
-    folders = {name: folder / path for name, path in named}
+    folders = dict(named)
     if "Transformer" not in folders:
         raise UserError(f"{folder / MODULES}: names no Transformer module")
     body, masking = folders["Transformer"], folders.get("MultiVectorMask")
-    mask = _json(masking / "config.json") if masking else None
-    if mask and mask.get("keep_only_token_ids"):
+    mask = _json(masking / "config.json") if masking else {}
+    if mask.get("keep_only_token_ids"):
         raise UserError(f"{masking}: keeps only some tokens, as for images; not supported")
-    layers = tuple(
-        (_dense(folder / path), folder / path) for name, path in named if name == "Dense"
-    )
+    words = (mask if masking else settings).get("skiplist_words")
+    if not masking and words is None:  # PyLate before 4 skips punctuation
+        words = string.punctuation
     options = {**_legacy(settings), **_json(body / "sentence_bert_config.json")}
     text_format = TextFormat(
-        query_prefix=_prompt(settings, "query"),
-        document_prefix=_prompt(settings, "document"),
+        query_prefix=_prefix(settings, "query"),
+        document_prefix=_prefix(settings, "document"),
         query_length=int(options.get("query_length") or 0),
         document_length=int(options.get("document_length") or 0),
         expansion=_expansion(folder, options.get("query_expansion")),
-        skipped=_skipped(mask, settings),
-        skipped_in=tuple((mask or {}).get("skiplist_tasks") or ("document",)),
+        skipped=tuple(words or ()),
+        skipped_in=tuple(mask.get("skiplist_tasks") or ("document",)),
     )
+    layers = tuple((_dense(path), path) for name, path in named if name == "Dense")
     markers = "query_prefix" in settings or "document_prefix" in settings
     return Checkpoint(folder, body, text_format, layers, markers=markers)
 
 
-def _prompt(settings: dict[str, Any], side: str) -> str:
+def _prefix(settings: dict[str, Any], side: str) -> str:
     """Return the prefix of queries or documents: PyLate's marker, then the prompt."""
     marker = settings.get(f"{side}_prefix") or ""
     prompt = (settings.get("prompts") or {}).get(side) or ""
@@ -290,26 +294,14 @@ def _expansion(folder: Path, options: dict[str, Any] | None) -> Expansion | None
     return Expansion(int(options["length"]), token, attended, strategy == "fixed")
 
 
-def _skipped(mask: dict[str, Any] | None, settings: dict[str, Any]) -> tuple[str, ...]:
-    """Return the skipped tokens; PyLate before 4 has no mask module and skips punctuation."""
-    if mask is not None:
-        return tuple(mask.get("skiplist_words") or ())
-    words = settings.get("skiplist_words")
-    return tuple(string.punctuation if words is None else words)
-
-
 def _dense(folder: Path) -> Layer:
     config = _json(folder / "config.json")
     activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     if not activation.startswith("torch.nn."):
         raise UserError(f"{folder}: activation {activation} is code of its own, which is never run")
-    return Layer(
-        int(config["in_features"]),
-        int(config["out_features"]),
-        bool(config.get("bias", True)),
-        activation.rsplit(".", 1)[-1],
-        bool(config.get("use_residual")),
-    )
+    inputs, outputs = int(config["in_features"]), int(config["out_features"])
+    bias, residual = bool(config.get("bias", True)), bool(config.get("use_residual"))
+    return Layer(inputs, outputs, bias, activation.rsplit(".", 1)[-1], residual)
 
 
 # ------------------------------------------------------------------ weights

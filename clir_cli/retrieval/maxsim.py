@@ -56,14 +56,9 @@ def mean_maxsim(
 
 @torch.no_grad()
 def maxsim_batch(
-    queries: Packed,
-    documents: Packed | Shard,
-    chosen: Tensor | None = None,
-    *,
-    rounded: bool = False,
-    release: bool = False,
+    queries: Packed, documents: Packed | Shard, *, rounded: bool = False, release: bool = False
 ) -> Tensor:
-    """Score documents for several queries; each block of documents is decoded once.
+    """Score every document for several queries; each block of documents is decoded once.
 
     Documents of similar length are padded to (documents, longest, dimensions) by repeating the last
     token, which changes no maximum.
@@ -71,22 +66,20 @@ def maxsim_batch(
     Args:
         queries: Q queries, on the device that computes.
         documents: N documents.
-        chosen: Indices (M,) of the documents to score; None for all.
         rounded: Multiply in int8, to which queries and documents are rounded. Similarities are then
             off by about 0.001.
         release: Return the memory of what was read from disk as soon as it was used.
 
     Returns:
-        (Q, N) or (Q, M) float32 scores on the queries' device.
+        (Q, N) float32 scores on the queries' device.
     """
     shard = Shard.of(documents) if isinstance(documents, Packed) else documents
-    indices = torch.arange(len(shard)) if chosen is None else chosen.cpu()
-    scorer = _Rounded(queries.vectors) if rounded else _Full(queries.vectors)
-    scores = torch.empty(len(queries), len(indices), device=queries.vectors.device)
+    scorer = _Scorer(queries.vectors, rounded)
+    scores = torch.empty(len(queries), len(shard), device=queries.vectors.device)
     window = max(1, WINDOW_CELLS // max(1, len(queries.vectors)))
     ends = queries.offsets.tolist()
-    for start in range(0, len(indices), window):
-        best = _best(scorer, shard, indices[start : start + window])
+    for start in range(0, len(shard), window):
+        best = scorer.best(shard, torch.arange(start, min(start + window, len(shard))))
         for query, (low, high) in enumerate(pairwise(ends)):
             scores[query, start : start + window] = best[:, low:high].sum(dim=1)
         if release:
@@ -94,23 +87,53 @@ def maxsim_batch(
     return scores
 
 
-def _best(scorer: "_Full | _Rounded", shard: Shard, indices: Tensor) -> Tensor:
-    """Return the largest similarity (documents, query tokens) of each query token."""
-    best = torch.empty(len(indices), scorer.tokens, device=scorer.device)
-    starts, lengths = shard.offsets[indices], shard.offsets.diff()[indices]
-    rows = max(1, BLOCK_CELLS // max(scorer.tokens, shard.dimensions))
-    for block in _blocks(lengths, rows):
-        longest = int(lengths[block[-1]])
-        if longest == 0:
-            best[block.to(best.device)] = float("-inf")
-            continue
-        within = torch.arange(longest).minimum((lengths[block] - 1).clamp_min(0)[:, None])
-        # An empty document reads another's tokens; its score is corrected below.
-        tokens = (starts[block, None] + within).flatten().clamp_max_(int(shard.offsets[-1]) - 1)
-        largest = scorer.similarities(shard, tokens).view(len(block), longest, -1).amax(dim=1)
-        largest[(lengths[block] == 0).to(largest.device)] = float("-inf")
-        best[block.to(best.device)] = largest
-    return scorer.scaled(best)
+class _Scorer:
+    """Query tokens (n, d), padded to a multiple of COLUMNS, that are compared with documents."""
+
+    def __init__(self, vectors: Tensor, rounded: bool):
+        padded = torch.nn.functional.pad(vectors.float(), (0, 0, 0, -len(vectors) % COLUMNS))
+        self.rounded, self.tokens, self.device = rounded, len(padded), vectors.device
+        if rounded:
+            codes, self.scales = quantise(padded)
+            self.columns = codes.T.contiguous()
+        else:
+            self.columns = padded.T
+        self._buffers: dict[torch.dtype, Tensor] = {}
+
+    def best(self, shard: Shard, indices: Tensor) -> Tensor:
+        """Return the largest similarity (documents, n) of each query token."""
+        best = torch.empty(len(indices), self.tokens, device=self.device)
+        starts, lengths = shard.offsets[indices], shard.offsets.diff()[indices]
+        rows = max(1, BLOCK_CELLS // max(self.tokens, shard.dimensions))
+        for block in _blocks(lengths, rows):
+            longest = int(lengths[block[-1]])
+            if longest == 0:
+                best[block.to(best.device)] = float("-inf")
+                continue
+            within = torch.arange(longest).minimum((lengths[block] - 1).clamp_min(0)[:, None])
+            # An empty document reads another's tokens; its score is corrected below.
+            tokens = (starts[block, None] + within).flatten().clamp_max_(int(shard.offsets[-1]) - 1)
+            largest = self._similarities(shard, tokens).view(len(block), longest, -1).amax(dim=1)
+            largest[(lengths[block] == 0).to(largest.device)] = float("-inf")
+            best[block.to(best.device)] = largest
+        return best.mul_(self.scales) if self.rounded else best
+
+    def _similarities(self, shard: Shard, rows: Tensor) -> Tensor:
+        """Return (rows, n); in int8, without the scales of the query tokens."""
+        if not self.rounded:
+            vectors = shard.decode(rows, self.device).to(self.device)
+            return torch.mm(vectors, self.columns, out=self._buffer(len(rows), torch.float32))
+        codes, scales = shard.quantised(rows)
+        products = self._buffer(len(rows), torch.int32)
+        torch._int_mm(codes, self.columns, out=products)
+        return self._buffer(len(rows), torch.float32).copy_(products).mul_(scales[:, None])
+
+    def _buffer(self, rows: int, dtype: torch.dtype) -> Tensor:
+        """Return memory (rows, n), that of the last call if it is large enough."""
+        size = rows * self.tokens
+        if dtype not in self._buffers or self._buffers[dtype].numel() < size:
+            self._buffers[dtype] = torch.empty(size, dtype=dtype, device=self.device)
+        return self._buffers[dtype][:size].view(rows, self.tokens)
 
 
 def _blocks(lengths: Tensor, rows: int) -> Iterator[Tensor]:
@@ -123,60 +146,6 @@ def _blocks(lengths: Tensor, rows: int) -> Iterator[Tensor]:
             stop = min(stop - 1, start + max(1, rows // max(1, sizes[stop - 1])))
         yield order[start:stop]
         start = stop
-
-
-class _Full:
-    """Similarities in float32."""
-
-    def __init__(self, vectors: Tensor):
-        self.queries = _pad_tokens(vectors.float())
-        self.tokens, self.device = len(self.queries), vectors.device
-        self._out: Tensor | None = None
-
-    def similarities(self, shard: Shard, rows: Tensor) -> Tensor:
-        block = shard.decode(rows, self.device).to(self.device)
-        self._out = _buffer(self._out, len(block) * self.tokens, torch.float32, self.device)
-        out = self._out[: len(block) * self.tokens].view(len(block), self.tokens)
-        return torch.mm(block, self.queries.T, out=out)
-
-    def scaled(self, best: Tensor) -> Tensor:
-        return best
-
-
-class _Rounded:
-    """Similarities of int8 numbers, in int32; the scale of a query token is applied at the end."""
-
-    def __init__(self, vectors: Tensor):
-        codes, self.scales = quantise(_pad_tokens(vectors.float()))
-        self.columns = codes.T.contiguous()
-        self.tokens, self.device = len(codes), vectors.device
-        self._products: Tensor | None = None
-        self._out: Tensor | None = None
-
-    def similarities(self, shard: Shard, rows: Tensor) -> Tensor:
-        codes, scales = shard.quantised(rows)
-        size = len(codes) * self.tokens
-        self._products = _buffer(self._products, size, torch.int32, self.device)
-        self._out = _buffer(self._out, size, torch.float32, self.device)
-        products = self._products[:size].view(len(codes), self.tokens)
-        out = self._out[:size].view(len(codes), self.tokens)
-        torch._int_mm(codes, self.columns, out=products)
-        return out.copy_(products).mul_(scales[:, None])
-
-    def scaled(self, best: Tensor) -> Tensor:
-        return best.mul_(self.scales)
-
-
-def _pad_tokens(vectors: Tensor) -> Tensor:
-    """Append zeros to query tokens, up to a multiple of COLUMNS."""
-    return torch.nn.functional.pad(vectors, (0, 0, 0, -len(vectors) % COLUMNS))
-
-
-def _buffer(buffer: Tensor | None, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return memory for ``size`` numbers: the given buffer if it is large enough."""
-    if buffer is not None and buffer.numel() >= size:
-        return buffer
-    return torch.empty(size, dtype=dtype, device=device)
 
 
 @cache

@@ -96,11 +96,7 @@ def encoding(model: ModelSize, load: Load) -> Estimate:
 
 
 def size_of(folder: Path) -> ModelSize:
-    """Return the size of the model in a folder, from its configuration and file headers.
-
-    Raises:
-        UserError: The configuration is not one of a transformer.
-    """
+    """Return the size of the model in a folder, from its configuration and file headers."""
     from clir_cli.retrieval.loading import load_config
 
     body = read_checkpoint(folder).body

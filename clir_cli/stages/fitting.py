@@ -27,11 +27,7 @@ def open_encoder_at(
     *,
     tokens: int = 8192,
 ) -> Encoder:
-    """Load an encoder that will encode ``tokens`` padded tokens at once.
-
-    Raises:
-        UserError: It cannot be loaded, or does not fit the machine.
-    """
+    """Load an encoder that encodes ``tokens`` padded tokens at once; UserError if it cannot fit."""
     require_encoding(folder, device, precision, tokens)
     pickled = workspace.settings.models.allow_pickle
     return load_encoder(folder, device, precision, pickled=pickled)
@@ -59,12 +55,12 @@ def require_training(
     device: torch.device,
     precision: torch.dtype,
 ) -> Estimate:
-    """Return the memory that training needs.
+    """Return the memory that training the model in ``folder`` needs.
 
     Args:
         workspace: Its training settings are read.
         folder: Folder of the initial student.
-        lengths: Tokens of the longest sentences.
+        lengths: Lengths of the longest sentences in tokens.
         device: Where to train.
         precision: Number format of the computation.
 
@@ -101,11 +97,7 @@ def require_training(
 
 
 def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list[int]:
-    """Return the tokens of the sentences that are longest in characters; no weights are loaded.
-
-    Raises:
-        UserError: The tokenizer is missing, damaged, or of another model.
-    """
+    """Return the lengths in tokens of the sentences with most characters; loads no weights."""
     texts = sorted((row.query for row in rows), key=len, reverse=True)[:SAMPLED]
     body = read_checkpoint(folder).body
     tokenizer = loading.load_tokenizer(body)

@@ -12,7 +12,6 @@ from clir_cli.retrieval.store.shards import (
     save_shard,
     select_documents,
     shard_path,
-    shard_paths,
     write_shard,
 )
 
@@ -33,7 +32,6 @@ __all__ = [
     "save_shard",
     "select_documents",
     "shard_path",
-    "shard_paths",
     "train_codec",
     "write_shard",
 ]

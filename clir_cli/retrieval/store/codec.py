@@ -49,11 +49,6 @@ class Codec:
     _tables: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
     @property
-    def is_plain(self) -> bool:
-        """Return True if vectors are kept as they are, and nothing was learned."""
-        return self.format == "dense" and self.centroids is None
-
-    @property
     def has_lists(self) -> bool:
         """Return True if shards have lists from centroids to documents."""
         return self.centroids is not None
@@ -179,12 +174,11 @@ FORMATS: dict[str, Format] = {
 
 
 def save_codec(folder: Path, codec: Codec) -> None:
-    """Write a codec beside its shards; a plain codec writes no file."""
-    if codec.is_plain:
+    """Write a codec beside its shards, unless vectors are kept as they are and without lists."""
+    if codec.format == "dense" and codec.centroids is None:
         return
-    tensors = {"cutoffs": codec.cutoffs, "weights": codec.weights}
-    if codec.centroids is not None:
-        tensors["centroids"] = codec.centroids.half()
+    centroids = None if codec.centroids is None else codec.centroids.half()
+    tensors = {"cutoffs": codec.cutoffs, "weights": codec.weights, "centroids": centroids}
     present = {name: value.contiguous() for name, value in tensors.items() if value is not None}
     header = {"format": codec.format, "dimensions": codec.dimensions}
     write_bytes(folder / CODEC, save(present, {"codec": json.dumps(header)}))

@@ -31,12 +31,6 @@ def shard_path(folder: Path, number: int, part: str) -> Path:
     return folder / f"shard-{number:05d}.{part}.npy"
 
 
-def shard_paths(folder: Path, number: int) -> list[Path]:
-    """Return the existing files of a shard, the offsets last."""
-    paths = folder.glob(f"shard-{number:05d}.*.npy")
-    return sorted(paths, key=lambda path: (path == shard_path(folder, number, OFFSETS), path))
-
-
 def has_shard(folder: Path, number: int) -> bool:
     """Return True if a shard has been written completely."""
     return shard_path(folder, number, OFFSETS).exists()
@@ -96,12 +90,6 @@ class Shard:
         if self.codec.format == "dense":
             return torch.from_numpy(self.arrays["vectors"])
         return self.decode(slice(None))
-
-    @property
-    def bytes(self) -> int:
-        """Return the size on disk without the headers of the files."""
-        arrays = [*self.arrays.values(), *(vars(self.lists).values() if self.lists else ())]
-        return sum(array.nbytes for array in arrays) + self.offsets.nbytes
 
     def decode(self, rows: slice | Tensor, device: torch.device | None = None) -> Tensor:
         """Return vectors (rows, dimensions) in float32, decoded on ``device``."""
