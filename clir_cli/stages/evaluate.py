@@ -30,14 +30,14 @@ def evaluate(
     pairs: Sequence[Pair],
     cells: Sequence[Cell],
     names: Sequence[str],
-    results: Path,
+    tables: Path,
     *,
     all_needed: bool,
     baseline: Cell | None = None,
 ) -> tuple[list[Row], list[str]]:
     """Score the runs of the cells and update ``scores.csv`` and ``per_query.csv``.
 
-    The tables are in the suite's folder under ``results``. With ``all_needed`` each cell must have
+    They are in the suite's folder under ``tables``. With ``all_needed`` each cell must have
     a run; otherwise one run is enough. With a ``baseline`` the rows have it, and ``p_value``,
     Holm-corrected over the methods of one pair and metric.
 
@@ -64,28 +64,28 @@ def evaluate(
                     raise
                 missing.append(str(error))
                 continue
-            run, found = scoring.score_run(plan.path, collection, split.scored, settings)
-            runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, run, found))
+            scored = scoring.score_run(plan.path, collection, split.scored, settings)
+            runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, *scored))
     if not runs:
         raise MissingInput(missing[0])
-    scored = scoring.results_of(runs)
+    results = scoring.results_of(runs)
     for cell in dict.fromkeys(run.owner for run in runs) if split.across else ():
         group = [run for run in runs if run.owner == cell]
         if len(group) == len(pairs):
-            scored += scoring.score_across_pairs(group, split.across, workspace.settings)
+            results += scoring.score_across_pairs(group, split.across, workspace.settings)
         else:
             across = ", ".join(split.across)
             missing.append(f"{across} of {cell.label}: it has no run for every pair")
-    rows = [_row(workspace, result) for result in scored]
+    rows = [_row(workspace, result) for result in results]
     per_query = [
         {**row, "query": query, "value": value}
-        for row, result in zip(rows, scored, strict=True)
+        for row, result in zip(rows, results, strict=True)
         for query, value in result.score.per_query.items()
     ]
-    scores.publish(results / workspace.suite, rows, per_query)
+    scores.publish(tables / workspace.suite, rows, per_query)
     if baseline is not None:
         test = settings.test
-        compared = scoring.compare_results(scored, baseline.label, [test], strict=True)
+        compared = scoring.compare_results(results, baseline.label, [test], strict=True)
         for index, row in enumerate(rows):  # None for the baseline itself
             p_value = compared[index][test].p_value if index in compared else None
             row |= {"baseline": baseline.label, "p_value": p_value}

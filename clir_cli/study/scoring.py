@@ -94,9 +94,9 @@ def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
     ]
     for points in cells.methods() if split.across else ():
         try:
-            lacking = [point for point in points if point not in runs]
-            if lacking:
-                raise UserError(f"{lacking[0].pair} has no run")
+            missing = [point for point in points if point not in runs]
+            if missing:
+                raise UserError(f"{missing[0].pair} has no run")
             group = [runs[point] for point in points]
             results += scoring.score_across_pairs(group, split.across, points[0].settings)
         except UserError as error:
@@ -110,9 +110,9 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
         raise UserError(done.error)
     collection = collection_of(point.settings, point.pair.query, cells.site)
     artifacts.verify(folder)
-    run, scores = scoring.score_run(folder, collection, names, point.settings.evaluation)
+    scored = scoring.score_run(folder, collection, names, point.settings.evaluation)
     seed, pair = point.cell.seed, str(point.pair)
-    return ScoredRun(point, point.column, seed, pair, collection, run, scores)
+    return ScoredRun(point, point.column, seed, pair, collection, *scored)
 
 
 def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[str, float]]:
