@@ -14,7 +14,7 @@ from clir_cli.corpus.records import Pair
 
 if TYPE_CHECKING:  # these bring torch with them
     from clir_cli.stages.align import Alignment
-    from clir_cli.stages.answers import Hit
+    from clir_cli.stages.query import Hit
 
 Row = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from clir_cli.cluster.connection import EngineOptions
-    from clir_cli.stages.workspace import Workspace
+    from clir_cli.stages.support.workspace import Workspace
 
 EVERY_STAGE = {
     "suite": (str, typer.Option(help="Data, models and budget: sample, open, paper."), "sample"),
@@ -76,7 +76,7 @@ class Common:
         from clir_cli.cluster.connection import EngineOptions
         from clir_cli.console import Talk
         from clir_cli.runtime import check_device_name
-        from clir_cli.stages.workspace import Workspace
+        from clir_cli.stages.support.workspace import Workspace
         from clir_cli.suites import load_settings
         from clir_cli.training.process_group import current
 

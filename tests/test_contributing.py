@@ -19,8 +19,8 @@ from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.evaluation import measures
 from clir_cli.optical import objectives
 from clir_cli.settings import BitextSettings
-from clir_cli.stages import methods
 from clir_cli.stages.listing import rows
+from clir_cli.stages.support import methods
 from clir_cli.suites import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,7 +107,7 @@ def test_a_method_is_an_objective_and_a_line(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(objectives, "OBJECTIVES", dict(objectives.OBJECTIVES))
     monkeypatch.setattr(methods, "METHODS", dict(methods.METHODS))
     exec(BLOCKS["clir_cli/optical/objectives.py"], dict(vars(objectives)))
-    exec(BLOCKS["clir_cli/stages/methods.py"], dict(vars(methods)))
+    exec(BLOCKS["clir_cli/stages/support/methods.py"], dict(vars(methods)))
     assert methods.METHODS["kd-worst"].is_trained
     vectors = functional.normalize(torch.randn(2, 4, 8), dim=-1)
     mask = torch.tensor([[True] * 4, [True, True, False, False]])

@@ -22,7 +22,7 @@ from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
 from clir_cli.evaluation.measures import parse_measures
 from clir_cli.stages import listing
-from clir_cli.stages.methods import parse_methods
+from clir_cli.stages.support.methods import parse_methods
 from clir_cli.suites import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from clir_cli.cli import run
-from clir_cli.stages import trained
+from clir_cli.stages.support import checkpointing as trained
 from clir_cli.training import process_group
 
 

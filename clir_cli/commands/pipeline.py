@@ -107,7 +107,7 @@ def index(
     """
     from clir_cli.errors import UserError
     from clir_cli.stages import index as stages
-    from clir_cli.stages.inputs import read_collection
+    from clir_cli.stages.support.inputs import read_collection
 
     if update + repair + common.force > 1:
         raise UserError("--update, --repair and --force exclude one another; give one of them")
@@ -146,9 +146,9 @@ def search(
     """
     from clir_cli import display
     from clir_cli.stages import search as stages
-    from clir_cli.stages.answers import search_text
-    from clir_cli.stages.inputs import read_collection
-    from clir_cli.stages.queries import answerable
+    from clir_cli.stages.query import search_text
+    from clir_cli.stages.support.inputs import read_collection
+    from clir_cli.stages.support.queries import answerable
 
     if top_k is None and query is not None:
         top_k = 5

@@ -25,15 +25,15 @@ def train(
     Example: clir train --recipe hybrid --lang sw-en,so-en --joint --set contrastive.alpha=0.3
     Example: clir train --recipe monolingual --suite open
     """
-    from clir_cli.stages.recipes import parse_recipe
-    from clir_cli.stages.workspace import Cell
+    from clir_cli.stages.support.recipes import parse_recipe
+    from clir_cli.stages.support.workspace import Cell
 
     chosen = parse_recipe(recipe)
     workspace = common.workspace()
     pairs = pairs_of(workspace, lang)
     cell = Cell(chosen.name, variant_of(variant), seed, group_of(pairs, joint))
 
-    from clir_cli.stages import jobs
+    from clir_cli.stages.support import jobs
     from clir_cli.stages.train import train as make
 
     wanted = jobs.jobs(workspace, chosen, pairs, cell)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from clir_cli.artifacts import Plan
     from clir_cli.cluster.connection import EngineOptions
     from clir_cli.corpus.records import Pair
-    from clir_cli.stages.workspace import Cell, Workspace
+    from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
@@ -56,8 +56,8 @@ def cells_of(
     joint: "tuple[Pair, ...]" = (),
 ) -> "list[Cell]":
     """Return the cells that ``--method``, ``--seed``, ``--variant`` and ``--joint`` name."""
-    from clir_cli.stages.methods import parse_methods
-    from clir_cli.stages.workspace import Cell
+    from clir_cli.stages.support.methods import parse_methods
+    from clir_cli.stages.support.workspace import Cell
 
     variant = variant_of(variant)
     chosen = parse_methods(methods, workspace.settings.methods)
@@ -84,7 +84,7 @@ def baseline_of(
     Raises:
         UserError: The method is unknown, or there are several.
     """
-    from clir_cli.stages.workspace import group_name
+    from clir_cli.stages.support.workspace import group_name
 
     method, dot, rest = text.strip().partition(".")
     group, _, behind = rest.partition(".")

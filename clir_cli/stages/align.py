@@ -12,10 +12,10 @@ from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
-from clir_cli.stages.inputs import teacher_folder
-from clir_cli.stages.methods import METHODS
 from clir_cli.stages.search import open_encoder
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 @dataclass(frozen=True)

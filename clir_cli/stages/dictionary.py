@@ -13,11 +13,11 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair
 from clir_cli.optical.alignment import DictionaryEntry, induce_dictionary
 from clir_cli.retrieval import models
-from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import bitext_inputs, download_command, made_by, teacher_folder
-from clir_cli.stages.recipes import student_command
-from clir_cli.stages.teacher import teacher_embeddings
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.inputs import bitext_inputs, download_command, made_by, teacher_folder
+from clir_cli.stages.support.recipes import student_command
+from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 TABLE = "dictionary.tsv"
 

@@ -17,16 +17,16 @@ from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval import memory, models
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.stages.first_pass import first_pass_inputs
-from clir_cli.stages.fitting import longest, require_training
-from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
-from clir_cli.stages.masses import masses
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import student_command
-from clir_cli.stages.starts import Start, student_to_train
-from clir_cli.stages.teacher import teacher_embeddings
-from clir_cli.stages.trained import first_device, leave, made_together, run_training
-from clir_cli.stages.workspace import Cell, Workspace, group_name
+from clir_cli.stages.support.checkpointing import first_device, leave, made_together, run_training
+from clir_cli.stages.support.first_pass import first_pass_inputs
+from clir_cli.stages.support.fitting import longest, require_training
+from clir_cli.stages.support.inputs import bitext_inputs, initial_folder, teacher_folder
+from clir_cli.stages.support.marginals import masses
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.recipes import student_command
+from clir_cli.stages.support.starting_points import Start, student_to_train
+from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
+from clir_cli.stages.support.workspace import Cell, Workspace, group_name
 from clir_cli.training.loop import Training
 
 

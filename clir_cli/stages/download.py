@@ -17,8 +17,8 @@ from clir_cli.corpus.transfer import cached, fetch, is_offline
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.hub import Fetching
-from clir_cli.stages.recipes import cell_of
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.recipes import cell_of
+from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
 

@@ -9,9 +9,9 @@ from clir_cli.corpus.records import Pair
 from clir_cli.errors import MissingInput
 from clir_cli.evaluation import gaps, scores, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
-from clir_cli.stages.inputs import read_collection
 from clir_cli.stages.search import plan_run
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.inputs import read_collection
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 Row = dict[str, object]
 

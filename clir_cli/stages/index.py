@@ -15,9 +15,10 @@ from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import models, shard_checksums, shard_layout, store
 from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
-from clir_cli.stages import encoding, stored
-from clir_cli.stages.inputs import collection_words, teacher_folder
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support import codec as stored
+from clir_cli.stages.support import encoding
+from clir_cli.stages.support.inputs import collection_words, teacher_folder
+from clir_cli.stages.support.workspace import Workspace
 
 IDS = "documents.txt"
 UNSEEN = ("collection", "shard_documents")  # settings that no embedding depends on

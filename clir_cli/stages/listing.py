@@ -6,8 +6,8 @@ from pathlib import Path
 from clir_cli import artifacts
 from clir_cli.corpus import catalogue
 from clir_cli.errors import MissingInput, UserError, nearest
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import RECIPES
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.suites import load_settings, suites
 
 Row = dict[str, object]

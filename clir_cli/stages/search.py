@@ -22,20 +22,20 @@ from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import top_documents
 from clir_cli.retrieval.ranking import Ranker
-from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index, plan_index
-from clir_cli.stages.inputs import (
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.initial_student import initial_encoder
+from clir_cli.stages.support.inputs import (
     collection_words,
     initial_folder,
     teacher_folder,
 )
-from clir_cli.stages.methods import METHODS, parse_methods
-from clir_cli.stages.queries import queries_of, query_language
-from clir_cli.stages.recipes import refuse_seen, student_command
-from clir_cli.stages.students import initial_encoder
-from clir_cli.stages.translations import INPUTS as TRANSLATION_INPUTS
-from clir_cli.stages.translations import TRANSLATORS, Asked
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.methods import METHODS, parse_methods
+from clir_cli.stages.support.queries import queries_of, query_language
+from clir_cli.stages.support.recipes import refuse_seen, student_command
+from clir_cli.stages.support.translations import INPUTS as TRANSLATION_INPUTS
+from clir_cli.stages.support.translations import TRANSLATORS, Asked
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell, *, deep: bool = True) -> Path:

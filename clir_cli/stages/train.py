@@ -15,8 +15,14 @@ from clir_cli.optical.joint import quotas
 from clir_cli.retrieval import memory, projection
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.stages.augment import augmenting
-from clir_cli.stages.examples import (
+from clir_cli.stages.support.augmentation import augmenting
+from clir_cli.stages.support.checkpointing import first_device, leave, made_together, run_training
+from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
+from clir_cli.stages.support.jobs import Job
+from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.support.starting_points import initial_student
+from clir_cli.stages.support.teacher_embeddings import documents_read
+from clir_cli.stages.support.training_data import (
     Change,
     Questions,
     Split,
@@ -27,13 +33,7 @@ from clir_cli.stages.examples import (
     rest_questions,
     training_collection,
 )
-from clir_cli.stages.fitting import longest, open_encoder_at, require_training
-from clir_cli.stages.jobs import Job
-from clir_cli.stages.lexicons import english_lexicon, switching_pairs
-from clir_cli.stages.starts import initial_student
-from clir_cli.stages.teacher import documents_read
-from clir_cli.stages.trained import first_device, leave, made_together, run_training
-from clir_cli.stages.workspace import group_name
+from clir_cli.stages.support.workspace import group_name
 from clir_cli.training.contrastive import Contrastive, InputFormat, QuerySource, shares
 from clir_cli.training.loop import Task, Training
 

@@ -25,8 +25,8 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.runtime import processors
-from clir_cli.stages.inputs import initial_folder, teacher_folder
-from clir_cli.stages.methods import METHODS
+from clir_cli.stages.support.inputs import initial_folder, teacher_folder
+from clir_cli.stages.support.methods import METHODS
 from clir_cli.study.tasks import Site, Task
 from clir_cli.study.work import Done, do
 

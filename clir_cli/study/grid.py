@@ -21,9 +21,9 @@ from clir_cli.corpus.collections import IRDS, collection_label, is_directory
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
-from clir_cli.stages.methods import METHODS, parse_methods
-from clir_cli.stages.recipes import cell_of
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.methods import METHODS, parse_methods
+from clir_cli.stages.support.recipes import cell_of
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study.experiment import Expected, Experiment, Grid, Variant
 from clir_cli.study.reads import matches, reaches
 from clir_cli.suites import known_keys, load_settings

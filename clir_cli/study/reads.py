@@ -6,8 +6,8 @@ What a setting does not reach is the same for all its values, and need not be ma
 from collections.abc import Iterable, Sequence
 
 from clir_cli.settings import Settings
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import RECIPES, Recipe, cell_of
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.recipes import RECIPES, Recipe, cell_of
 
 # What `clir distill` writes into the manifest of a student (stages/distill.py).
 DISTILLED = ("teacher", "student", "bitext", "transport", "objective", "training", "joint")

@@ -11,10 +11,10 @@ from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.settings import Settings
-from clir_cli.stages import recipes
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import RECIPES, made_folder
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support import recipes
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.recipes import RECIPES, made_folder
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study import reads
 from clir_cli.study.grid import Point, assignment, value_of
 from clir_cli.suites import known_keys, load_settings

@@ -16,11 +16,12 @@ from clir_cli.errors import Busy, UserError
 from clir_cli.files import explain_os_error
 from clir_cli.retrieval import models
 from clir_cli.settings import Settings
-from clir_cli.stages import dictionary, distill, download, index, jobs, search, train
+from clir_cli.stages import dictionary, distill, download, index, search, train
 from clir_cli.stages.index import Index
-from clir_cli.stages.inputs import read_collection
-from clir_cli.stages.recipes import RECIPES
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support import jobs
+from clir_cli.stages.support.inputs import read_collection
+from clir_cli.stages.support.recipes import RECIPES
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.tasks import Site, Task
 from clir_cli.suites import load_settings
 

@@ -17,7 +17,7 @@ from clir_cli.retrieval import hub
 from clir_cli.retrieval import models as named
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.download import download_model
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")

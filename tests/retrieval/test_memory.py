@@ -13,8 +13,8 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.memory import Load
-from clir_cli.stages.fitting import require_encoding, require_training
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.fitting import require_encoding, require_training
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import recompute_activations
 

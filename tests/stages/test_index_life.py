@@ -11,7 +11,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.retrieval.store import read_shards
 from clir_cli.settings import IndexSettings
-from clir_cli.stages.encoding import shard_size
+from clir_cli.stages.support.encoding import shard_size
 
 SHARDS = 5  # of five documents, the last of four
 

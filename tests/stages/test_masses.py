@@ -13,9 +13,9 @@ from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.distill import plan_student
-from clir_cli.stages.masses import masses
-from clir_cli.stages.students import keep_layers
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.initial_student import keep_layers
+from clir_cli.stages.support.marginals import masses
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import Loss
 

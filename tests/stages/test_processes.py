@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
-from clir_cli.stages.trained import made_together
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.checkpointing import made_together
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training import process_group
 from clir_cli.training.process_group import ProcessGroup

@@ -11,9 +11,9 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.stages.augment import augmenting
-from clir_cli.stages.lexicons import english_lexicon, switching_pairs
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.augmentation import augmenting
+from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
 SMALL = (

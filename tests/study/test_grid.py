@@ -7,9 +7,9 @@ from clir_cli.artifacts import Plan
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.stages.distill import plan_student
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.recipes import RECIPES
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.recipes import RECIPES
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study import experiment as files
 from clir_cli.study import reads
 from clir_cli.study.grid import Base, expand
@@ -154,7 +154,7 @@ def sections_of(plan: Plan) -> set[str]:
 @pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.has_student])
 def test_all_that_decides_a_student_is_known_to_reach_it(name, home):
     """A setting in the manifest of a student must give another variant another name."""
-    from clir_cli.stages import jobs
+    from clir_cli.stages.support import jobs
 
     settings = load_settings("sample")
     workspace, pair = Workspace(settings, home), Pair("sw", "en")

@@ -17,7 +17,7 @@ from clir_cli.cli import run
 from clir_cli.errors import UserError
 from clir_cli.evaluation import scores
 from clir_cli.evaluation.seeds import Seeded
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
 from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, neutral, read

@@ -21,9 +21,9 @@ from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS
 from clir_cli.evaluation.scoring import bootstrap_of
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
-from clir_cli.stages.inputs import read_collection
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.inputs import read_collection
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study import experiment
 from clir_cli.study.report.charts import Estimate
 

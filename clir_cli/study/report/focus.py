@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from clir_cli.errors import UserError
-from clir_cli.stages.methods import METHODS
+from clir_cli.stages.support.methods import METHODS
 from clir_cli.study.report.data import Results
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from clir_cli import runtime
 from clir_cli.evaluation import gaps
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Section, TableBlock, TableCell
 from clir_cli.study.report.data import Results, neutral, read

@@ -9,8 +9,8 @@ from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
 from clir_cli.study.report.data import Results, Student, pair_title, pairs_in_order

@@ -15,9 +15,9 @@ from clir_cli.optical.marginals import (
     norm_weights,
 )
 from clir_cli.retrieval.encoder import Encoder, Input, by_length, pad
-from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import teacher_folder
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.workspace import Workspace
 
 CHUNK = 256  # sentences whose tokens are counted together
 BATCH_TOKENS = 8192

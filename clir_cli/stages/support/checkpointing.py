@@ -23,7 +23,7 @@ from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.projection import save_projection
 from clir_cli.retrieval.tensor_files import read_tensors
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.fsdp import whole
 from clir_cli.training.loop import Step, Training
 

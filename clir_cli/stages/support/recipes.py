@@ -10,7 +10,7 @@ from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from clir_cli.corpus.inverse_cloze import cloze_pair, has_enough_words, passage_
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.stages.inputs import download_command, made_by
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.inputs import download_command, made_by
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import QuerySource
 
 Rows = Sequence[Sequence[int]]

@@ -11,7 +11,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import index_recall, store
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.ranking import Ranker
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 
 ASKED = 32  # documents that queries are made of, to measure candidates
 COMPARED = 256  # documents that are encoded again, to measure the format

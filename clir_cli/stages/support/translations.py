@@ -16,10 +16,10 @@ from clir_cli.files import digest
 from clir_cli.retrieval import models
 from clir_cli.retrieval.word_translation import coverage, translate
 from clir_cli.stages.dictionary import merged, plan_dictionary, read_induced
-from clir_cli.stages.inputs import download_command, fetched_model, made_by
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.queries import queries_of
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.inputs import download_command, fetched_model, made_by
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.queries import queries_of
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 Queries = Mapping[str, str]
 

@@ -10,13 +10,13 @@ from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import top_documents
-from clir_cli.stages.fitting import open_encoder_at
 from clir_cli.stages.index import Index, open_index
-from clir_cli.stages.inputs import read_collection, teacher_folder
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.queries import query_language
 from clir_cli.stages.search import open_encoder, ranker_of, reading
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.inputs import read_collection, teacher_folder
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.queries import query_language
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.stages.first_pass import row_count
-from clir_cli.stages.recipes import cell_of
-from clir_cli.stages.students import initial_encoder
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.first_pass import row_count
+from clir_cli.stages.support.initial_student import initial_encoder
+from clir_cli.stages.support.recipes import cell_of
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary

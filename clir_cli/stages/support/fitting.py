@@ -14,7 +14,7 @@ from clir_cli.retrieval import loading, memory
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.memory import Estimate, Load
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.workspace import Workspace
 
 SAMPLED = 200  # sentences whose tokens are counted
 

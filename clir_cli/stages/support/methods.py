@@ -13,7 +13,7 @@ class Method:
 
     ``encoder`` is the ``teacher``, the ``initial`` student, the ``distilled`` one, for which an
     objective of the same name says what it minimises (optical/objectives.py), or one ``trained``
-    by the recipe of the same name (stages/recipes.py), or the ``borrowed`` student of the method
+    by the recipe of the same name (recipes.py), or the ``borrowed`` student of the method
     ``whose``; it is empty where no encoder is at work. A student that does not ``learn`` is left as
     distillation would begin with it.
     """

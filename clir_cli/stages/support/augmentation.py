@@ -8,7 +8,7 @@ from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import Settings
-from clir_cli.stages.examples import sampled
+from clir_cli.stages.support.training_data import sampled
 from clir_cli.training.masked_lm import MaskedEncoder, MaskedLM, with_head
 
 

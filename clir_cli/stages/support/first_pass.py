@@ -8,10 +8,10 @@ from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import teacher_folder
-from clir_cli.stages.teacher import teacher_embeddings
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
+from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction
 from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 

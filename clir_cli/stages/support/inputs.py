@@ -9,8 +9,8 @@ from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput
 from clir_cli.retrieval import models
-from clir_cli.stages.recipes import trained_model
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.recipes import trained_model
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
 

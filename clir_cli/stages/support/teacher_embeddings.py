@@ -14,9 +14,9 @@ from clir_cli.files import digest
 from clir_cli.retrieval import models
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.stages.fitting import open_encoder_at
-from clir_cli.stages.inputs import teacher_folder
-from clir_cli.stages.workspace import Workspace
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.workspace import Workspace
 
 
 def teacher_embeddings(

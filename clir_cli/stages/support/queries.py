@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput
-from clir_cli.stages.methods import METHODS
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 def query_language(pair: Pair, cell: Cell) -> str:

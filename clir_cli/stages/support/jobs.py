@@ -13,11 +13,11 @@ from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models
 from clir_cli.settings import Settings, TrainingSettings
-from clir_cli.stages.examples import collection_inputs, training_collection
-from clir_cli.stages.inputs import bitext_inputs, initial_folder, teacher_folder
-from clir_cli.stages.lexicons import lexicon_inputs, switching_pairs
-from clir_cli.stages.recipes import Recipe, command, made_folder, resolved
-from clir_cli.stages.workspace import Cell, Workspace, group_name
+from clir_cli.stages.support.inputs import bitext_inputs, initial_folder, teacher_folder
+from clir_cli.stages.support.lexicons import lexicon_inputs, switching_pairs
+from clir_cli.stages.support.recipes import Recipe, command, made_folder, resolved
+from clir_cli.stages.support.training_data import collection_inputs, training_collection
+from clir_cli.stages.support.workspace import Cell, Workspace, group_name
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.stages.dictionary import merged, plan_dictionary, read_induced
-from clir_cli.stages.inputs import bitext_inputs, download_command, made_by
-from clir_cli.stages.workspace import Cell, Workspace
+from clir_cli.stages.support.inputs import bitext_inputs, download_command, made_by
+from clir_cli.stages.support.workspace import Cell, Workspace
 
 
 def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> Dictionary:
