@@ -21,7 +21,7 @@ from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
 from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, neutral, read
-from clir_cli.study.report.experiment_sections import axis_of, experiments, grid_values
+from clir_cli.study.report.experiment_sections import axis_of, experiment, grid_values
 from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import FOLDER, report
 from clir_cli.suites import load_settings
@@ -366,7 +366,8 @@ def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
 
 def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
     workspace = Workspace(load_settings("sample"), suite / "artifacts")
-    (section,) = experiments(read(workspace, suite / "results"))
+    found = read(workspace, suite / "results")
+    section = experiment(found, found.experiments[0])
     failed, figure, table = section.blocks
     assert failed.lines == ["sw-en kd-mse.eps0.2: it fell over"]
     chart = figure.panels[0].chart

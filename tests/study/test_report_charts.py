@@ -57,6 +57,16 @@ def test_values_lie_where_the_ticks_say() -> None:
     assert chart.x(1.0) == chart.x.end
 
 
+def test_one_epoch_has_one_tick_and_a_long_label_fits() -> None:
+    curve = [(1.0, charts.Estimate("ot", 0.5, 0.5, 0.5))]
+    chart = charts.lines([curve], ["ot"], (0.4, 0.6), across="epoch", up="mrr")
+    assert chart.x.ticks == [(1.0, "1")]
+    label = "ot, vocabulary initial, folds 10, subwords 4000"
+    chart = charts.bars([charts.Estimate(label, 0.5, 0.4, 0.6)], [label], (0, 1))
+    assert "textLength" in svg_of(chart)
+    assert chart.x.end - chart.x.start > 0.3 * charts.WIDTH
+
+
 def test_series_beyond_the_eighth_repeat_colours_with_other_markers() -> None:
     assert len({(charts.sign(series), series % 8) for series in range(64)}) == 64
 

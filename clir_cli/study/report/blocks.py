@@ -110,11 +110,14 @@ def p_text(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
-def number_cell(value: float | None, text: str = "") -> TableCell:
+def number_cell(value: float | str | None, text: str = "") -> TableCell:
     """Return a cell that is sorted by its number; where there is none, below all numbers."""
     if value is None or value != value:
         return TableCell("-", key=-1.0, kind="number")
-    return TableCell(text or number(value), key=value, kind="number")
+    try:
+        return TableCell(text or number(float(value)), key=float(value), kind="number")
+    except ValueError:  # a setting that is no number
+        return TableCell(text, key=value, kind="number")
 
 
 def score_cell(

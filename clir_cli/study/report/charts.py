@@ -187,6 +187,7 @@ def _ticks(ends: tuple[float, float], bins: int, *, whole: bool = False) -> list
 
     low, high = ends
     between = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
-    values = [float(value) for value in between if low - 1e-9 <= value <= high + 1e-9]
+    values = sorted({round(float(value), 9) for value in between})
+    values = [value for value in values if low - 1e-9 <= value <= high + 1e-9]
     digits = max(len(f"{value:g}".partition(".")[2]) for value in values)
     return [(value, f"{value + 0.0:.{digits}f}") for value in values]

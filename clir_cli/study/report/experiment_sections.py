@@ -60,11 +60,6 @@ class GridAxis:
         return "all" if _is_all(self.name, value) else _short(value)
 
 
-def experiments(results: Results) -> list[Section]:
-    """Return a section for each experiment: its question, figures, tables, failures."""
-    return [_section(results, table) for table in results.experiments]
-
-
 def verdicts(results: Results) -> dict[str, int]:
     """Return how many expected scores are OK, about OK and FAIL."""
     counts = Counter(verdict for table in results.experiments for verdict in table.rows["verdict"])
@@ -81,7 +76,8 @@ def failures(table: ExperimentTable) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _section(results: Results, table: ExperimentTable) -> Section:
+def experiment(results: Results, table: ExperimentTable) -> Section:
+    """Return the section of an experiment: its question, figures, tables, failures."""
     rows = table.rows[~table.rows["error"].astype(bool) & table.rows["value"].notna()]
     made_by = _made_by(results, table)
     blocks: list[Block] = []
@@ -236,7 +232,7 @@ def _table(
     body = []
     for row in rows.to_dict("records"):
         cells = [TableCell(str(row[name])) for name in texts]
-        cells += [_setting(row[name]) for name in varied]
+        cells += [number_cell(row[name], _short(row[name])) for name in varied]
         mark = significance.mark(row["p_value"], row["effect"])
         score = score_cell(row["value"], row["ci_low"], row["ci_high"], mark)
         cells += [TableCell(row["metric"]), score]
@@ -253,11 +249,3 @@ def _table(
         body.append(cells)
     note = significance.legend("the baseline") if tested else ""
     return TableBlock(title, head, body, note, made_by, folded=len(body) > MANY_ROWS)
-
-
-def _setting(value: str) -> TableCell:
-    text = _short(value)
-    try:
-        return number_cell(float(value), text)
-    except ValueError:
-        return TableCell(text, key=value, kind="number")

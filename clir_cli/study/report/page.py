@@ -13,8 +13,9 @@ from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Section, TableBlock, TableCell
 from clir_cli.study.report.data import Results, neutral, read
-from clir_cli.study.report.experiment_sections import VERDICTS, experiments, failures, verdicts
-from clir_cli.study.report.focus import Focus, focus_on
+from clir_cli.study.report.experiment_sections import VERDICTS, experiment, failures, verdicts
+from clir_cli.study.report.focus import focus_on
+from clir_cli.study.report.provenance import distinct
 from clir_cli.study.report.score_sections import gap, queries, scores
 from clir_cli.study.report.student_sections import learning, plans
 
@@ -49,7 +50,13 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
     results = read(workspace, folder, collection)
     settings = workspace.settings.evaluation
     focus = focus_on(results, settings.confidence, settings.test, **names)
-    sections = _sections(workspace, results, focus)
+    sections = scores(results, focus)
+    if results.collections:
+        sections.append(gap(results, focus))
+    if focus.baseline:
+        sections.append(queries(results, focus))
+    sections += [experiment(results, table) for table in results.experiments]
+    sections += [learning(results), plans(workspace, results, focus.method), environment(results)]
     missing = [*results.missing]
     missing += [f"{section.title}: {section.empty}" for section in sections if not section.blocks]
     sections = [section for section in sections if section.blocks]
@@ -73,42 +80,22 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
     )
 
 
-def _sections(workspace: Workspace, results: Results, focus: Focus) -> list[Section]:
-    sections = []
-    if results.collections:
-        sections += [*scores(results, focus), gap(results, focus)]
-        if focus.baseline:
-            sections.append(queries(results, focus))
-    sections += experiments(results)
-    return [
-        *sections,
-        learning(results),
-        plans(workspace, results, focus.method),
-        environment(results),
-    ]
-
-
 def environment(results: Results) -> Section:
     """Return what the results depend on beside their settings: versions and kind of machine."""
     now = {**runtime.versions(), "cores": str(os.cpu_count())}
-    made: dict[str, dict[str, None]] = {}  # in order of appearance
-    for student in results.students:
-        notes = student.manifest.get("notes", {})
-        used = {
+    made = distinct(
+        {
             **student.manifest.get("versions", {}),
-            "device": notes.get("device"),
-            "training precision": notes.get("precision"),
+            "device": student.manifest.get("notes", {}).get("device", ""),
+            "training precision": student.manifest.get("notes", {}).get("precision", ""),
         }
-        for name, value in used.items():
-            made.setdefault(name, {}).update({str(value): None} if value else {})
+        for student in results.students
+    )
     rows = [
-        [
-            TableCell(name),
-            TableCell(" | ".join(made.get(name, ())) or "-"),
-            TableCell(now.get(name, "-")),
-        ]
+        [TableCell(name), TableCell(" | ".join(filter(None, made.get(name, []))) or "-"),
+         TableCell(now.get(name, "-"))]
         for name in dict.fromkeys([*now, *made])
-    ]
+    ]  # fmt: skip
     table = TableBlock("Versions", ["", "students were made with", "this report with"], rows)
     text = "Numbers repeat on the same machine and versions; elsewhere last digits may differ."
     return Section("environment", "Environment", text, [table])
@@ -125,6 +112,7 @@ def render(template: str = "page.html.j2", **context: object) -> str:
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
         script=Markup((FOLDER / "page.js").read_text(encoding="utf-8")),
         width=charts.WIDTH,
+        letter=charts.LETTER,
         sign=charts.sign,
         kinds=VERDICTS,
     )

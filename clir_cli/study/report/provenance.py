@@ -1,7 +1,8 @@
 """How figures were made: the commands, and the settings of the students."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from clir_cli.study.experiment import flat
 from clir_cli.study.report.data import CollectionScores, Results, Student, neutral
@@ -53,16 +54,22 @@ def distillations(suite: str, students: Sequence[Student]) -> list[str]:
 
 def trained(students: Sequence[Student], commands: Sequence[str], shown: int = 4) -> Provenance:
     """Return commands with the settings that the students share, and those that differ."""
-    values: dict[str, dict[str, None]] = {}  # in order of appearance
-    for student in students:
-        for key, value in flat(student.manifest["config"]).items():
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            values.setdefault(key, {})[text] = None
+    values = distinct(flat(student.manifest["config"]) for student in students)
     for key in ("pair", "method"):
         values.pop(key, None)
     return Provenance(
         commands=commands,
-        settings={key: next(iter(v)) or "none" for key, v in values.items() if len(v) == 1},
-        varied={key: " | ".join(v) for key, v in values.items() if len(v) > 1},
+        settings={key: texts[0] or "none" for key, texts in values.items() if len(texts) == 1},
+        varied={key: " | ".join(texts) for key, texts in values.items() if len(texts) > 1},
         shown=shown,
     )
+
+
+def distinct(mappings: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the different values of each key as texts, in order of appearance."""
+    values: dict[str, dict[str, None]] = {}
+    for mapping in mappings:
+        for key, value in mapping.items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            values.setdefault(key, {})[text] = None
+    return {key: list(texts) for key, texts in values.items()}

@@ -22,19 +22,19 @@ PLANS = 3
 
 def learning(results: Results) -> Section:
     """Return how the students learned: MRR on held-out sentence pairs, by epoch."""
-    curves: dict[str, dict[str, list[Student]]] = {}
-    students = [student for student in results.students if student.held_out]
-    for student in students:
-        curves.setdefault(student.pair, {}).setdefault(student.method, []).append(student)
-    present = {student.method for student in students}
+    curves: dict[tuple[str, str], list[Student]] = {}
+    for student in results.students:
+        if student.held_out:
+            curves.setdefault((student.pair, student.method), []).append(student)
+    values = [v for student in results.students for v in student.held_out.values()]
+    present = {label for _, label in curves}
     labels = results.series(present)
-    values = [value for student in students for value in student.held_out.values()]
     blocks: list[Block] = []
-    if students:
+    if curves:
         ends = (max(0.0, min(values) - 0.03), min(1.02, max(values) + 0.03))
         panels = []
-        for pair in pairs_in_order(curves):
-            rows = [_curve(label, group) for label, group in curves[pair].items()]
+        for pair in pairs_in_order({pair for pair, _ in curves}):
+            rows = [_curve(name, curves[pair, name]) for name in labels if (pair, name) in curves]
             chart = charts.lines(rows, labels, ends, across="epoch", up="held-out MRR")
             panels.append(Panel(pair_title(pair), chart))
         made_by = trained(results.students, distillations(results.suite, results.students))
