@@ -217,12 +217,13 @@ def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterat
     A value that differs by language (``bytes``, ``sha256``) is a table in such a row.
     """
     for row in rows:
-        for language, code in codes.items() if "{code}" in row["path"] else ():
+        if "{code}" not in row["path"]:
+            yield row
+            continue
+        for language, code in codes.items():
             values = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
             known = {key: value for key, value in values.items() if value is not None}
             yield {"lang": language, **_filled(known, "code", code)}
-        if "{code}" not in row["path"]:
-            yield row
 
 
 def _file(base: str, row: dict[str, Any]) -> CatalogueFile:

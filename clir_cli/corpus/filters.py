@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from clir_cli.corpus.records import SentencePair
 from clir_cli.settings import BitextSettings
 
-Test = Callable[[SentencePair], bool]
+PairTest = Callable[[SentencePair], bool]
 
 # Tags, comments, templates and links of wikis, and braces that a template engine left.
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|-->|\{\{|\}\}|\[\[|\]\]|\{%|%\}")
@@ -32,9 +32,9 @@ def has_markup(text: str) -> bool:
     return "&" in text and any(html.unescape(match) != match for match in _ENTITY.findall(text))
 
 
-def active(settings: BitextSettings) -> dict[str, Test]:
+def active(settings: BitextSettings) -> dict[str, PairTest]:
     """Return the tests that reject pairs, by the setting that turns each on."""
-    tests: dict[str, Test] = {}
+    tests: dict[str, PairTest] = {}
     if most := settings.max_characters:
         tests["bitext.max_characters"] = lambda row: max(map(len, row)) > most
     if words := settings.max_words:
@@ -51,7 +51,7 @@ def active(settings: BitextSettings) -> dict[str, Test]:
 
 
 def filtered(
-    rows: Iterable[SentencePair], tests: dict[str, Test], dropped: Counter[str]
+    rows: Iterable[SentencePair], tests: dict[str, PairTest], dropped: Counter[str]
 ) -> Iterator[SentencePair]:
     """Yield the pairs that no test rejects; count the others by the first that does."""
     for row in rows:

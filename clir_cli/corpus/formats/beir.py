@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.jsonl_parquet import Record, json_lines, read_records, text_of
-from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest, text_lines
+from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, ReadRequest, text_lines
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
@@ -119,10 +119,10 @@ def _qrels(
     judgments: Judgments,
     queries: Mapping[str, Mapping[str, str]],
     documents: set[str] | None = None,
-) -> dict[str, dict[str, int]]:
+) -> Qrels:
     """Return the grades; ``documents``, if given, are the ids that may be judged."""
     known = {query for texts in queries.values() for query in texts}
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: Qrels = {}
     for where, cells in judgments:
         if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2].strip()):
             raise UserError(f"{where}: expected query-id, corpus-id and a whole score")

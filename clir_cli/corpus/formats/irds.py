@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, Queries, ReadRequest
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.files import write_text
@@ -102,7 +102,7 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
         if not marker_of(request.folder, part).is_file():
             raise MissingInput(f"irds:{part} has not been fetched")
     documents = _part(ids.documents, "docs")
-    queries: dict[str, dict[str, str]] = {}
+    queries: Queries = {}
     if ids.queries:
         language = request.language
         if "id" in request.options:
@@ -111,7 +111,7 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     if ids.english and ids.english != ids.queries:
         queries["en"] = _queries(ids.english)
     texts = queries.get(request.language, queries.get("en", {}))
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: Qrels = {}
     for row in _part(ids.qrels, "qrels") if ids.qrels else ():
         if row.query_id in texts:
             qrels.setdefault(row.query_id, {})[row.doc_id] = int(row.relevance)

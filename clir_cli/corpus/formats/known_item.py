@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest, text_lines
+from clir_cli.corpus.formats.reading import ParsedCollection, Queries, ReadRequest, text_lines
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 
@@ -98,7 +98,7 @@ def _known_items(
     for number, name in enumerate(names):
         sentences_of.setdefault(name, []).append(number)
     documents, qrels = [], {}
-    queries: dict[str, dict[str, str]] = {language: {} for language in by_language}
+    queries: Queries = {language: {} for language in by_language}
     for name, numbers in sentences_of.items():
         for start in range(0, len(numbers), RUN):
             first, *rest = numbers[start : start + RUN]

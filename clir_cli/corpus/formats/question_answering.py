@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats import jsonl_parquet
 from clir_cli.corpus.formats.jsonl_parquet import Record, read_records, text_of
-from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, Queries, ReadRequest
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
-
-Qrels = dict[str, dict[str, int]]
 
 
 class Paragraph(NamedTuple):
@@ -71,7 +69,7 @@ def read_mlqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollect
     """
     path, split = files[0].path, request.options.get("split", "test")
     ids: dict[str, str] = {}
-    queries: dict[str, dict[str, str]] = {}
+    queries: Queries = {}
     qrels: Qrels = {}
     with open_zip(path) as archive:
         for language, code in request.codes.items():
@@ -137,7 +135,7 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
         UserError: A row lacks a part.
     """
     ids: dict[tuple[str, str], str] = {}
-    queries: dict[str, dict[str, str]] = {request.language: {}, "en": {}}
+    queries: Queries = {request.language: {}, "en": {}}
     qrels: Qrels = {}
     for file in files:
         language = file.declared.role

@@ -9,6 +9,9 @@ from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.records import Document, SentencePair
 from clir_cli.errors import UserError
 
+Queries = dict[str, dict[str, str]]  # texts by language and query
+Qrels = dict[str, dict[str, int]]  # grades by query and document
+
 
 @dataclass
 class Faults:
@@ -56,8 +59,8 @@ class ParsedCollection:
     """What a collection reader returns: documents, queries by language, qrels."""
 
     documents: list[Document]
-    queries: dict[str, dict[str, str]]
-    qrels: dict[str, dict[str, int]]
+    queries: Queries
+    qrels: Qrels
 
 
 PairReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[SentencePair]]

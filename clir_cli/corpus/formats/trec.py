@@ -15,14 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.jsonl_parquet import open_plain_or_gzip
-from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, ReadRequest
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.suites import read_toml
 
 SETTINGS = "collection.toml"
 HELP = "docs/collections.md shows the layout"
-Qrels = dict[str, dict[str, int]]
 
 
 class Layout(BaseModel):
