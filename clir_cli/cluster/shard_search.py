@@ -78,14 +78,14 @@ class PartSearcher:
 
     Attributes:
         ranker: Of the whole index.
-        shards: Numbers of the shards that it searches, ascending.
+        shards: Those that it searches.
         places: Of their documents among all, in order.
         worker: Its own number, from 0.
         workers: How many there are.
     """
 
     ranker: Ranker
-    shards: Sequence[int]
+    shards: Sequence[Shard]
     places: Tensor
     worker: int
     workers: int
@@ -96,9 +96,8 @@ class PartSearcher:
         If scores are final (``full``), all documents that tie with the last are returned, since ids
         decide among them; otherwise the first of them.
         """
-        shards = [self.ranker.shards[number] for number in self.shards]
         answer = []
-        for scores in self.ranker.scores(self._on_device(queries), shards, scoring):
+        for scores in self.ranker.scores(self._on_device(queries), self.shards, scoring):
             if scoring == "full":
                 floor = scores.topk(min(depth, len(scores))).values[-1]
                 best = torch.nonzero(scores >= floor).flatten()
@@ -128,21 +127,14 @@ class PartSearcher:
 def open_part(
     folder: Path, parts: Sequence[Sequence[int]], worker: int, device: str, memory: int | None
 ) -> PartSearcher:
-    """Open an index where a worker runs.
-
-    Args:
-        folder: The index, as the worker sees it.
-        parts: Numbers of the shards of each worker.
-        worker: Which of them this is.
-        device: Where it computes.
-        memory: Bytes that the process may take; None for no limit.
-    """
+    """Open an index where a worker runs; ``parts`` are the numbers of every worker's shards."""
     on = runtime.choose_device(device)  # one line instead of a traceback if it is not there
     shards = list(store.read_shards(folder))
     ranker = Ranker(shards, memory=memory, device=on)
     places = torch.arange(ranker.documents).split([len(shard) for shard in shards])
-    own = torch.cat([places[number] for number in parts[worker]])
-    return PartSearcher(ranker, parts[worker], own, worker, len(parts))
+    numbers = parts[worker]
+    own = torch.cat([places[number] for number in numbers])
+    return PartSearcher(ranker, [shards[number] for number in numbers], own, worker, len(parts))
 
 
 # ------------------------------------------------------------------ workers kept between methods

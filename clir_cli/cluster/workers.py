@@ -62,7 +62,7 @@ class _Worker:
 
 
 def call(prepared: Any, request: Callable[[Any], Any]) -> Any:
-    """Do what is requested: the work of those who hold a part (``RayCluster.ask_all``)."""
+    """Answer a request: the work of workers that hold a part (``RayCluster.ask_all``)."""
     return request(prepared)
 
 
@@ -155,11 +155,9 @@ class RayCluster:
                 self.end(worker)
 
     def ask_all(self, workers: Sequence[Any], request: Callable[[Any], Any]) -> list[Any]:
-        """Return what ``request`` returns for what each worker has prepared, in their order.
+        """Return what ``request`` returns for what each worker holds, in their order.
 
-        Args:
-            workers: Each holds a part of something large; their work is ``call``.
-            request: It can be pickled.
+        The work of these workers is ``call``, and a request must be picklable.
 
         Raises:
             UserError: The request raises it, or a worker died too often.
@@ -279,7 +277,7 @@ class TaskPool:
         except UserError as error:
             return self.failed(task, error)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End what is still running."""
         for reference in self._running:
             self.cluster.ray.cancel(reference, force=True)

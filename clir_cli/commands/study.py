@@ -65,7 +65,7 @@ def reproduce(
         return
     style = "latex" if latex else "markdown" if as_markdown else style
     share = _share(cells)
-    from clir_cli.cluster import connection as clusters
+    from clir_cli.cluster.connection import EngineOptions
     from clir_cli.study import reproduce as study
     from clir_cli.study import tables
     from clir_cli.study.grid import Base
@@ -75,7 +75,7 @@ def reproduce(
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace()
     typed = tuple(each for each in workspace.typed if not each.startswith("--set "))
-    clusters.EngineOptions(engine, address, jobs).check()
+    EngineOptions(engine, address, jobs).check()
     site = Site(common.home, common.device, mirror, common.force, typed=typed, address=address)
     base = Base(common.suite, common.config, tuple(common.assign))
     prepared = study.prepare(chosen, base, site, results)

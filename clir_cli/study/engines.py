@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -212,10 +212,8 @@ def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
             partial(_resources, cluster, site),
             lambda task, error: Done(task.key, "failed", error=str(error)),
         )
-        try:
+        with closing(pool):
             yield pool
-        finally:
-            pool.stop()
 
 
 def _do_on_ray(site: Site, task: Task) -> Done:

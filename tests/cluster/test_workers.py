@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 import clir_cli
-from clir_cli.cluster import connection as clusters
 from clir_cli.cluster import probe as probes
 from clir_cli.cluster import workers
-from clir_cli.cluster.connection import EngineOptions
+from clir_cli.cluster.connection import EngineOptions, connect
 from clir_cli.cluster.workers import RayCluster, Resources
 from clir_cli.errors import UserError
 from clir_cli.settings import ClusterSettings
@@ -51,7 +50,7 @@ def test_nothing_outside_its_room_imports_ray():
 def test_without_the_extra_one_line_says_which(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'clir-cli\[ray\]'"):
-        clusters.connect(EngineOptions("ray"))
+        connect(EngineOptions("ray"))
 
 
 def test_engines_that_cannot_be_meant():
@@ -123,10 +122,10 @@ def test_an_address_where_nobody_answers_is_told_at_once(monkeypatch):
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=rf"--address {address}: no Ray cluster there"):
-            clusters.connect(EngineOptions("ray", address))
+            connect(EngineOptions("ray", address))
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(UserError, match="--address auto: no Ray cluster there"):
-            clusters.connect(EngineOptions("ray", "auto"))
+            connect(EngineOptions("ray", "auto"))
 
 
 @pytest.fixture(scope="module")
