@@ -104,7 +104,7 @@ def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
     """
     manifest = read_manifest(path)
     again = f"make it again: {manifest.get('command') or 'the same command'} --force"
-    remedy = f"mend it: {manifest['mend']}" if manifest.get("mend") else again
+    remedy = f"repair it: {manifest['mend']}" if manifest.get("mend") else again
     for name, entry in manifest["files"].items():
         file = path / name
         if not file.exists():

@@ -159,7 +159,7 @@ def test_a_truncated_zip_of_the_models_is_told_with_the_remedy(
 def test_a_file_in_the_place_of_the_home_folder_is_told(clir, empty, home) -> None:
     (empty / "file").write_text("mine")
     line = refused(clir("download", "--lang", "sw-en", "--home", home))
-    assert "a file stands where a folder is needed" in line
+    assert "a file is where a folder is needed" in line
     assert (empty / "file").read_text() == "mine"
 
 

@@ -288,7 +288,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         remedy = {
             "tolerance": "an expected score needs one, as tolerance = 0.02",
-            "question": 'say in a sentence what is asked, as question = "Does ...?"',
+            "question": 'one sentence that ends in ?, such as question = "Does ...?"',
             "grid": "add [grid] with pairs, methods and seeds",
         }
         return f"{key}: missing; {remedy.get(name, 'write it')}"

@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_wait(
     home.write_text("") if way == "file" else home.symlink_to(tmp_path / "nowhere")
     with pytest.raises(OSError) as caught:
         made(planned(home))
-    assert "a file stands where a folder is needed" in str(files.explain_os_error(caught.value))
+    assert "a file is where a folder is needed" in str(files.explain_os_error(caught.value))
     assert tree(tmp_path) == ["home"]
 
 
@@ -180,7 +180,7 @@ def test_a_lock_never_goes_through_a_link(tmp_path: Path, there: bool) -> None:
     (tmp_path / ".table.lock").symlink_to(target)
     with pytest.raises(OSError) as caught, alone(tmp_path / "table", wait=True):
         pass
-    assert "a link stands where a file is needed" in str(files.explain_os_error(caught.value))
+    assert "a link is where a file is needed" in str(files.explain_os_error(caught.value))
     assert target.read_text() == "years of work" if there else not target.exists()
 
 

@@ -36,7 +36,7 @@ def teacher_embeddings(
         english,
         kind="sentence",
         limit={"query_tokens": workspace.settings.teacher.query_tokens},
-        title="teacher reads the bitext",
+        title="encode the bitext",
         device=device,
     )
 
@@ -54,7 +54,7 @@ def documents_read(
         documents,
         kind="document",
         limit={"document_tokens": workspace.settings.teacher.document_tokens},
-        title=f"teacher reads {name}",
+        title=f"encode {name}",
         device=device,
     )
 
