@@ -102,9 +102,9 @@ class Processes:
     def wait(self) -> Done:
         """Return the next task that ends. One whose worker died is given to another."""
         while True:
-            busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
-            worker = busy[wait(list(busy))[0]]
-            task = worker.task
+            busy = [(worker, worker.task) for worker in self._workers if worker.task is not None]
+            ready = wait([worker.pipe for worker, _ in busy])
+            worker, task = next(pair for pair in busy if pair[0].pipe in ready)
             try:
                 done = worker.pipe.recv()
             except (EOFError, OSError):

@@ -89,7 +89,7 @@ def commands(study: Study, share: tuple[int, int] = (1, 1)) -> list[dict[str, st
     rows = [{"state": states[task.key], "command": task.command} for task in tasks]
     if share[1] > 1:
         return rows
-    scored = {}
+    scored: dict[str, str] = {}
     for experiment in study.experiments:
         state = _table_state(study, experiment, states)
         for points in _cells(study, experiment, {}).methods():

@@ -80,9 +80,9 @@ class Watch:
 
     def _note(self, left: str) -> None:
         now = ", ".join(map(title, self._running.values()))
-        told = {"note": "  ".join(part for part in (left, now) if part)}
         if left or now:
-            self.bars.update(self.bar, **told)
+            note = "  ".join(part for part in (left, now) if part)
+            self.bars.update(self.bar, note=note)
 
     def _say(self, line: str) -> None:
         if not self.quiet:
