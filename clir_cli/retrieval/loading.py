@@ -148,13 +148,17 @@ def check_fit(
     Raises:
         UserError: Their sizes differ.
     """
-    embeddings = cast(nn.Embedding, model.get_input_embeddings())
-    check_rows(folder, tokenizer, embeddings.num_embeddings)
+    check_rows(folder, tokenizer, embedding_table(model).num_embeddings)
     if projection is not None and projection.inputs != model.config.hidden_size:
         raise UserError(
             f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
             f"{model.config.hidden_size}; they belong to different models"
         )
+
+
+def embedding_table(model: PreTrainedModel) -> nn.Embedding:
+    """Return the embeddings of the vocabulary; their weight is (tokens, dimensions)."""
+    return cast(nn.Embedding, model.get_input_embeddings())
 
 
 def check_rows(folder: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:

@@ -16,7 +16,7 @@ The engine underneath is torch's DistributedDataParallel, or FSDP2 (``fully_shar
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -59,7 +59,7 @@ class SharedEncoder:
 
     def encode(self, *arguments: Any, **options: Any) -> Any:
         """Return what ``Encoder.encode`` returns, through the shared ``embed``."""
-        return type(self._encoder).encode(self, *arguments, **options)
+        return type(self._encoder).encode(cast(Encoder, self), *arguments, **options)
 
 
 class _WithLoss(nn.Module):
@@ -102,4 +102,4 @@ def share_of(batch: Examples, rank: int, size: int) -> tuple[Examples, float]:
     that has none gets the first, with the weight 0.
     """
     part: Any = batch[rank::size]
-    return (part, len(part) / len(batch)) if part else (batch[:1], 0.0)
+    return part or cast(Any, batch[:1]), len(part) / len(batch)

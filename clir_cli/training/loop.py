@@ -6,7 +6,7 @@ It runs in one process or in several that share each batch (training/data_parall
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -112,7 +112,7 @@ class Training:
         )
         self._rng_states: dict[str, Tensor] = {}
         self._shared = cast(Encoder, SharedEncoder(encoder, group)) if group.several else encoder
-        self._value = self._partial_loss
+        self._value: Callable[[Any], Tensor] = self._partial_loss
         if group.several and not self.sharded:  # fully sharded weights average by themselves
             self._value = averaged(self.trained, self._partial_loss)
         self._metrics: Mapping[str, float] = {}

@@ -8,7 +8,7 @@ Gururangan et al., Don't Stop Pretraining (ACL 2020), show what continued pre-tr
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder, pad
+from clir_cli.retrieval.loading import embedding_table
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.loop import Loss
 
@@ -57,7 +58,7 @@ class MaskedHead(nn.Module):
 class MaskedEncoder(Encoder):
     """An encoder with a head that predicts masked tokens. The head is trained and then dropped."""
 
-    head: MaskedHead | None = None
+    head: MaskedHead = field(kw_only=True)
 
     @property
     def trained(self) -> nn.ModuleDict:
@@ -66,9 +67,8 @@ class MaskedEncoder(Encoder):
 
     def token_scores(self, states: Tensor) -> Tensor:
         """Return float32 scores (N, vocabulary) of hidden states (N, hidden)."""
-        assert self.head is not None
         with self.autocast():
-            scores = self.head(states, self.model.get_input_embeddings().weight)
+            scores = self.head(states, embedding_table(self.model).weight)
         return scores.float()
 
 
@@ -79,7 +79,7 @@ def with_head(encoder: Encoder) -> MaskedEncoder:
         UserError: The encoder cannot predict tokens: it has no mask token, or its embeddings and
             its hidden states differ in size.
     """
-    table = encoder.model.get_input_embeddings().weight
+    table = embedding_table(encoder.model).weight
     if encoder.tokenizer.mask_token_id is None:
         raise UserError("recipe augment: the student's tokenizer has no mask token; take another")
     if table.shape[1] != encoder.hidden_size:

@@ -12,6 +12,7 @@ trained is the body of the encoder. In the end it gets the embeddings of the who
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.loading import embedding_table
 from clir_cli.vocabulary.counts import Lexicon
 from clir_cli.vocabulary.extend import new_embeddings, with_words
 
@@ -73,7 +75,7 @@ def cross_fit(
         lexicons: For each fold, the lexicon of all pairs but its own.
         max_tokens: Longest sentence, in tokens.
     """
-    table = student.model.get_input_embeddings().weight.detach()
+    table = embedding_table(student.model).weight.detach()
     first = initial.embeddings.to(table)
     ids: list[Ids] = [[[] for _ in bitext] for bitext in bitexts]
     # The tokens of the initial vocabulary to which the whole bitext gave another embedding.
@@ -82,7 +84,7 @@ def cross_fit(
     unchanged = {token: len(table) + row for row, token in enumerate(changed.tolist())}
     for fold, lexicon in enumerate(lexicons):
         encoder = replace(student, tokenizer=with_words(initial.tokenizer, lexicon.words))
-        words = encoder.tokenizer.convert_tokens_to_ids(lexicon.words)
+        words = cast(list[int], encoder.tokenizer.convert_tokens_to_ids(lexicon.words))
         moved = unchanged | {token: size + row for row, token in enumerate(words)}
         for bitext, own_folds, of_bitext in zip(bitexts, folds, ids, strict=True):
             sentences = [bitext[index].query for index in own_folds[fold]]
@@ -92,7 +94,7 @@ def cross_fit(
         parts.append(new_embeddings(first, lexicon).to(table))
         size += len(words)
     student.model.resize_token_embeddings(size, mean_resizing=False)
-    embeddings = student.model.get_input_embeddings()
+    embeddings = embedding_table(student.model)
     with torch.no_grad():
         embeddings.weight.copy_(torch.cat(parts))
     embeddings.weight.requires_grad_(False)

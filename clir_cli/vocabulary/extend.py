@@ -10,6 +10,7 @@ still match.
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, normalizers
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from clir_cli.errors import UserError
+from clir_cli.retrieval.loading import embedding_table
 from clir_cli.vocabulary.counts import Lexicon
 
 # Marks that may be removed: not the vowel signs of scripts from Devanagari to Khmer, which are
@@ -75,7 +77,9 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> dict:
     half the spelling of Devanagari: the signs of u, e and the nasal, and the virama.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    layout = json.loads(backend.to_str()) if backend is not None else {"model": {"type": ""}}
+    layout: dict[str, Any] = {"model": {"type": ""}}
+    if backend is not None:
+        layout = json.loads(backend.to_str())
     if layout["model"]["type"] != "WordPiece":
         raise UserError(
             "student.vocabulary=words, subwords and both need a WordPiece tokenizer, as BERT and "
@@ -111,11 +115,11 @@ def extend_vocabulary(
         The tokenizer with the new words; it saves and loads like any other.
     """
     extended = with_words(tokenizer, lexicon.words)
-    embeddings = new_embeddings(model.get_input_embeddings().weight.detach(), lexicon)
+    embeddings = new_embeddings(embedding_table(model).weight.detach(), lexicon)
     model.resize_token_embeddings(len(extended), mean_resizing=False)
     ids = torch.tensor(extended.convert_tokens_to_ids(lexicon.words), dtype=torch.long)
     with torch.no_grad():
-        model.get_input_embeddings().weight[ids] = embeddings
+        embedding_table(model).weight[ids] = embeddings
     return extended
 
 

@@ -59,9 +59,9 @@ def word_plans(
         columns = [column for column, token in enumerate(ids) if token not in special]
         count, words = indices_of(bitext[index].query)
         last = len(plan) - 1  # a special token, also where the sentence was truncated
-        rows = [row for row, word in enumerate(words[:last]) if word is not None]
+        placed = {row: word for row, word in enumerate(words[:last]) if word is not None}
         mass = np.zeros((count, len(columns)), dtype=np.float32)
-        np.add.at(mass, [words[row] for row in rows], plan.numpy()[np.ix_(rows, columns)])
+        np.add.at(mass, list(placed.values()), plan.numpy()[np.ix_(list(placed), columns)])
         tokens = np.array([ids[column] for column in columns], dtype=int)
         plans[index] = WordPlan(mass, tokens)
     return [plans[index] for index in range(len(bitext))]

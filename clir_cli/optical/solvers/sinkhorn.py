@@ -27,8 +27,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
-from torch.nn.functional import threshold_
+from torch import Tensor, threshold_
 
 from clir_cli.optical.solvers.problem import Problem, Solution
 
