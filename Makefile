@@ -42,7 +42,7 @@ lint: $(READY)  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY)  ## mend style
+format: $(READY)  ## fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -50,7 +50,7 @@ bench: $(READY)  ## compare transport solvers side by side
 	$(BIN)/python -m benchmarks.transport
 
 reproduce-all: $(READY)  ## every experiment of SUITE; CSV tables and a report in results/SUITE
-	@# The report is drawn of what there is, also where a cell failed; the exit code tells.
+	@# The report is drawn even if a cell failed; the exit code says so.
 	$(CLIR) reproduce --all --suite $(SUITE) --jobs $(JOBS) $(MIRROR); code=$$?; \
 	  mkdir -p results/$(SUITE) && \
 	  $(CLIR) report --suite $(SUITE) --output results/$(SUITE)/report.html && exit $$code
