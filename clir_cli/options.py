@@ -48,7 +48,7 @@ OneCollection = Annotated[
 ]
 
 Engine = Annotated[
-    str, typer.Option(help="Where the work runs: local (this process), or ray (Ray workers).")
+    str, typer.Option(help="Where the work runs: local (this machine), or ray (Ray workers).")
 ]
 Address = Annotated[
     str,
