@@ -50,16 +50,16 @@ def cache_key(files: Sequence[Path], *facts: object) -> str:
         files: All files that are read; none if that is not known.
         facts: What else the result depends on, such as the language; JSON values.
     """
-    states: list[tuple[str, int, int, int]] = []
-    with suppress(OSError):
-        for path in files:
-            stat = path.stat()
-            resolution = FINE if stat.st_mtime_ns % 1_000_000_000 else COARSE
-            if stat.st_mtime_ns + resolution > time.time_ns():
-                return ""
-            states.append((str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino))
-        return digest([_code_digest(), facts, states]) if states else ""
-    return ""
+    try:
+        stats = {str(path.resolve()): path.stat() for path in files}
+    except OSError:
+        return ""
+    for stat in stats.values():
+        resolution = FINE if stat.st_mtime_ns % 1_000_000_000 else COARSE
+        if stat.st_mtime_ns + resolution > time.time_ns():
+            return ""
+    states = [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in stats.items()]
+    return digest([_code_digest(), facts, states]) if states else ""
 
 
 def load(path: Path, key: str) -> dict[str, Any] | None:
