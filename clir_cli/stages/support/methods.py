@@ -1,4 +1,4 @@
-"""The methods: how the queries of a pair become token embeddings. One entry a method."""
+"""The methods: how queries are encoded and documents scored. One entry per method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,12 @@ from clir_cli.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Method:
-    """A method: how documents are scored, what reads the queries, and in which language.
+    """A method: its query encoder, the language of its queries, and its scorer.
 
-    ``encoder`` is the ``teacher``, the ``initial`` student, the ``distilled`` one, for which an
-    objective of the same name says what it minimises (optical/objectives.py), or one ``trained``
-    by the recipe of the same name (recipes.py), or the ``borrowed`` student of the method
-    ``whose``; it is empty where no encoder is at work. A student that does not ``learn`` is left as
-    distillation would begin with it.
+    ``encoder`` is the ``teacher``, the ``initial`` student, a student ``distilled`` with the
+    objective of the same name (optical/objectives.py) or ``trained`` by the recipe of the same name
+    (recipes.py), or the ``borrowed`` student of the method ``whose``; empty without an encoder. If
+    ``learns`` is False, the student is the one that distillation would start from.
     """
 
     name: str
@@ -28,23 +27,23 @@ class Method:
 
     @property
     def is_trained(self) -> bool:
-        """Tell whether ``clir distill`` makes a student for the method."""
+        """Return True if ``clir distill`` makes a student for the method."""
         return self.encoder == "distilled"
 
     @property
     def has_student(self) -> bool:
-        """Tell whether a student of the method's own reads the queries."""
+        """Return True if the method has a student of its own."""
         return self.encoder in ("distilled", "trained")
 
     @property
     def has_seeds(self) -> bool:
-        """Tell whether the seed matters: to a trained student, and to what it goes into."""
+        """Return True if results depend on the seed of a student."""
         student = self.has_student or bool(self.whose)
         return student or self.scorer == "fusion" or self.queries == "dictionary"
 
     @property
     def has_variants(self) -> bool:
-        """Tell whether the variant matters: where the seed does, and to the initial student."""
+        """Return True if results depend on the variant."""
         return self.has_seeds or self.encoder == "initial"
 
 
