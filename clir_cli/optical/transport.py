@@ -112,9 +112,4 @@ def solve(
             column_weights=column_weights,
         )
         solution = SOLVERS[solver](problem, tolerance=tolerance, max_iterations=max_iterations)
-    return Transport(
-        plan=solution.plan,
-        iterations=solution.iterations,
-        violation=solution.violation,
-        converged=solution.violation <= tolerance,
-    )
+    return Transport(*solution, converged=solution.violation <= tolerance)

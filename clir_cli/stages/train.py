@@ -34,7 +34,7 @@ from clir_cli.stages.support.training_data import (
     training_collection,
 )
 from clir_cli.stages.support.workspace import group_name
-from clir_cli.training.contrastive import Contrastive, InputFormat, QuerySource, shares
+from clir_cli.training.contrastive import Contrastive, QuerySource, shares
 from clir_cli.training.loop import Task, Training
 
 Notes = dict[str, object]
@@ -235,7 +235,9 @@ def _contrastive(
     return Contrastive(
         train=[sources[place][0] for place in kept],
         held_out=[sources[place][1] for place in kept],
-        input_format=InputFormat(query, teacher.query_tokens, teacher.document_tokens),
+        query_kind=query,
+        query_tokens=teacher.query_tokens,
+        document_tokens=teacher.document_tokens,
         batch_size=job.loop.batch_size,
         temperature=chosen.temperature,
         negatives=chosen.negatives,

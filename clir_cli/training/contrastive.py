@@ -75,21 +75,6 @@ class Batch:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class InputFormat:
-    """How texts are encoded.
-
-    Attributes:
-        query: The kind of text that a query is encoded as (retrieval/checkpoints.py).
-        query_tokens: Longest query.
-        document_tokens: Longest document.
-    """
-
-    query: TextKind
-    query_tokens: int
-    document_tokens: int
-
-
 def info_nce(scores: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Loss:
     """Return the InfoNCE loss: -log softmax(scores / temperature) of the positive, mean over rows.
 
@@ -124,7 +109,9 @@ class Contrastive:
         train: Sources to train on.
         held_out: The sources that correspond to them, for model selection; each has its weight of
             ``weights``, or as many queries as it has.
-        input_format: How queries and documents are encoded.
+        query_kind: The kind of text that a query is encoded as (retrieval/checkpoints.py).
+        query_tokens: Longest query.
+        document_tokens: Longest document.
         batch_size: Queries in a batch.
         temperature: Temperature of the scores.
         negatives: Known negatives per query.
@@ -136,7 +123,9 @@ class Contrastive:
 
     train: Sequence[QuerySource]
     held_out: Sequence[QuerySource]
-    input_format: InputFormat
+    query_kind: TextKind
+    query_tokens: int
+    document_tokens: int
     batch_size: int
     temperature: float
     negatives: int
@@ -193,9 +182,7 @@ class Contrastive:
             ignored[number, column[positive]] = False
         target = torch.tensor([column[document] for document in positives], device=encoder.device)
         texts = [source.query(row, epoch) for row in rows]
-        queries = embed_texts(
-            encoder, texts, self.input_format.query_tokens, self.input_format.query
-        )
+        queries = embed_texts(encoder, texts, self.query_tokens, self.query_kind)
         scores = mean_maxsim(*queries, *self._documents(encoder, source, documents))
         return info_nce(scores, target, ignored.to(encoder.device), self.temperature)
 
@@ -205,7 +192,7 @@ class Contrastive:
         if source.embeddings is not None:
             return pad_vectors([source.embeddings[index] for index in documents], encoder.device)
         texts = [source.documents[index] for index in documents]
-        return embed_texts(encoder, texts, self.input_format.document_tokens, "document")
+        return embed_texts(encoder, texts, self.document_tokens, "document")
 
     def validate(self, encoder: Encoder) -> tuple[float, float]:
         """Return loss and MRR of the held-out sources, weighted.
@@ -230,11 +217,11 @@ class Contrastive:
             total += value.item() * len(rows)
         queries = encoder.encode(
             [source.query(row, HELD_OUT) for row in range(len(source))],
-            self.input_format.query_tokens,
-            kind=self.input_format.query,
+            self.query_tokens,
+            kind=self.query_kind,
         )
         documents = source.embeddings or encoder.encode(
-            source.documents, self.input_format.document_tokens, kind="document"
+            source.documents, self.document_tokens, kind="document"
         )
         reciprocal_ranks = 0.0
         for row in range(len(source)):

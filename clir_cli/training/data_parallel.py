@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.training.process_group import ProcessGroup
 
-Examples = TypeVar("Examples", bound=Sequence[Any])
+Example = TypeVar("Example")
 
 
 class SharedEncoder:
@@ -95,7 +95,7 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def share_of(batch: Examples, rank: int, size: int) -> tuple[Examples, float]:
+def share_of(batch: Sequence[Example], rank: int, size: int) -> tuple[Sequence[Example], float]:
     """Return every size-th example from the rank-th on, and their share of the batch.
 
     The examples of a batch are in order of length, so the shares are of similar length. A process

@@ -147,24 +147,18 @@ class Training:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        held_out_loss = held_out_mrr = None
-        improved = False
+        held_out: dict[str, Any] = {}
         if self.step % self.steps_per_epoch == 0:
-            held_out_loss, held_out_mrr = self.validate()
-            improved = held_out_loss < self.best
-            self.best = min(self.best, held_out_loss)
+            value, mrr = self.validate()
+            held_out = {
+                "held_out_loss": value, "held_out_mrr": mrr, "improved": value < self.best
+            }  # fmt: skip
+            self.best = min(self.best, value)
+        seconds = time.perf_counter() - started
         return Step(
-            number=self.step,
-            epoch=epoch,
-            loss=float(loss.value),
-            learning_rate=learning_rate,
-            pairs=len(batch),
-            seconds=time.perf_counter() - started,
-            metrics=loss.metrics,
-            held_out_loss=held_out_loss,
-            held_out_mrr=held_out_mrr,
-            improved=improved,
-        )
+            self.step, epoch, float(loss.value), learning_rate, len(batch), seconds, loss.metrics,
+            **held_out,
+        )  # fmt: skip
 
     def _backward(self, batch: Any) -> Loss:
         """Compute the gradients of a batch; return its loss, the same in every process."""

@@ -88,23 +88,21 @@ class ProcessGroup:
 
     def broadcast(self, value: Result) -> Result:
         """Return the main process's value in every process; all wait for it."""
-        if not self.several:
-            return value
-        from torch import distributed
-
         values = [value]
-        distributed.broadcast_object_list(values, src=0)
+        if self.several:
+            from torch import distributed
+
+            distributed.broadcast_object_list(values, src=0)
         return values[0]
 
     def gather(self, value: Result) -> list[Result]:
-        """Return each process's value, by rank, in the main process; elsewhere nothing."""
-        if not self.several:
-            return [value]
-        from torch import distributed
+        """Return each process's value, by rank, in every process."""
+        values = [value] * self.size
+        if self.several:
+            from torch import distributed
 
-        values: list[Any] | None = [None] * self.size if self.is_main else None
-        distributed.gather_object(value, values, dst=0)
-        return values or []
+            distributed.all_gather_object(values, value)
+        return values
 
     def main_first(self, work: Callable[[], Result]) -> Result:
         """Return the result of ``work``, in the main process first: caches are written once."""

@@ -85,14 +85,13 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> dict:
             "student.vocabulary=words, subwords and both need a WordPiece tokenizer, as BERT and "
             "MiniLM have; use --set student.vocabulary=initial"
         )
-    options = layout.get("normalizer") or {}
+    options: dict[str, Any] = layout.get("normalizer") or {}
     if options.get("type") != "BertNormalizer":
         return layout
     strips = options.get("strip_accents")
     if options["lowercase"] if strips is None else strips:
-        names = ("clean_text", "handle_chinese_chars", "lowercase")
         bert = normalizers.BertNormalizer(
-            strip_accents=False, **{name: options[name] for name in names}
+            options["clean_text"], options["handle_chinese_chars"], False, options["lowercase"]
         )
         changed = Tokenizer.from_str(json.dumps(layout))
         changed.normalizer = normalizers.Sequence(

@@ -36,13 +36,13 @@ def test_overrelaxation_never_reaches_two():
 @pytest.mark.parametrize("eps", [0.01, 0.002])
 def test_scalings_that_leave_float32_are_absorbed(our_solver, eps, monkeypatch):
     absorbed = []
-    absorb = sinkhorn.Running.absorb
+    absorb = sinkhorn.ScalingState.absorb
 
     def watched(now, which):
         absorbed.append(int(which.sum()))
         absorb(now, which)
 
-    monkeypatch.setattr(sinkhorn.Running, "absorb", watched)
+    monkeypatch.setattr(sinkhorn.ScalingState, "absorb", watched)
     cost = 2 * torch.rand(6, 24, 31, generator=torch.Generator().manual_seed(1))
     rows, columns = masks([24, 3, 24, 1, 12, 2], 24), masks([2, 31, 31, 31, 30, 3], 31)
     found = solve(cost, rows, columns, eps=eps, solver=our_solver)

@@ -17,7 +17,6 @@ from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.suites import load_settings
 from clir_cli.training.contrastive import (
     Contrastive,
-    InputFormat,
     QuerySource,
     batches_in,
     embed_texts,
@@ -27,7 +26,7 @@ from clir_cli.training.contrastive import (
 from clir_cli.training.loop import Training
 
 CPU = torch.device("cpu")
-FORMAT = InputFormat("sentence", 32, 64)
+FORMAT = ("sentence", 32, 64)
 TOPICS = ["water", "maize", "school", "market", "road", "rain", "goat", "doctor"]
 steady = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -46,7 +45,7 @@ def source(name="one", rows=8, **changes) -> QuerySource:
 
 def task(*sources, size=4, **changes) -> Contrastive:
     kept = {"temperature": 0.05, "negatives": 1, "seed": 3} | changes
-    return Contrastive(sources, sources, FORMAT, size, **kept)
+    return Contrastive(sources, sources, *FORMAT, size, **kept)
 
 
 def none(rows: int, columns: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from clir_cli.errors import UserError
 from clir_cli.optical.solvers.problem import Problem, Solution
-from clir_cli.optical.solvers.sinkhorn import CHECK_EVERY, Running, advance, scale
+from clir_cli.optical.solvers.sinkhorn import CHECK_EVERY, ScalingState, advance, scale
 
 LANES = 8  # lengths are padded to multiples of this, which fills vector registers
 LACKING = ("InvalidCxxCompiler", "CppCompileError", "TritonMissing")  # a compiler, or a working one
@@ -28,14 +28,14 @@ def fused(problem: Problem, *, tolerance: float, max_iterations: int) -> Solutio
     """
     eight_updates = _compiled(problem.cost.device.type)
 
-    def advance_compiled(now: Running, omegas: Sequence[float]) -> Tensor:
+    def advance_compiled(state: ScalingState, omegas: Sequence[float]) -> Tensor:
         if len(omegas) != CHECK_EVERY:
-            return advance(now, omegas)
-        now.u, now.v, violation = eight_updates(*_operands(now, omegas))
+            return advance(state, omegas)
+        state.u, state.v, violation = eight_updates(*_operands(state, omegas))
         return violation
 
     solution = scale(
-        Running(_padded(problem)),
+        ScalingState(_padded(problem)),
         tolerance=tolerance,
         max_iterations=max_iterations,
         advance=advance_compiled,
@@ -61,11 +61,11 @@ def _padded(problem: Problem) -> Problem:
     )
 
 
-def _operands(now: Running, omegas: Sequence[float]) -> tuple[Tensor, ...]:
+def _operands(state: ScalingState, omegas: Sequence[float]) -> tuple[Tensor, ...]:
     """What `_eight_updates` takes; the omegas as a tensor, for numbers would be compiled in."""
-    beyond = torch.tensor(omegas, device=now.u.device) - 1
-    sides = (now.u, now.v, now.a, now.b, now.row_floor, now.column_floor)
-    return now.kernel, now.transposed, *sides, beyond
+    beyond = torch.tensor(omegas, device=state.u.device) - 1
+    sides = (state.u, state.v, state.a, state.b, state.row_floor, state.column_floor)
+    return state.kernel, state.transposed, *sides, beyond
 
 
 def _eight_updates(
@@ -100,7 +100,7 @@ def _compiled(device: str) -> Callable:
     a, b = torch.full((3, 16), 1 / 16, device=device), torch.full((3, 24), 1 / 24, device=device)
     problem = Problem(torch.zeros(3, 16, 24, device=device), a, b, eps=1.0)
     try:
-        compiled(*_operands(Running(problem), [1.0] * CHECK_EVERY))
+        compiled(*_operands(ScalingState(problem), [1.0] * CHECK_EVERY))
     except Exception as error:
         if not _lacks_compiler(error):
             raise

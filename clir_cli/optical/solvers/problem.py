@@ -7,6 +7,7 @@ mass.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,8 +37,7 @@ class Problem:
         return (self.a > 0)[:, :, None] & (self.b > 0)[:, None, :]
 
 
-@dataclass(frozen=True)
-class Solution:
+class Solution(NamedTuple):
     """What a solver returns.
 
     Attributes:
@@ -60,16 +60,7 @@ def make_problem(
     row_weights: Tensor | None = None,
     column_weights: Tensor | None = None,
 ) -> Problem:
-    """Check a batch and bring it into the form that the solvers expect.
-
-    Args:
-        cost: (B, n, m); values on padding are ignored.
-        row_mask: (B, n) bool, True on real tokens.
-        column_mask: (B, m) bool.
-        eps: strength of the entropy, above 0.
-        row_weights: (B, n), non-negative; scaled to sum to one over the real tokens. None gives
-            every real token the same mass.
-        column_weights: (B, m), likewise.
+    """Check a batch and bring it into the form that the solvers expect; arguments as `solve`.
 
     Raises:
         ValueError: shapes or settings that do not fit: a mistake in the calling code.

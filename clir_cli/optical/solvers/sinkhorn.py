@@ -64,13 +64,9 @@ def overrelaxed(old: Tensor, plain: Tensor, omega: float) -> Tensor:
     Below q, the bound t >= q y takes over, and the change continues to grow. So every step is
     an ascent, and the updates converge for any omega in [1, 2) as they do for omega = 1.
 
-    Args:
-        old: (k, n) scalings before the update.
-        plain: (k, n) scalings after a plain update.
-        omega: in [1, 2); 1 is the plain update.
-
     Returns:
-        (k, n) max(old + omega (plain - old), (omega - 1) plain), written with two passes fewer.
+        max(old + omega (plain - old), (omega - 1) plain), of the shape (k, n) of both, written with
+        two passes fewer.
     """
     if omega == 1:
         return plain
@@ -109,7 +105,7 @@ def reduced(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
     return logits, f0, g0
 
 
-class Running:
+class ScalingState:
     """The pairs of a batch that have not stopped, and their state: P = diag(u) K diag(v).
 
     K has the row potentials f absorbed, so that u = 1 stands for them, and a largest entry of 1 in
@@ -154,6 +150,10 @@ class Running:
     def plain_v(self) -> Tensor:
         """(k, m) the plain update of v."""
         return self.b / times(self.u, self.kernel, self.column_floor)
+
+    def row_sums(self) -> Tensor:
+        """(k, n) K v; a plain update of u divides the masses by it."""
+        return times(self.v, self.transposed, self.row_floor)
 
     def begin_at(self, f: Tensor) -> None:
         """Start from (B, n) row potentials, which are absorbed into K where they vary widely."""
@@ -213,7 +213,7 @@ class Running:
             setattr(self, name, getattr(self, name)[rest])
 
 
-def advance(now: Running, omegas: Sequence[float]) -> Tensor:
+def advance(state: ScalingState, omegas: Sequence[float]) -> Tensor:
     """Update u and v once for every omega, the last v by a plain update.
 
     Returns:
@@ -221,60 +221,60 @@ def advance(now: Running, omegas: Sequence[float]) -> Tensor:
         none, since they have just been set.
     """
     for step, omega in enumerate(omegas, start=1):
-        now.u = overrelaxed(now.u, now.a / times(now.v, now.transposed, now.row_floor), omega)
-        now.v = overrelaxed(now.v, now.plain_v(), omega if step < len(omegas) else 1.0)
-    sums = times(now.v, now.transposed, now.row_floor)
-    return (now.u - now.a / sums).abs_().mul_(sums).sum(1)
+        state.u = overrelaxed(state.u, state.a / state.row_sums(), omega)
+        state.v = overrelaxed(state.v, state.plain_v(), omega if step < len(omegas) else 1.0)
+    sums = state.row_sums()
+    return (state.u - state.a / sums).abs_().mul_(sums).sum(1)
 
 
 def scale(
-    now: Running,
+    state: ScalingState,
     *,
     tolerance: float,
     max_iterations: int,
-    advance: Callable[[Running, Sequence[float]], Tensor] = advance,
+    advance: Callable[[ScalingState, Sequence[float]], Tensor] = advance,
 ) -> Solution:
     """Update u and v in turn until every pair's plan has its marginals.
 
     Args:
-        now: the batch, at potentials to start from.
+        state: the batch, at potentials to start from.
         tolerance: a pair stops when its violation is at most this.
         max_iterations: it stops after this many updates of both sides in any case.
         advance: some updates at a time; a compiled function may replace the plain one.
     """
-    u, v = torch.ones_like(now.u), torch.ones_like(now.v)
-    iterations, violations = torch.zeros_like(now.pairs), torch.zeros_like(u[:, 0])
+    u, v = torch.ones_like(state.u), torch.ones_like(state.v)
+    iterations, violations = torch.zeros_like(state.pairs), torch.zeros_like(u[:, 0])
     newton_helps = u.device.type != "mps"  # which has no float64
     # Newton steps magnify rounding as much as progress: continue until neither shows in the plan.
     fine = min(tolerance, max(tolerance / 100, 1e-5)) if newton_helps else tolerance
 
-    done, violation = 0, advance(now, ())
+    done, violation = 0, advance(state, ())
     while True:
         if done >= max_iterations:
-            finished = ~now.stopped
+            finished = ~state.stopped
         else:
             finished = violation <= (tolerance if done <= NEWTON_AFTER else fine)
-        leaving = torch.maximum(now.u.amax(1), now.v.amax(1)) > SAFE
+        leaving = torch.maximum(state.u.amax(1), state.v.amax(1)) > SAFE
         if (finished | leaving).any():
-            finished &= ~now.stopped
+            finished &= ~state.stopped
             where = finished.nonzero()[:, 0]
-            pairs = now.pairs[where]
-            u[pairs], v[pairs] = now.u[where], now.v[where]
+            pairs = state.pairs[where]
+            u[pairs], v[pairs] = state.u[where], state.v[where]
             iterations[pairs], violations[pairs] = done, violation[where]
 
-            now.stopped |= finished
-            running = len(now.stopped) - int(now.stopped.sum())
+            state.stopped |= finished
+            running = len(state.stopped) - int(state.stopped.sum())
             if not running:
                 break
-            now.absorb(leaving & ~now.stopped)
-            if running <= SHRINK_BELOW * len(now.stopped):
-                now.shrink()
+            state.absorb(leaving & ~state.stopped)
+            if running <= SHRINK_BELOW * len(state.stopped):
+                state.shrink()
         if done >= NEWTON_AFTER and newton_helps:
-            now.newton()
+            state.newton()
         steps = min(CHECK_EVERY, max_iterations - done)
-        violation = advance(now, [relaxation(done + step) for step in range(steps)])
+        violation = advance(state, [relaxation(done + step) for step in range(steps)])
         done += steps
-    return Solution(now.whole.mul_(u[:, :, None]).mul_(v[:, None, :]), iterations, violations)
+    return Solution(state.whole.mul_(u[:, :, None]).mul_(v[:, None, :]), iterations, violations)
 
 
 def _exp(logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.optical.solvers.problem import Problem, Solution, violation
-from clir_cli.optical.solvers.sinkhorn import NEGLIGIBLE, Running, scale, times
+from clir_cli.optical.solvers.sinkhorn import NEGLIGIBLE, ScalingState, scale, times
 
 # geomloss alone: temperatures from HOTTEST down to eps, halved each time, and then HOLD updates
 # at eps between two checks of the marginals.
@@ -19,12 +19,12 @@ LOWEST_LOG = -1e5  # of a mass, in place of log 0 on padding
 
 def geomloss(problem: Problem, *, tolerance: float, max_iterations: int) -> Solution:
     """First steps by geomloss; over-relaxed updates bring the marginals in."""
-    now = Running(problem)
-    now.begin_at(warm_start(problem, now))
-    return scale(now, tolerance=tolerance, max_iterations=max_iterations)
+    state = ScalingState(problem)
+    state.begin_at(warm_start(problem, state))
+    return scale(state, tolerance=tolerance, max_iterations=max_iterations)
 
 
-def warm_start(problem: Problem, now: Running) -> Tensor:
+def warm_start(problem: Problem, state: ScalingState) -> Tensor:
     """Row potentials from geomloss's loop at the temperature eps: (B, n).
 
     geomloss takes the soft minimum, minus log sum_j exp(h_j - C_ij), as an argument, and passes
@@ -45,13 +45,13 @@ def warm_start(problem: Problem, now: Running) -> Tensor:
         problem.b.log().clamp_min_(LOWEST_LOG),
         None,
         None,
-        (now.transposed, now.f0, now.g0),
-        (now.kernel, now.g0, now.f0),
+        (state.transposed, state.f0, state.g0),
+        (state.kernel, state.g0, state.f0),
         [1.0],  # annealing from higher temperatures costs more than it saves here
         None,
         debias=False,
     )
-    return f - now.f0
+    return f - state.f0
 
 
 def geomloss_loop() -> Callable:
@@ -94,11 +94,11 @@ def geomloss_only(problem: Problem, *, tolerance: float, max_iterations: int) ->
         done += len(schedule) + 2
         cost -= f[:, :, None] + g[:, None, :]
         density = (cost / -eps).masked_fill(~problem.cells, -torch.inf).exp()
-        found = a[:, :, None] * b[:, None, :] * density
+        present = a[:, :, None] * b[:, None, :] * density
 
         running = ~(violations <= tolerance)
-        plan[running] = found[running]
-        violations[running], iterations[running] = violation(problem, found)[running], done
+        plan[running] = present[running]
+        violations[running], iterations[running] = violation(problem, present)[running], done
         if bool((violations <= tolerance).all()) or done >= max_iterations:
             return Solution(plan, iterations, violations)
         schedule = [eps] * min(HOLD, max_iterations - done)
