@@ -8,6 +8,7 @@ activations there is a plain allowance, which is close for encoders like BERT (t
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,24 +131,15 @@ def free_bytes(device: "torch.device") -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    return min(_free_of_machine(), _free_of_container())
-
-
-def _free_of_machine() -> int:
-    if MEMINFO.is_file():
-        for line in MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _free_of_container() -> int:
-    """Return what a container's limit leaves; the files that it caches can be dropped."""
-    try:
-        limit = (CGROUP / "memory.max").read_text().strip()
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, KeyError):
+        fields = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    # The limit of a container, or "max"; the files that it caches can be dropped.
+    with suppress(OSError, ValueError):
+        limit = int((CGROUP / "memory.max").read_text())
         used = int((CGROUP / "memory.current").read_text())
         statistics = (CGROUP / "memory.stat").read_text().split()
         cached = int(statistics[statistics.index("inactive_file") + 1])
-    except (OSError, ValueError):
-        return 1 << 62
-    return int(limit) - used + cached if limit.isdecimal() else 1 << 62
+        free = min(free, limit - used + cached)
+    return free
