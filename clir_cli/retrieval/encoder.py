@@ -40,26 +40,26 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Input:
+class TokenizedText:
     """One tokenised text.
 
     Attributes:
         ids: Token ids.
         attended: Number of tokens that are attended to; the rest is query expansion.
-        kept: Indices of the tokens that have an embedding; None for all.
+        selected: Indices of the tokens that have an embedding; None for all.
     """
 
     ids: list[int]
     attended: int
-    kept: list[int] | None = None
+    selected: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def embedded(self) -> int:
-        """Return the number of embeddings of the text."""
-        return len(self.ids if self.kept is None else self.kept)
+    def embedded(self) -> list[int]:
+        """Return the ids of the tokens that have an embedding."""
+        return self.ids if self.selected is None else [self.ids[i] for i in self.selected]
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,14 @@ class Encoder:
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _limit(self, max_tokens: int, kind: TextKind) -> int:
-        bounds = [max_tokens, self.position_limit, self.text_format.length(kind)]
+        config = self.model.config
+        positions = getattr(config, "max_position_embeddings", None) or 1 << 20
+        # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
+        positions -= 2 if "roberta" in config.model_type else 0
+        bounds = [max_tokens, positions, self.text_format.length(kind)]
         return min(bound for bound in bounds if bound)
 
-    @property
-    def position_limit(self) -> int:
-        """Return the number of tokens that the model has positions for."""
-        limit = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
-        # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
-        return int(limit) - (2 if "roberta" in self.model.config.model_type else 0)
-
-    def inputs(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> list[Input]:
+    def inputs(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> list[TokenizedText]:
         """Return tokenised texts with prefix, query expansion and skipped tokens."""
         inputs = []
         expansion = self.text_format.expansion if kind == "query" else None
@@ -129,10 +126,10 @@ class Encoder:
             if expansion:
                 ids = ids + [self._expansion_token] * (expansion.length - len(ids))
                 attended = len(ids) if expansion.attended else attended
-            kept = None
+            selected = None
             if self._skipped and kind in self.text_format.skipped_in:
-                kept = [index for index, token in enumerate(ids) if token not in self._skipped]
-            inputs.append(Input(ids, attended, kept))
+                selected = [i for i, token in enumerate(ids) if token not in self._skipped]
+            inputs.append(TokenizedText(ids, attended, selected))
         return inputs
 
     @cached_property
@@ -176,7 +173,7 @@ class Encoder:
             for begin, end in encoded["offset_mapping"]
         ]
         spans += [(0, 0)] * (len(tokens) - len(spans))
-        return spans if tokens.kept is None else [spans[index] for index in tokens.kept]
+        return spans if tokens.selected is None else [spans[index] for index in tokens.selected]
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return unit token embeddings (B, n, d) in float32 for ids and mask (B, n).
@@ -231,7 +228,7 @@ class Encoder:
 @torch.inference_mode()
 def encode_inputs(
     encoder: Encoder,
-    inputs: Sequence[Input],
+    inputs: Sequence[TokenizedText],
     *,
     batch_tokens: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -239,7 +236,7 @@ def encode_inputs(
 ) -> Packed:
     """Encode tokenised texts as ``Encoder.encode`` does."""
     encoder.model.eval()
-    lengths = torch.tensor([text.embedded for text in inputs], dtype=torch.long)
+    lengths = torch.tensor([len(text.embedded) for text in inputs], dtype=torch.long)
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     vectors = torch.empty(int(offsets[-1]), encoder.dimensions, dtype=dtype)
     budget = batch_tokens or usual_batch(encoder.device)
@@ -307,16 +304,16 @@ def pad(ids: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tupl
 
 
 def collate(
-    inputs: Sequence[Input], pad_id: int, device: torch.device
+    inputs: Sequence[TokenizedText], pad_id: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ids, attention mask, and which tokens have an embedding, each (B, longest)."""
     ids, present = pad([text.ids for text in inputs], pad_id, torch.device("cpu"))
     attended = present & _first_tokens([text.attended for text in inputs], ids.shape[1])
     embedded = present.clone()
     for row, text in enumerate(inputs):
-        if text.kept is not None:
+        if text.selected is not None:
             embedded[row] = False
-            embedded[row, text.kept] = True
+            embedded[row, text.selected] = True
     return ids.to(device), attended.to(device), embedded.to(device)
 
 

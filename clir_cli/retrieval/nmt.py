@@ -108,20 +108,16 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
 def _language_tokens(tokenizer: PreTrainedTokenizerBase, codes: Sequence[str]) -> Direction | None:
     """NLLB has tokens ``swh_Latn``, mBART-50 ``sw_KE``, M2M-100 ``__sw__``."""
     vocabulary = tokenizer.get_vocab()
+
+    def token(pattern: str, codes: Sequence[str]) -> str:
+        matches = (re.compile(pattern.format(code)).fullmatch for code in codes)
+        return next((name for match in matches for name in vocabulary if match(name)), "")
+
     for pattern in (r"{}_[A-Z][a-z]{{3}}", r"{}_[A-Z]{{2}}", r"__{}__"):
-        source = _token(vocabulary, pattern, codes)
-        target = _token(vocabulary, pattern, ("eng", "en"))
+        source, target = token(pattern, codes), token(pattern, ("eng", "en"))
         if source and target:
             return Direction(source=source.strip("_"), first_token=vocabulary[target])
     return None
-
-
-def _token(vocabulary: dict[str, int], pattern: str, codes: Sequence[str]) -> str:
-    for code in codes:
-        for token in vocabulary:
-            if re.fullmatch(pattern.format(code), token):
-                return token
-    return ""
 
 
 def _madlad(tokenizer: PreTrainedTokenizerBase, _: Sequence[str]) -> Direction | None:

@@ -54,8 +54,7 @@ def word_plans(
     inputs = teacher.inputs([row.english for row in bitext], max_tokens, "sentence")
     plans: dict[int, WordPlan] = {}
     for index, plan in plans_of(student, bitext, embeddings, settings, max_tokens, advance):
-        text = inputs[index]
-        ids = text.ids if text.kept is None else [text.ids[position] for position in text.kept]
+        ids = inputs[index].embedded
         columns = [column for column, token in enumerate(ids) if token not in special]
         count, words = indices_of(bitext[index].query)
         last = len(plan) - 1  # a special token, also where the sentence was truncated

@@ -21,7 +21,7 @@ from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
 from clir_cli.retrieval import memory, shard_checksums, store
-from clir_cli.retrieval.encoder import Encoder, Input, Packed, encode_inputs, usual_batch
+from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs, usual_batch
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.settings import IndexSettings, Settings
@@ -92,7 +92,7 @@ class Job:
         documents = self.collection.documents
         return [documents[place].full_text for place in block.documents.tolist()]
 
-    def inputs(self, block: ShardDocuments) -> list[Input]:
+    def inputs(self, block: ShardDocuments) -> list[TokenizedText]:
         """Return the documents of a block as the teacher encodes them."""
         limit = self.workspace.settings.teacher.document_tokens
         return self.teacher.inputs(self.texts(block), limit, "document")

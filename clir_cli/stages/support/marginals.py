@@ -14,7 +14,7 @@ from clir_cli.optical.marginals import (
     idf_weights,
     norm_weights,
 )
-from clir_cli.retrieval.encoder import Encoder, Input, by_length, pad
+from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.inputs import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -65,13 +65,13 @@ def masses(
     return Marginals(of_student, weights[:cut]), Marginals(of_student, weights[cut:])
 
 
-def _kept(text: Input, values: Tensor) -> Tensor:
+def _kept(text: TokenizedText, values: Tensor) -> Tensor:
     """Return the values (n,) of the tokens that have an embedding."""
-    return values[: len(text)] if text.kept is None else values[text.kept]
+    return values[: len(text)] if text.selected is None else values[text.selected]
 
 
 @torch.inference_mode()
-def _norms(teacher: Encoder, read: Sequence[Input]) -> list[Tensor]:
+def _norms(teacher: Encoder, read: Sequence[TokenizedText]) -> list[Tensor]:
     teacher.model.eval()
     found: dict[int, Tensor] = {}
     for batch in by_length([len(each) for each in read], BATCH_TOKENS):
@@ -81,7 +81,7 @@ def _norms(teacher: Encoder, read: Sequence[Input]) -> list[Tensor]:
     return [found[index].clone() for index in range(len(read))]
 
 
-def _idf(read: Sequence[Input], train: int, vocabulary: int) -> list[Tensor]:
+def _idf(read: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
     frequencies = _frequencies([each.ids for each in read[:train]], vocabulary)
     found = []
     for each in read:
