@@ -32,7 +32,7 @@ from clir_cli.retrieval.shard_checksums import checksum_path
 from clir_cli.stages.index import index, open_index
 from clir_cli.stages.search import ranker_of
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.inputs import read_collection, teacher_folder
+from clir_cli.stages.support.sources import read_collection, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 

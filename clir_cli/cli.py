@@ -84,7 +84,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Not app(): its exit codes and messages differ.
         with command.make_context("clir", list(arguments) or ["--help"]) as context:
-            command.invoke(context)
+            try:
+                command.invoke(context)
+            except typer.Exit as done:  # --help of a command, a failed `reproduce`
+                return done.exit_code
         sys.stdout.flush()
     except typer.Exit as done:  # --help, --version; failed: --show-completion for an unknown shell
         return 2 if done.exit_code else 0

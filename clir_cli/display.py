@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clir_cli.artifacts import Plan
+from clir_cli.artifacts.store import Artifact
 from clir_cli.console import marked, score_text, show
 from clir_cli.corpus.records import Pair
 
@@ -37,16 +37,16 @@ def show_rows(title: str, rows: Sequence[Row]) -> None:
     show(table)
 
 
-def plan_rows(plans: Sequence[Plan]) -> list[dict[str, str]]:
+def artifact_rows(artifacts: Sequence[Artifact]) -> list[dict[str, str]]:
     """Return what each artifact is, whether it is there, and the command that makes it."""
     return [
         {
-            "artifact": str(plan.path),
-            "state": plan.state(),
-            "command": plan.command,
-            "fingerprint": plan.fingerprint[:16],
+            "artifact": str(artifact.path),
+            "state": artifact.state(),
+            "command": artifact.command,
+            "fingerprint": artifact.fingerprint[:16],
         }
-        for plan in plans
+        for artifact in artifacts
     ]
 
 
@@ -67,25 +67,27 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
     print("models: " + ", ".join(models))
 
 
-def hit_rows(hits_by_pair: "Mapping[Pair, Sequence[Hit]]") -> list[dict[str, Any]]:
-    """Return the documents found for one text, with the words that match."""
+def hit_rows(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> list[dict[str, Any]]:
+    """Return the documents found for one text by pair and method, with the words that match."""
     return [
         {
             "pair": str(pair),
+            "method": label,
+            "query": hit.query,
             "rank": hit.rank,
             "document": hit.document.id,
             "score": hit.score,
             "text": hit.document.full_text,
             "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
         }
-        for pair, hits in hits_by_pair.items()
+        for (pair, label), hits in found.items()
         for hit in hits
     ]
 
 
-def show_hits(label: str, hits_by_pair: "Mapping[Pair, Sequence[Hit]]") -> None:
+def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> None:
     """Print the documents found for one text, the words that match marked."""
-    for pair, hits in hits_by_pair.items():
+    for (pair, label), hits in found.items():
         table = Table(title=f"{pair}, {label}", title_justify="left", show_lines=True)
         for column in ("rank", "score", "document", "text (matched words marked)"):
             table.add_column(column, overflow="fold")

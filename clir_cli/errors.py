@@ -9,7 +9,14 @@ class UserError(Exception):
 
 
 class MissingInput(UserError):
-    """Something that another command makes, or another file holds, is not there yet."""
+    """Something that another command makes, or another file holds, is not there yet.
+
+    ``has_remedy`` is True when the message says already what to do.
+    """
+
+    def __init__(self, message: str, has_remedy: bool = False) -> None:
+        super().__init__(message)
+        self.has_remedy = has_remedy
 
 
 class Busy(UserError):

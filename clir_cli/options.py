@@ -3,8 +3,7 @@
 import functools
 import inspect
 import os
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +70,9 @@ class Common:
     as_json: bool
     quiet: bool
 
-    def workspace(self, collection: str = "", engine: "EngineOptions | None" = None) -> "Workspace":
+    def workspace(
+        self, collection: str = "", engine: "EngineOptions | None" = None, mirror: str = ""
+    ) -> "Workspace":
         """Resolve the settings and return what the stages work with."""
         from clir_cli.cluster.connection import EngineOptions
         from clir_cli.console import Talk
@@ -91,17 +92,19 @@ class Common:
             force=self.force,
             dry_run=self.dry_run,
             talk=Talk(self.quiet or not current().is_main),
-            typed=tuple(self._typed()),
+            mirror=mirror,
+            config=self.config,
+            shown=self.shown,
             engine=engine or EngineOptions(),
         )
 
-    def _typed(self) -> Iterator[str]:
-        if str(self.home) not in (EVERY_STAGE["home"][2], os.environ.get("CLIR_HOME")):
-            yield f"--home {shlex.quote(str(self.home))}"
-        if self.config is not None:
-            yield f"--config {shlex.quote(str(self.config))}"
-        for each in self.assign:
-            yield f"--set {shlex.quote(each)}"
+    @property
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """Return the options that other commands must repeat to see the same place."""
+        own_home = str(self.home) in (EVERY_STAGE["home"][2], os.environ.get("CLIR_HOME"))
+        home = () if own_home else (("--home", str(self.home)),)
+        config = () if self.config is None else (("--config", str(self.config)),)
+        return home + config
 
 
 def takes_common(function: Callable[..., None]) -> Callable[..., None]:

@@ -143,7 +143,7 @@ class ObjectiveSettings(_Section):
 class TrainingSettings(_Section):
     """The training loop, the same for every method."""
 
-    later = frozenset({"shard", "epoch_pairs"})
+    later = frozenset({"shard", "epoch_pairs", "lora_rank"})
 
     epochs: int = Field(2, ge=1)
     epoch_pairs: int = Field(

@@ -4,7 +4,8 @@ Each is laid over those before it; an unknown key is refused with the nearest ri
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_origin
 
@@ -93,6 +94,25 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     except tomllib.TOMLDecodeError:
         # --set student.vocabulary=initial, without the quotes that TOML wants
         values[name] = text.strip()
+
+
+@cache
+def suite_settings(suite: str) -> Settings:
+    """Return the settings of a suite of the package without any change; read once."""
+    return load_settings(suite)
+
+
+def matches(key: str, prefixes: Iterable[str]) -> bool:
+    """Return True if a setting is one of those, or in one of those sections."""
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """Return a setting by its dotted name."""
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:

@@ -4,25 +4,26 @@ import sys
 from pathlib import Path
 
 from clir_cli import files
-from clir_cli.artifacts import Plan, make
+from clir_cli.artifacts.store import Artifact, make
 
 PRELUDE = """
 import json, os, shutil, signal, sys
 from pathlib import Path
-from clir_cli import artifacts, files
-from clir_cli.artifacts import Plan, make, require
+from clir_cli import files
+from clir_cli.artifacts import store
+from clir_cli.artifacts.store import Artifact, make, require
 from clir_cli.files import alone
 home = Path(sys.argv[1])
 def planned(config):
-    return Plan(home / "sample" / "student", "student", {"epochs": config}, {"a": "b"})
+    return Artifact(home / "sample" / "student", "student", {"epochs": config}, {"a": "b"})
 def write(draft, text):
     for name in ("one.bin", "two.bin"):
         files.write_text(draft / name, text)
 """
 
 
-def planned(home: Path, *, epochs: int = 1, words: str = "aa") -> Plan:
-    return Plan(
+def planned(home: Path, *, epochs: int = 1, words: str = "aa") -> Artifact:
+    return Artifact(
         path=home / "sample" / "student",
         kind="student",
         config={"pair": "sw-en", "training": {"epochs": epochs, "clip": 1.0}},
@@ -31,7 +32,7 @@ def planned(home: Path, *, epochs: int = 1, words: str = "aa") -> Plan:
     )
 
 
-def made(plan: Plan, text: str = "first", **how: bool) -> bool:
+def made(plan: Artifact, text: str = "first", **how: bool) -> bool:
     """Make a small artifact; return whether there was anything to do."""
     with make(plan, **how) as draft:
         if draft is None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clir_cli import artifacts, runtime
+from clir_cli import runtime
+from clir_cli.artifacts.store import read_manifest
 from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import call, ray_cluster
 from clir_cli.retrieval import memory, store
@@ -169,7 +170,7 @@ def sharded_ranker(
         UserError: No Ray, or no room.
     """
     folder = folder.resolve()
-    key = folder, artifacts.read_manifest(folder)["fingerprint"], engine
+    key = folder, read_manifest(folder)["fingerprint"], engine
     search, limit = settings.search, settings.index.memory_bytes
     if key not in _OPEN:
         release()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.words import cells_of, group_of, make_all, pairs_of, tell_plans
+from clir_cli.commands.words import cells_of, group_of, make_all, pairs_of, print_artifacts
 from clir_cli.options import Common, Joint, Lang, OneMethod, Seed, Variant, takes_common
 
 
@@ -22,15 +22,11 @@ def dictionary(
 
     Example: clir dictionary --lang sw-en
     """
-    from clir_cli.stages import dictionary as stages
-
     workspace = common.workspace()
     pairs = pairs_of(workspace, lang)
     cells = cells_of(workspace, method, seed, variant, group_of(pairs, joint))
-    wanted = [(workspace, pair, cell) for pair in pairs for cell in cells]
-    plans = [stages.plan_dictionary(*each) for each in wanted]
-    make_all(common, stages.dictionary, wanted)
-    tell_plans(common, plans)
+    refs = [workspace.ref("dictionary", (pair,), cell) for pair in pairs for cell in cells]
+    print_artifacts(common, make_all(common, workspace, refs))
 
 
 @takes_common

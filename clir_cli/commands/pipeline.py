@@ -1,7 +1,8 @@
 """The five stages: download, distill, index, search, evaluate."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +13,10 @@ from clir_cli.commands.words import (
     group_of,
     make_all,
     pairs_of,
-    tell_plans,
+    print_artifacts,
     with_setting,
 )
+from clir_cli.errors import UserError
 from clir_cli.options import (
     Address,
     Common,
@@ -29,6 +31,11 @@ from clir_cli.options import (
     Variant,
     takes_common,
 )
+
+if TYPE_CHECKING:
+    from clir_cli.artifacts.cell import Cell
+    from clir_cli.corpus.records import Pair
+    from clir_cli.stages.support.workspace import Workspace
 
 
 @takes_common
@@ -49,9 +56,9 @@ def download(
     from clir_cli import display
     from clir_cli.stages import download as stages
 
-    workspace = common.workspace(collection)
+    workspace = common.workspace(collection, mirror=mirror)
     pairs = pairs_of(workspace, lang)
-    wanted = stages.download(workspace, pairs, mirror)
+    wanted = stages.download(workspace, pairs)
     rows = [need.told() for need in wanted]
     if common.as_json:
         display.print_json(rows)
@@ -76,16 +83,13 @@ def distill(
     Example: clir distill --lang sw-en --variant plain --set student.vocabulary=initial
     Example: clir distill --lang sw-en,so-en,tl-en --joint
     """
-    from clir_cli.stages import distill as stages
+    from clir_cli.stages.support.models import distilled_refs
 
     workspace = common.workspace()
     pairs = pairs_of(workspace, lang)
-    group = group_of(pairs, joint)
-    cells = cells_of(workspace, method, seed, variant, group)
-    wanted = [(workspace, pair, cell) for pair in group[:1] or pairs for cell in cells]
-    plans = [stages.plan_student(*each) for each in wanted]
-    make_all(common, stages.distill, wanted)
-    tell_plans(common, plans)
+    cells = cells_of(workspace, method, seed, variant, group_of(pairs, joint))
+    refs = distilled_refs(workspace, pairs, cells)
+    print_artifacts(common, make_all(common, workspace, refs))
 
 
 @takes_common
@@ -105,18 +109,21 @@ def index(
     Example: clir index --suite open
     Example: clir index --collection ./mine --update
     """
-    from clir_cli.errors import UserError
-    from clir_cli.stages import index as stages
-    from clir_cli.stages.support.inputs import read_collection
+    from clir_cli.artifacts import graph
+    from clir_cli.stages.support.runs import index_of
 
     if update + repair + common.force > 1:
         raise UserError("--update, --repair and --force exclude one another; give one of them")
     workspace = common.workspace(collection, engine_of(engine, address, jobs))
-    read = read_collection(workspace, "en")
-    plan = stages.plan_index(workspace, read)
-    if not common.dry_run:
-        stages.index(workspace, read, "update" if update else "repair" if repair else "make")
-    tell_plans(common, [plan])
+    ref = index_of(workspace.settings)
+    if (update or repair) and not common.dry_run:
+        from clir_cli.stages import index as stages
+
+        stages.index(workspace, ref, "update" if update else "repair")
+        artifacts = [graph.resolve(workspace, ref)]
+    else:
+        artifacts = make_all(common, workspace, [ref])
+    print_artifacts(common, artifacts)
 
 
 @takes_common
@@ -144,11 +151,9 @@ def search(
     Example: clir search --lang sw-en --method ot
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
     """
-    from clir_cli import display
-    from clir_cli.stages import search as stages
-    from clir_cli.stages.query import search_text
-    from clir_cli.stages.support.inputs import read_collection
-    from clir_cli.stages.support.queries import answerable
+    from clir_cli.stages.support.methods import METHODS
+    from clir_cli.stages.support.runs import answerable
+    from clir_cli.stages.support.sources import read_collection
 
     if top_k is None and query is not None:
         top_k = 5
@@ -158,25 +163,43 @@ def search(
     pairs = pairs_of(workspace, lang)
     group = group_of(pairs, joint)
     if query is not None:
-        cell = cells_of(workspace, method or "ot", seed, variant, group)[0]
-        asked = group[:1] or pairs  # a joint student reads a text the same for every pair
-        found = {pair: search_text(workspace, pair, cell, query) for pair in asked}
-        if common.as_json:
-            display.print_json(display.hit_rows(found))
-        else:
-            display.show_hits(cell.label, found)
+        cells = cells_of(workspace, method or "ot", seed, variant, group)
+        # A joint student encodes a text the same way for every pair.
+        _answer(common, workspace, group[:1] or pairs, cells, query)
         return
-    plans = []
+    artifacts = []
     for pair in pairs:
-        read = read_collection(workspace, pair.query)
         cells = cells_of(workspace, method, seed, variant, group)
         if not method:
-            cells = answerable(workspace, read, pair, cells)
-        if common.dry_run:
-            plans += [stages.plan_run(workspace, read, pair, cell) for cell in cells]
-        else:
-            plans += stages.search(workspace, read, pair, cells)
-    tell_plans(common, plans)
+            cells = answerable(workspace, read_collection(workspace, pair.query), pair, cells)
+        # Fused runs come last: they read the runs of the others.
+        for fuses in (False, True):
+            chosen = [cell for cell in cells if (METHODS[cell.method].scorer == "fusion") == fuses]
+            refs = [workspace.ref("run", (pair,), cell) for cell in chosen]
+            artifacts += make_all(common, workspace, refs)
+    print_artifacts(common, artifacts)
+
+
+def _answer(
+    common: Common,
+    workspace: "Workspace",
+    pairs: "Sequence[Pair]",
+    cells: "Sequence[Cell]",
+    text: str,
+) -> None:
+    """Show the best documents for one text, for each method and pair."""
+    from clir_cli import display
+    from clir_cli.stages.query import search_text
+
+    hits = {
+        (pair, cell.label): search_text(workspace, workspace.ref("run", (pair,), cell), text)
+        for cell in cells
+        for pair in pairs
+    }
+    if common.as_json:
+        display.print_json(display.hit_rows(hits))
+    else:
+        display.show_hits(hits)
 
 
 @takes_common
@@ -222,8 +245,8 @@ def evaluate(
     cells = cells_of(workspace, method, seed, variant, group)
     base = baseline_of(workspace, baseline, seed, variant, group) if baseline else None
     if common.dry_run:
-        wanted = [*cells, *([base] if base else [])]
-        tell_plans(common, stages.plans(workspace, pairs, list(dict.fromkeys(wanted))))
+        columns = dict.fromkeys([*cells, *([base] if base else [])])
+        print_artifacts(common, stages.artifacts(workspace, pairs, list(columns)))
         return
     rows, missing = stages.evaluate(
         workspace, pairs, cells, names, results, all_needed=bool(method), baseline=base

@@ -74,9 +74,16 @@ def reproduce(
     if style not in tables.FORMATS:
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace()
-    typed = tuple(each for each in workspace.typed if not each.startswith("--set "))
     EngineOptions(engine, address, jobs).check()
-    site = Site(common.home, common.device, mirror, common.force, typed=typed, address=address)
+    site = Site(
+        common.home,
+        common.device,
+        mirror,
+        common.force,
+        config=common.config,
+        shown=common.shown,
+        address=address,
+    )
     base = Base(common.suite, common.config, tuple(common.assign))
     prepared = study.prepare(chosen, base, site, results)
     if common.dry_run:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.words import group_of, pairs_of, tell_plans, variant_of
+from clir_cli.commands.words import group_of, make_all, pairs_of, print_artifacts, variant_of
 from clir_cli.options import Common, Joint, Lang, Seed, Variant, takes_common
 
 
@@ -25,20 +25,13 @@ def train(
     Example: clir train --recipe hybrid --lang sw-en,so-en --joint --set contrastive.alpha=0.3
     Example: clir train --recipe monolingual --suite open
     """
+    from clir_cli.artifacts.cell import Cell
+    from clir_cli.stages.support.models import trained_refs
     from clir_cli.stages.support.recipes import parse_recipe
-    from clir_cli.stages.support.workspace import Cell
 
     chosen = parse_recipe(recipe)
     workspace = common.workspace()
     pairs = pairs_of(workspace, lang)
     cell = Cell(chosen.name, variant_of(variant), seed, group_of(pairs, joint))
-
-    from clir_cli.stages.support import jobs
-    from clir_cli.stages.train import train as make
-
-    wanted = jobs.jobs(workspace, chosen, pairs, cell)
-    plans = [job.plan() for job in wanted]
-    if not common.dry_run:
-        for job in wanted:
-            make(job)
-    tell_plans(common, plans)
+    refs = trained_refs(workspace.settings, pairs, cell)
+    print_artifacts(common, make_all(common, workspace, refs))

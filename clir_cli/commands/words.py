@@ -1,18 +1,19 @@
 """Parse options into pairs and cells; make and print plans."""
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from clir_cli.errors import UserError
 from clir_cli.options import Common
 
 if TYPE_CHECKING:
-    from clir_cli.artifacts import Plan
+    from clir_cli.artifacts.cell import Cell
+    from clir_cli.artifacts.spec import Ref
+    from clir_cli.artifacts.store import Artifact
     from clir_cli.cluster.connection import EngineOptions
     from clir_cli.corpus.records import Pair
-    from clir_cli.stages.support.workspace import Cell, Workspace
+    from clir_cli.stages.support.workspace import Workspace
 
 
 def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
@@ -56,21 +57,11 @@ def cells_of(
     joint: "tuple[Pair, ...]" = (),
 ) -> "list[Cell]":
     """Return the cells that ``--method``, ``--seed``, ``--variant`` and ``--joint`` name."""
+    from clir_cli.artifacts.cell import Cell
     from clir_cli.stages.support.methods import parse_methods
-    from clir_cli.stages.support.workspace import Cell
 
-    variant = variant_of(variant)
-    chosen = parse_methods(methods, workspace.settings.methods)
-    # Seed and variant belong to students; there is one ceiling.
-    return [
-        Cell(
-            method.name,
-            variant if method.has_variants else "",
-            seed if method.has_seeds else 0,
-            joint if method.has_seeds else (),
-        )
-        for method in chosen
-    ]
+    named = Cell("", variant_of(variant), seed, joint)
+    return [method.cell(named) for method in parse_methods(methods, workspace.settings.methods)]
 
 
 def baseline_of(
@@ -84,22 +75,13 @@ def baseline_of(
     Raises:
         UserError: The method is unknown, or there are several.
     """
-    from clir_cli.stages.support.workspace import group_name
+    from clir_cli.artifacts.cell import Cell
 
-    method, dot, rest = text.strip().partition(".")
-    group, _, behind = rest.partition(".")
-    if joint and group == f"joint-{group_name(sorted(joint))}":
-        rest, dot = behind, behind
-    elif dot:
-        joint = ()
-    if dot:
-        variant, _, last = f".{rest}".rpartition(".")
-        own = re.fullmatch(r"seed(\d+)", last)
-        seed = int(own[1]) if own else 0
-        variant = variant.removeprefix(".") if own else rest
-    if not method or "," in method:
+    label = text.strip()
+    cell = Cell.parse(label) if "." in label else Cell(label, variant, seed, joint)
+    if not cell.method or "," in cell.method:
         raise UserError(f"--baseline {text!r}: name one method, or a column as ot.plain.seed1")
-    (cell,) = cells_of(workspace, method, seed, variant, joint)
+    (cell,) = cells_of(workspace, cell.method, cell.seed, cell.variant, cell.joint)
     return cell
 
 
@@ -121,20 +103,30 @@ def with_setting(common: Common, assignment: str) -> Common:
     return replace(common, assign=[*common.assign, assignment])
 
 
-def make_all(
-    common: Common, make: Callable[..., Path], wanted: "Sequence[tuple[Workspace, Pair, Cell]]"
-) -> None:
-    """Make each artifact, unless it is a dry run."""
-    if not common.dry_run:
-        for each in wanted:
-            make(*each)
+def make_all(common: Common, workspace: "Workspace", refs: "Sequence[Ref]") -> "list[Artifact]":
+    """Make artifacts that are not current, unless it is a dry run; return all of them.
+
+    What is missing is said before any work is done, and nothing heavy is imported for what is
+    current.
+    """
+    from clir_cli.artifacts import graph
+
+    artifacts = [graph.resolve(workspace, ref) for ref in refs]
+    for ref, artifact in zip(refs, artifacts, strict=True):
+        if common.dry_run:
+            continue
+        if artifact.is_settled() and not common.force and not workspace.group.several:
+            workspace.talk.say(f"{artifact.path} is current")
+        else:
+            graph.make(workspace, ref)
+    return artifacts
 
 
-def tell_plans(common: Common, plans: "Sequence[Plan]") -> None:
+def print_artifacts(common: Common, artifacts: "Sequence[Artifact]") -> None:
     """Print the artifacts that were made, or would be."""
     from clir_cli import display
 
-    rows = display.plan_rows(plans)
+    rows = display.artifact_rows(artifacts)
     if common.as_json:
         display.print_json(rows)
     elif common.dry_run:

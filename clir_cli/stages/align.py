@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from clir_cli import runtime
+from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
-from clir_cli.stages.support.inputs import teacher_folder
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
             raise UserError(f"{name} is empty; give two sentences that translate each other")
     runtime.hush_libraries()
     settings = workspace.settings
-    student = open_encoder(workspace, pair, cell)
+    student = open_encoder(workspace, workspace.ref("run", (pair,), cell))
     teacher = load_encoder(teacher_folder(workspace), student.device)
     limit = settings.teacher.query_tokens
     rows = student.encode([text], limit)[0][None]

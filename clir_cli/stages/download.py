@@ -1,12 +1,12 @@
 """download: fetch what pairs and a suite need, check it, and do nothing the second time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan
+from clir_cli.artifacts import graph, store
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.catalogue import CatalogueFile, Model
 from clir_cli.corpus.checksums import is_whole
@@ -17,7 +17,8 @@ from clir_cli.corpus.transfer import cached, fetch, is_offline
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.hub import Fetching
-from clir_cli.stages.support.recipes import cell_of
+from clir_cli.settings import Settings
+from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
@@ -60,43 +61,72 @@ class Need:
         }
 
 
-def needs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
-    """Return everything that the pairs need for training and testing, each file once.
+def parts(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
+    """Return the data that pairs need for training and testing, as artifacts to download."""
+    several = tuple(pairs)
+    found = [Ref(kind, settings, several) for kind in ("bitext", "dictionary files", "collection")]
+    languages = dict.fromkeys(("en", *(pair.query for pair in pairs)))
+    if settings.contrastive.collection.startswith(IRDS):
+        return found  # gigabytes, which distillation does not need
+    return found + [Ref("training collection", settings, name=language) for language in languages]
+
+
+def needs(workspace: Workspace, refs: Sequence[Ref]) -> list[Need]:
+    """Return the files of data to download, each once.
 
     Raises:
         UserError: The settings name a source that the catalogue does not have.
     """
-    settings = workspace.settings
-    named: list[tuple[catalogue.Kind, str]] = []
-    if not settings.bitext.files:
-        named += [("bitext", name) for name in settings.bitext.sources]
-    named += [("dictionaries", name) for name in settings.dictionary.sources]
-    found: dict[Path, Need] = {}
-    for kind, name in named:
+    files: dict[Path, Need] = {}
+    for ref in refs:
+        for need in FILES[ref.kind](workspace, ref):
+            files.setdefault(need.path, need)
+    return list(files.values())
+
+
+def _bitext_files(workspace: Workspace, ref: Ref) -> Iterator[Need]:
+    sources = () if ref.settings.bitext.files else ref.settings.bitext.sources
+    return _catalogued(workspace, "bitext", sources, ref.pairs)
+
+
+def _dictionary_files(workspace: Workspace, ref: Ref) -> Iterator[Need]:
+    return _catalogued(workspace, "dictionaries", ref.settings.dictionary.sources, ref.pairs)
+
+
+def _catalogued(
+    workspace: Workspace, kind: catalogue.Kind, names: Sequence[str], pairs: Sequence[Pair]
+) -> Iterator[Need]:
+    for name in names:
         source = catalogue.source(kind, name)
         for pair in pairs:
             for entry in source.files_for(pair.query):
                 path = entry.local(workspace.downloads)
-                if path not in found:
-                    there = is_whole(path, entry)
-                    found[path] = Need(name, source.licence, entry, path, there)
-    collections = [(settings.collection, pair.query) for pair in pairs]
-    trains = settings.contrastive.collection
-    if trains and not trains.startswith(IRDS):  # gigabytes, which distillation does not need
-        languages = dict.fromkeys(("en", *(pair.query for pair in pairs)))
-        collections += [(trains, language) for language in languages]
-    for name, language in collections:
-        for each in required_files(name, language, workspace.downloads):
-            if each.path not in found:
-                found[each.path] = Need(
-                    each.source,
-                    each.licence,
-                    each.declared,
-                    each.path,
-                    _is_there(each),
-                    each.user_supplied,
-                )
-    return list(found.values())
+                yield Need(name, source.licence, entry, path, is_whole(path, entry))
+
+
+def _collection_files(workspace: Workspace, ref: Ref) -> Iterator[Need]:
+    for language in [pair.query for pair in ref.pairs] or ["en"]:
+        yield from _files_of(workspace, ref.settings.collection, language)
+
+
+def _training_files(workspace: Workspace, ref: Ref) -> Iterator[Need]:
+    name = ref.settings.contrastive.collection
+    return _files_of(workspace, name, ref.name) if name else iter(())
+
+
+def _files_of(workspace: Workspace, name: str, language: str) -> Iterator[Need]:
+    for each in required_files(name, language, workspace.downloads):
+        yield Need(
+            each.source, each.licence, each.declared, each.path, _is_there(each), each.user_supplied
+        )
+
+
+FILES: dict[str, Callable[[Workspace, Ref], Iterator[Need]]] = {
+    "bitext": _bitext_files,
+    "dictionary files": _dictionary_files,
+    "collection": _collection_files,
+    "training collection": _training_files,
+}
 
 
 def _is_there(each: RequiredFile) -> bool:
@@ -111,16 +141,26 @@ def model_names(workspace: Workspace) -> list[str]:
     wanted = [settings.teacher.model, settings.student.model, settings.nmt.model]
     names = dict.fromkeys(name for name in wanted if name not in ("", "teacher"))
     # What clir trains itself is not fetched.
-    return [name for name in names if not (models.is_folder(name) or cell_of(name))]
+    return [name for name in names if not (models.is_folder(name) or trained_cell(name))]
 
 
-def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> list[Need]:
+def is_there(workspace: Workspace, ref: Ref) -> bool:
+    """Return True if a download has all its files, none cut or lost."""
+    if ref.kind != "model":
+        return all(need.there for need in needs(workspace, [ref]))
+    return store.is_whole(graph.path_of(workspace, ref), deep=False)
+
+
+def fetch_part(workspace: Workspace, ref: Ref) -> None:
+    """Fetch one download: files of data, or a model; raises as ``download``."""
+    if ref.kind == "model":
+        fetch_model(workspace, ref)
+    else:
+        _refuse_missing(_fetch_files(workspace, needs(workspace, [ref])))
+
+
+def download(workspace: Workspace, pairs: Sequence[Pair]) -> list[Need]:
     """Fetch the data files of the pairs and the models of the suite.
-
-    Args:
-        workspace: Settings, folders and behaviour.
-        pairs: The language pairs.
-        mirror: A directory or http(s) base with each file under ``<host>/<path>`` of its URL.
 
     Returns:
         All needs, as they stood before.
@@ -130,23 +170,35 @@ def download(workspace: Workspace, pairs: Sequence[Pair], mirror: str = "") -> l
         UserError: A file cannot be fetched, is not the one that the catalogue pins, or is the
             user's to bring; everything else is fetched before that is told.
     """
-    wanted = needs(workspace, pairs)
-    missing = [need for need in wanted if not need.there]
-    for need in missing:
-        if not need.entry.url and not need.bring:
+    data = parts(workspace.settings, pairs)
+    wanted = needs(workspace, data)
+    for need in wanted:
+        if not (need.there or need.entry.url or need.bring):
             raise UserError(f"{need.path}: missing from the package; install clir-cli again")
-    if workspace.dry_run:
-        return wanted
-    addressed = [need for need in missing if need.entry.url and not need.bring]
-    if addressed:
-        _refuse_offline(addressed, mirror)
-        _fetch_all(workspace, addressed, mirror)
-    for name in model_names(workspace):
-        download_model(workspace, name, mirror)
-    brought = [f"{need.source}: {need.bring} (at {need.path})" for need in missing if need.bring]
-    if brought:
-        raise UserError(f"all else is there; the rest is user-supplied: {'; '.join(brought)}")
+    if not workspace.dry_run:
+        _fetch_files(workspace, wanted)
+        for name in model_names(workspace):
+            fetch_model(workspace, workspace.ref("model", name=name))
+        _refuse_missing(wanted)
     return wanted
+
+
+def _fetch_files(workspace: Workspace, wanted: Sequence[Need]) -> Sequence[Need]:
+    """Fetch the files that have an address and are missing; return all needs."""
+    addressed = [need for need in wanted if not need.there and need.entry.url and not need.bring]
+    if addressed:
+        _refuse_offline(addressed, workspace.mirror)
+        _fetch_all(workspace, addressed)
+    return wanted
+
+
+def _refuse_missing(wanted: Sequence[Need]) -> None:
+    missing = [need for need in wanted if need.bring and not need.there]
+    supplied = [f"{need.source}: {need.bring} (at {need.path})" for need in missing]
+    if supplied:
+        raise UserError(
+            f"everything else is there; the rest is user-supplied: {'; '.join(supplied)}"
+        )
 
 
 def _refuse_offline(missing: Sequence[Need], mirror: str) -> None:
@@ -163,7 +215,7 @@ def _refuse_offline(missing: Sequence[Need], mirror: str) -> None:
         )
 
 
-def _fetch_all(workspace: Workspace, missing: Sequence[Need], mirror: str) -> None:
+def _fetch_all(workspace: Workspace, missing: Sequence[Need]) -> None:
     total = sum(need.size for need in missing)
     with (
         workspace.talk.progress(total_bytes=True) as progress,
@@ -178,7 +230,7 @@ def _fetch_all(workspace: Workspace, missing: Sequence[Need], mirror: str) -> No
             fetch(
                 need.entry,
                 need.path,
-                mirror=mirror,
+                mirror=workspace.mirror,
                 advance=lambda count: progress.advance(bar, count),
                 link=True,
             )
@@ -189,45 +241,37 @@ def _fetch_all(workspace: Workspace, missing: Sequence[Need], mirror: str) -> No
     workspace.talk.say(f"downloaded {len(missing)} files, {fetched / 1e6:.1f} MB")
 
 
-def download_model(workspace: Workspace, name: str, mirror: str = "") -> Path:
+def fetch_model(workspace: Workspace, ref: Ref) -> Path:
     """Bring a model of the catalogue or of the hub to ``home/models`` and return its folder.
 
     The files come from an installed package that carries them where there is one (no network, the
     same bytes), otherwise from the hub or the mirror. The sha256 of the catalogue decides; where it
-    has none, what was fetched first is on record in the manifest, and decides ever after.
+    has none, what was fetched first is on record in the manifest, and decides from then on.
 
     Raises:
         UserError: Neither source has the official files.
     """
-    folder = models.model_folder(name, workspace.home)
-    model = models.model_entry(name)
-    plan = Plan(
-        path=folder,
-        kind="model",
-        config={"name": name, "repository": model.repository, "revision": model.revision},
-        inputs={entry.path: entry.sha256 for entry in model.files},
-        command=workspace.command("download", "--lang all"),
-    )
-    state = plan.state()
+    artifact = graph.resolve(workspace, ref)
+    folder, state, model = artifact.path, artifact.state(), models.model_entry(ref.name)
     known = {}
     if state == "current":
         try:
-            artifacts.verify(folder)
+            store.verify(folder)
             return folder
         except UserError as error:
-            known = artifacts.read_manifest(folder)["files"]
+            known = store.read_manifest(folder)["files"]
             workspace.talk.say(f"{error}; fetching it again")
-    # The catalogue decides what a model is: what is damaged, or of before, is replaced unasked.
-    with artifacts.make(plan, force=state in ("current", "stale"), resume=True) as draft:
+    # The catalogue decides what a model is: a damaged or an older one is replaced.
+    with store.make(artifact, force=state in ("current", "stale"), resume=True) as draft:
         if draft is not None:
             archive = models.packaged_zip(model.package) if model.package else None
-            if archive is not None and not mirror:
+            if model.package and archive is not None and not workspace.mirror:
                 models.unpack(model, archive, draft)
-                workspace.talk.say(f"model {name}: from the installed {model.package.name}")
+                workspace.talk.say(f"model {ref.name}: from the installed {model.package.name}")
             elif model.files:
-                _from_hub(workspace, model, draft, mirror)
+                _from_hub(workspace, model, draft)
             else:
-                _by_name(workspace, Fetching(model, draft, mirror, known))
+                _by_name(workspace, Fetching(model, draft, workspace.mirror, known))
     return folder
 
 
@@ -242,7 +286,7 @@ def _by_name(workspace: Workspace, fetching: Fetching) -> None:
     workspace.talk.say(f"model {name}: {size / 1e6:,.1f} MB, licence {fetching.model.licence}")
 
 
-def _from_hub(workspace: Workspace, model: Model, draft: Path, mirror: str) -> None:
+def _from_hub(workspace: Workspace, model: Model, draft: Path) -> None:
     total = sum(entry.bytes for entry in model.files)
     try:
         with workspace.talk.progress(total_bytes=True) as progress:
@@ -251,7 +295,7 @@ def _from_hub(workspace: Workspace, model: Model, draft: Path, mirror: str) -> N
                 fetch(
                     entry,
                     draft / entry.path,
-                    mirror=mirror,
+                    mirror=workspace.mirror,
                     advance=lambda count: progress.advance(bar, count),
                 )
     except UserError as error:

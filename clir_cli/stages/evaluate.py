@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import MissingInput
 from clir_cli.evaluation import gaps, scores, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
-from clir_cli.stages.search import plan_run
-from clir_cli.stages.support.inputs import read_collection
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.paths import column_variant
+from clir_cli.stages.support.sources import read_collection
+from clir_cli.stages.support.workspace import Workspace
 
 Row = dict[str, object]
 
 
-def plans(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[Cell]) -> list[Plan]:
+def artifacts(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[Cell]) -> list[Artifact]:
     """Return the runs that an evaluation reads."""
     return [
-        plan_run(workspace, read_collection(workspace, pair.query), pair, cell)
+        graph.resolve(workspace, workspace.ref("run", (pair,), cell))
         for pair in pairs
         for cell in cells
     ]
@@ -57,14 +58,13 @@ def evaluate(
         collection = read_collection(workspace, pair.query)
         for cell in cells:
             try:
-                plan = plan_run(workspace, collection, pair, cell)
-                artifacts.require_current(plan)
+                run = graph.require_current(workspace, workspace.ref("run", (pair,), cell))
             except MissingInput as error:
                 if all_needed or cell == baseline:
                     raise
                 missing.append(str(error))
                 continue
-            scored = scoring.score_run(plan.path, collection, split.scored, settings)
+            scored = scoring.score_run(run.path, collection, split.scored, settings)
             runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, *scored))
     if not runs:
         raise MissingInput(missing[0])
@@ -98,7 +98,7 @@ def _row(workspace: Workspace, result: Result[Cell]) -> Row:
         **dict.fromkeys(scores.COLUMNS),
         "suite": workspace.suite,
         "method": cell.method,
-        "variant": workspace.column_variant(cell),
+        "variant": column_variant(workspace.settings, cell),
         "seed": cell.seed,
         **result.columns,
     }

@@ -8,16 +8,28 @@ from typing import Literal
 
 import numpy as np
 
-from clir_cli import artifacts, files, runtime
-from clir_cli.artifacts import Plan
+from clir_cli import files, runtime
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.spec import Ref
+from clir_cli.artifacts.store import (
+    Artifact,
+    is_readable,
+    make,
+    read_manifest,
+    require,
+    stale,
+)
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import MissingInput, UserError
-from clir_cli.retrieval import models, shard_checksums, shard_layout, store
+from clir_cli.retrieval import shard_checksums, shard_layout, store
 from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
-from clir_cli.stages.support import codec as stored
+from clir_cli.stages.support import codec as codecs
 from clir_cli.stages.support import encoding
-from clir_cli.stages.support.inputs import collection_words, teacher_folder
+from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.runs import index_of
+from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.workspace import Workspace
 
 IDS = "documents.txt"
@@ -26,38 +38,15 @@ How = Literal["make", "update", "repair"]
 ENCODERS = {"local": encoding.encode, "ray": encoding.encode_on_ray}  # by the engine
 
 
-def plan_index(workspace: Workspace, collection: Collection) -> Plan:
-    """Return what the index of a collection will be made from."""
-    settings = workspace.settings
-    chosen = settings.index.model_dump(mode="json")
-    command = workspace.command("index", *collection_words(workspace))
-    return Plan(
-        path=workspace.index(settings.collection),
-        kind="index",
-        config={
-            "collection": collection.name,
-            "document_tokens": settings.teacher.document_tokens,
-            **{name: chosen[name] for name in ("dtype", "shard_documents", "precision")},
-            **{name: chosen[name] for name in ("format", "lists") if name in chosen},
-        },
-        inputs={
-            "documents": collection.digests["documents"],
-            "teacher": models.model_digest(teacher_folder(workspace)),
-        },
-        command=command,
-        mend=f"{command} --repair",
-    )
+def index(workspace: Workspace, ref: Ref, how: How = "make") -> Path:
+    """Encode the documents of the collection to search with the teacher; return the folder.
 
-
-def index(workspace: Workspace, collection: Collection, how: How = "make") -> Path:
-    """Encode a collection's documents and leave them as an artifact; return its folder.
-
-    Shards are written as they are done, each with its checksum; a run that was cut goes on with
+    Each shard is written with its checksum as soon as it is done; an interrupted run resumes with
     those that are whole.
 
     Args:
         workspace: Settings, folders and behaviour.
-        collection: The documents.
+        ref: The index.
         how: ``update`` brings an index up to date with its collection: only documents that are new
             or changed are encoded. ``repair`` makes again what is damaged. ``make`` refuses to
             replace what was made from something else, unless forced.
@@ -65,33 +54,44 @@ def index(workspace: Workspace, collection: Collection, how: How = "make") -> Pa
     Raises:
         UserError: The teacher is missing, or the index was made from something else.
     """
-    plan = plan_index(workspace, collection)
-    ready = READY[how](workspace, plan)
+    artifact = graph.resolve(workspace, ref)
+    ready = READY[how](workspace, artifact)
     if ready:
         workspace.talk.say(ready)
-        return plan.path
+        return artifact.path
     force = workspace.force or how != "make"
-    with artifacts.make(plan, force=force, resume=True) as draft:
+    collection = read_collection(workspace, "en")
+    with make(artifact, force=force, resume=True) as draft:
         if draft is None:
-            workspace.talk.say(f"{plan.path} is current")
-            return plan.path
-        tokens = _fill(workspace, collection, plan, draft, None if how == "make" else plan.path)
-    workspace.talk.say(f"{plan.path}: {len(collection.documents):,} documents, {tokens:,} tokens")
-    return plan.path
+            workspace.talk.say(f"{artifact.path} is current")
+            return artifact.path
+        tokens = _fill(
+            workspace, collection, artifact, draft, None if how == "make" else artifact.path
+        )
+    workspace.talk.say(
+        f"{artifact.path}: {len(collection.documents):,} documents, {tokens:,} tokens"
+    )
+    return artifact.path
 
 
 def _fill(
-    workspace: Workspace, collection: Collection, plan: Plan, draft: Path, before: Path | None
+    workspace: Workspace,
+    collection: Collection,
+    artifact: Artifact,
+    draft: Path,
+    before: Path | None,
 ) -> int:
     """Write an index into a draft, taking from the one before what is whole; return its tokens."""
+    runtime.hush_libraries()
     settings = workspace.settings.index
     device = runtime.choose_device(workspace.device)
+    precision = runtime.choose_precision(settings.precision, device)
     batch = settings.batch_tokens or usual_batch(device)
-    teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), device, precision, tokens=batch)
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
     if before is not None:
         _take_codec(before, draft)
-    codec = stored.make_codec(workspace, collection, teacher, draft)
+    codec = codecs.make_codec(workspace, collection, teacher, draft)
     digests = text_digests([document.full_text for document in collection.documents])
     blocks = shard_layout.new_layout(len(digests), size)
     held: list[np.ndarray] = []
@@ -100,7 +100,7 @@ def _fill(
         held = _held(before) or [digests[block.documents] for block in blocks]
         blocks = shard_layout.updated_layout(digests, held, size)
     job = encoding.Job(
-        workspace, collection, teacher, draft, codec, _made_by(plan), digests, before, held
+        workspace, collection, teacher, draft, codec, _made_by(artifact), digests, before, held
     )
     for line in encoding.write_shards(job, blocks, ENCODERS[workspace.engine.name]):
         workspace.talk.say(f"made again: {line}")
@@ -113,80 +113,80 @@ def _fill(
         "documents": len(collection.documents),
         "tokens": tokens,
         "dimensions": teacher.dimensions,
-        **stored.measured(workspace, in_order, teacher, draft),
+        **codecs.measured(workspace, in_order, teacher, draft),
         "device": str(device),
     }
     files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
     return tokens
 
 
-def _made_by(plan: Plan) -> str:
+def _made_by(artifact: Artifact) -> str:
     """Return the fingerprint of all that a document's embeddings depend on beside its text."""
-    config = {key: value for key, value in plan.config.items() if key not in UNSEEN}
-    return files.digest({"config": config, "teacher": plan.inputs["teacher"]})
+    config = {key: value for key, value in artifact.config.items() if key not in UNSEEN}
+    return files.digest({"config": config, "teacher": artifact.inputs["teacher"]})
 
 
 # ------------------------------------------------------------------ the index before
 
 
-def _ready_to_make(workspace: Workspace, plan: Plan) -> str:
+def _ready_to_make(workspace: Workspace, artifact: Artifact) -> str:
     """Refuse to replace an index of other documents, and tell what would bring it up to date."""
-    if not workspace.force and plan.state() == "stale" and _only_documents_differ(plan):
+    if not workspace.force and artifact.state() == "stale" and _only_documents_differ(artifact):
         raise UserError(
-            f"{artifacts.stale(plan)}; --update encodes what is new or changed, --force all of it"
+            f"{stale(artifact)}; --update encodes what is new or changed, --force all of it"
         )
     return ""
 
 
-def _ready_to_update(_: Workspace, plan: Plan) -> str:
+def _ready_to_update(_: Workspace, artifact: Artifact) -> str:
     """Return why there is nothing to bring up to date; refuse what another teacher made."""
-    state = plan.state()
-    if state == "stale" and not _only_documents_differ(plan):
-        raise UserError(f"{artifacts.stale(plan)}; --force makes it again")
-    return f"{plan.path} is current" if state == "current" else ""
+    state = artifact.state()
+    if state == "stale" and not _only_documents_differ(artifact):
+        raise UserError(f"{stale(artifact)}; --force makes it again")
+    return f"{artifact.path} is current" if state == "current" else ""
 
 
-def _ready_to_repair(workspace: Workspace, plan: Plan) -> str:
+def _ready_to_repair(workspace: Workspace, artifact: Artifact) -> str:
     """Return that nothing is damaged; refuse what is of other documents or another teacher."""
     try:
-        artifacts.require(plan.path, plan.command)
+        require(artifact.path, artifact.command)
     except MissingInput:
         raise
     except UserError as error:
         workspace.talk.say(str(error))
-        if not artifacts.is_readable(plan.path):
+        if not is_readable(artifact.path):
             return ""
         whole = False
     else:
         whole = True
-    if plan.state() == "stale":
-        raise UserError(f"{artifacts.stale(plan)}; --update or --force makes it again")
-    return f"{plan.path} is whole" if whole else ""
+    if artifact.state() == "stale":
+        raise UserError(f"{stale(artifact)}; --update or --force makes it again")
+    return f"{artifact.path} is whole" if whole else ""
 
 
-READY: dict[How, Callable[[Workspace, Plan], str]] = {
+READY: dict[How, Callable[[Workspace, Artifact], str]] = {
     "make": _ready_to_make,
     "update": _ready_to_update,
     "repair": _ready_to_repair,
 }
 
 
-def _only_documents_differ(plan: Plan) -> bool:
-    """Tell whether an index is as its plan says, but for the documents."""
-    if not artifacts.is_readable(plan.path):
+def _only_documents_differ(artifact: Artifact) -> bool:
+    """Return True if an index is as it would be made now, but for the documents."""
+    if not is_readable(artifact.path):
         return False
-    before = artifacts.read_manifest(plan.path)
-    config = json.loads(json.dumps(plan.config, default=str))
-    return before["config"] == config and before["inputs"]["teacher"] == plan.inputs["teacher"]
+    before = read_manifest(artifact.path)
+    config = json.loads(json.dumps(artifact.config, default=str))
+    return before["config"] == config and before["inputs"]["teacher"] == artifact.inputs["teacher"]
 
 
 def _is_whole(before: Path, name: str) -> bool:
-    """Tell whether a file of an index is as its manifest says, so far as there is one to ask."""
+    """Return True if a file of an index is as its manifest says, so far as there is one to ask."""
     if not (before / name).is_file():
         return False
-    if not artifacts.is_readable(before):
+    if not is_readable(before):
         return True
-    entry = artifacts.read_manifest(before)["files"].get(name)
+    entry = read_manifest(before)["files"].get(name)
     return bool(entry) and files.file_digest(before / name) == entry["sha256"]
 
 
@@ -209,13 +209,18 @@ class Index:
     shards: list[store.Shard]
 
 
-def open_index(workspace: Workspace, collection: Collection) -> Index:
-    """Open the index of a collection.
+def open_index(workspace: Workspace) -> Index:
+    """Open the index of the collection to search; the last one stays open.
 
     Raises:
         UserError: It is missing, damaged, or was made from other documents or another teacher.
     """
-    plan = plan_index(workspace, collection)
-    artifacts.require_current(plan)
-    ids = (plan.path / IDS).read_text(encoding="utf-8").splitlines()
-    return Index(ids, list(store.read_shards(plan.path)))
+    ref = index_of(workspace.settings)
+    key = ("index", graph.resolve(workspace, ref).fingerprint)
+    if key not in workspace.cache:
+        for other in [kept for kept in workspace.cache if kept[0] == "index"]:
+            del workspace.cache[other]
+        folder = graph.require_current(workspace, ref).path
+        ids = (folder / IDS).read_text(encoding="utf-8").splitlines()
+        workspace.cache[key] = Index(ids, list(store.read_shards(folder)))
+    return workspace.cache[key]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from clir_cli import artifacts
+from clir_cli.artifacts import store
 from clir_cli.corpus import catalogue
 from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.stages.support.methods import METHODS
@@ -107,12 +107,12 @@ def _recipes() -> list[Row]:
 
 def _indexes(home: Path) -> list[Row]:
     """Return what each index takes, and what it was measured to keep of the ranking."""
-    found = sorted(home.glob(f"*/index/*/{artifacts.MANIFEST}"))
+    found = sorted(home.glob(f"*/index/*/{store.MANIFEST}"))
     if not found:
         raise MissingInput(f"no index under {home}; make one with: clir index")
     rows: list[Row] = []
     for file in found:
-        manifest = artifacts.read_manifest(file.parent)
+        manifest = store.read_manifest(file.parent)
         notes, config = manifest.get("notes", {}), manifest["config"]
         by_count = notes.get("candidate_recall", {}).items()
         rows.append(

@@ -5,83 +5,117 @@ from dataclasses import dataclass
 
 import torch
 
-from clir_cli.corpus.records import Document, Pair
-from clir_cli.corpus.unicode_words import word_spans
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus.records import Document
+from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.retrieval.maxsim import top_documents
-from clir_cli.stages.index import Index, open_index
-from clir_cli.stages.search import open_encoder, ranker_of, reading
+from clir_cli.stages.index import Index
+from clir_cli.stages.search import Search, rank
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.inputs import read_collection, teacher_folder
-from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.queries import query_language
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.workspace import Workspace
+
+Spans = list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A document found for one query; ``marks`` are the spans of text that query tokens match."""
+    """A document found for one query; ``marks`` are the spans of its text that the query matches.
+
+    ``query`` is the text that was searched for: its translation, for methods that translate.
+    """
 
     rank: int
     score: float
     document: Document
-    marks: list[tuple[int, int]]
+    marks: Spans
+    query: str
 
 
-def search_text(workspace: Workspace, pair: Pair, cell: Cell, text: str) -> list[Hit]:
-    """Return the best documents for one query text, best first.
+def search_text(workspace: Workspace, ref: Ref, text: str) -> list[Hit]:
+    """Return the best documents for one query text, best first, as ``search`` would rank them.
 
     Raises:
         UserError: An empty query, or a missing input.
     """
     if not text.strip():
         raise UserError("--query is empty; give the words to search for")
-    if METHODS[cell.method].scorer != "maxsim":
-        raise UserError(f"--query shows late interaction; method {cell.method} has none, take ot")
-    collection = read_collection(workspace, query_language(pair, cell))
-    index = open_index(workspace, collection)
-    encoder = open_encoder(workspace, pair, cell)
-    limit, kind = workspace.settings.teacher.query_tokens, reading(cell)
-    query = encoder.encode([text], limit, kind=kind)[0].to(encoder.device)
-    (scores,) = ranker_of(workspace, index).rank(Packed.of([query]))
-    found = top_documents(scores, index.ids, workspace.settings.search.top_k)
-    by_id = {document.id: document for document in collection.documents}
-    place = {identity: number for number, identity in enumerate(index.ids)}
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
-    words = query[_word_tokens(text, encoder.spans(text, limit, kind))]
-    hits = []
-    for rank, (key, score) in enumerate(found, start=1):
-        spans = _token_spans(workspace, teacher, by_id[key].full_text)
-        matched = (words @ _vectors(index, place[key]).to(words).T).argmax(dim=1).tolist()
-        marks = _whole_words(by_id[key].full_text, {spans[token] for token in matched})
-        hits.append(Hit(rank, score, by_id[key], marks))
-    return hits
-
-
-def _word_tokens(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the places of the query's embeddings that stand for words: no comma, no marker."""
+    _check_inputs(workspace, ref)
+    job = Search(workspace, ref, typed=text)
+    best = rank(job)["query"]
+    by_id = {document.id: document for document in job.collection.documents}
+    marker = _token_marks if job.method.scorer == "maxsim" else _word_marks
+    texts = job.texts if job.method.scorer != "fusion" else [text]
+    marks = marker(job, [by_id[key] for key, _ in best], texts[0])
     return [
-        place
-        for place, (low, high) in enumerate(spans)
-        if any(mark.isalnum() for mark in text[low:high])
+        Hit(number, score, by_id[key], spans, texts[0])
+        for number, ((key, score), spans) in enumerate(zip(best, marks, strict=True), start=1)
     ]
 
 
-def _vectors(index: Index, place: int) -> torch.Tensor:
+def _check_inputs(workspace: Workspace, ref: Ref) -> None:
+    """Report what is missing or damaged as a run would; the collection's own queries are no input.
+
+    Raises:
+        MissingInput: An input is missing; the message has the command that makes it.
+    """
+    for part in graph.inputs_of(ref):
+        kind = part.of.kind if part.of else ""
+        if kind in ("run", "translations"):  # of the collection's queries
+            assert part.of is not None
+            _check_inputs(workspace, part.of)
+        elif kind != "collection":
+            with graph.making(workspace, part.of):
+                part.digests(workspace)
+
+
+def _word_marks(_: Search, documents: Sequence[Document], text: str) -> list[Spans]:
+    """Return where each document has words of the query."""
+    wanted = set(words(text))
+    return [
+        [(low, high) for low, high, word in word_spans(document.full_text) if word in wanted]
+        for document in documents
+    ]
+
+
+def _token_marks(job: Search, documents: Sequence[Document], text: str) -> list[Spans]:
+    """Return the words of each document whose tokens are nearest to the words of the query."""
+    workspace, index = job.workspace, job.index
+    encoder, packed = job.encoded
+    limit = workspace.settings.teacher
+    spans = encoder.spans(text, limit.query_tokens, job.reading)
+    query = packed[0][_word_tokens(text, spans)]
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
+    position = {identity: number for number, identity in enumerate(index.ids)}
+    marks = []
+    for document in documents:
+        tokens = teacher.spans(document.full_text, limit.document_tokens, "document")
+        embeddings = _embeddings(index, position[document.id]).to(query)
+        nearest = (query @ embeddings.T).argmax(dim=1).tolist()
+        marks.append(_whole_words(document.full_text, {tokens[token] for token in nearest}))
+    return marks
+
+
+def _word_tokens(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the numbers of the query's tokens that are part of words: no comma, no marker."""
+    return [
+        number
+        for number, (low, high) in enumerate(spans)
+        if any(character.isalnum() for character in text[low:high])
+    ]
+
+
+def _embeddings(index: Index, position: int) -> torch.Tensor:
+    """Return the token embeddings (tokens, d) of the document at a position of the index."""
     for shard in index.shards:
-        if place < len(shard):
-            return shard[place]
-        place -= len(shard)
-    raise IndexError(place)
+        if position < len(shard):
+            return shard[position]
+        position -= len(shard)
+    raise IndexError(position)
 
 
-def _token_spans(workspace: Workspace, teacher: Encoder, text: str) -> list[tuple[int, int]]:
-    """Return where each of a document's embeddings stands in it, in the order of the index."""
-    return teacher.spans(text, workspace.settings.teacher.document_tokens, "document")
-
-
-def _whole_words(text: str, spans: set[tuple[int, int]]) -> list[tuple[int, int]]:
+def _whole_words(text: str, spans: set[tuple[int, int]]) -> Spans:
     """Return the words that the spans lie in; punctuation and special tokens are left out."""
     return [
         (low, high)

@@ -1,27 +1,34 @@
 """train: the recipes of contrastive training, from data to a teacher or a student."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
 from clir_cli import runtime
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell, group_name
+from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.codeswitch import CodeSwitcher
-from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.corpus.records import Collection, Pair, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.joint import quotas
 from clir_cli.retrieval import memory, projection
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.settings import Settings, TrainingSettings
 from clir_cli.stages.support.augmentation import augmenting
 from clir_cli.stages.support.checkpointing import first_device, leave, made_together, run_training
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
-from clir_cli.stages.support.jobs import Job
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.support.models import initial_folder, teacher_folder
+from clir_cli.stages.support.recipes import RECIPES, Recipe
+from clir_cli.stages.support.sources import load_bitext, training_collection
 from clir_cli.stages.support.starting_points import initial_student
-from clir_cli.stages.support.teacher_embeddings import documents_read
+from clir_cli.stages.support.teacher_embeddings import document_embeddings
 from clir_cli.stages.support.training_data import (
     Change,
     Questions,
@@ -31,34 +38,93 @@ from clir_cli.stages.support.training_data import (
     collection_questions,
     passage_questions,
     rest_questions,
-    training_collection,
 )
-from clir_cli.stages.support.workspace import group_name
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import Contrastive, QuerySource, shares
 from clir_cli.training.loop import Task, Training
 
 Notes = dict[str, object]
 
 
-def train(job: Job) -> Path:
-    """Train a model and leave it as an artifact; return its folder.
+@dataclass(frozen=True)
+class Job:
+    """One model to train: the recipe, the pairs whose bitext it reads, variant and seed."""
+
+    workspace: Workspace
+    ref: Ref
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings."""
+        return self.ref.settings
+
+    @property
+    def cell(self) -> Cell:
+        """Return the recipe as a cell, with variant and seed."""
+        return self.ref.cell
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the recipe."""
+        return RECIPES[self.ref.cell.method]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Return the pairs whose bitext is read; none where a teacher reads a collection."""
+        return self.ref.pairs
+
+    @property
+    def name(self) -> str:
+        """Return what the training is called: the pairs and the column."""
+        group = "en" if self.recipe.leaves == "teacher" else group_name(self.pairs)
+        return f"{group} {self.cell.own_label}"
+
+    @property
+    def loop(self) -> TrainingSettings:
+        """Return the training loop's settings, with those that the recipe has of its own."""
+        own = getattr(self.settings, self.recipe.name, None)
+        if own is None:
+            return self.settings.training
+        changes = {"epochs": own.epochs, "learning_rate": own.learning_rate}
+        return self.settings.training.model_copy(update=changes)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the encoder to train, as it is before."""
+        if self.recipe.leaves == "teacher":
+            return teacher_folder(self.workspace)
+        return initial_folder(self.workspace, self.cell.only(self.ref.pair))
+
+    @cached_property
+    def bitexts(self) -> dict[Pair, Bitext]:
+        """Return the bitexts of the pairs; read once."""
+        return {pair: load_bitext(self.workspace, pair) for pair in self.pairs}
+
+    @cached_property
+    def english(self) -> Collection | None:
+        """Return the collection to train on with its English queries, if one is named."""
+        return training_collection(self.workspace, "en")
+
+
+def train(workspace: Workspace, ref: Ref) -> Path:
+    """Train a teacher, a student or an initial student by a recipe; return its folder.
 
     The folder is an ordinary transformers model and tokenizer, with ``training.csv`` beside it.
-    A run that was cut goes on from its last checkpoint and ends in the same model.
+    An interrupted run resumes from its last checkpoint and ends in the same model.
 
     Raises:
         UserError: A missing input, a fault in the data, or a model that was made from something
             else.
     """
-    workspace, plan = job.workspace, job.plan()
+    job, artifact = Job(workspace, ref), graph.resolve(workspace, ref)
     if job.recipe.name == "augment" and workspace.group.several and job.loop.shard:
         raise UserError(
             "recipe augment needs the whole embedding table; start it without training.shard"
         )
-    with made_together(workspace, plan) as draft:
+    with made_together(workspace, artifact) as draft:
         if draft is None:
-            workspace.talk.say(f"{plan.path} is current")
-            return plan.path
+            workspace.talk.say(f"{artifact.path} is current")
+            return artifact.path
         device = workspace.group.device(workspace.device)
         runtime.hush_libraries()
         precision = runtime.choose_precision(job.loop.precision, device)
@@ -77,9 +143,9 @@ def train(job: Job) -> Path:
         }
         leave(training, draft, notes, adapted=adapted)
     workspace.talk.say(
-        f"{plan.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+        f"{artifact.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
     )
-    return plan.path
+    return artifact.path
 
 
 def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> memory.Estimate:
@@ -144,7 +210,7 @@ def _code_switched(
     job: Job, device: torch.device, precision: torch.dtype
 ) -> tuple[Encoder, Task, Notes]:
     chosen, workspace = job.settings.contrastive, job.workspace
-    named = switching_pairs(workspace, job.pairs)
+    named = switching_pairs(job.settings, job.pairs)
     lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in named]
     switch = CodeSwitcher(lexicons, chosen.share, job.cell.seed)
     splits = _english(job)
@@ -197,8 +263,8 @@ def _crossing(job: Job, pair: Pair) -> list[Split]:
 
 def _student(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
     """Return the student that distillation would start from, and its number of word rows."""
-    bitexts, place = list(job.bitexts.values()), first_device(job.workspace, device)
-    return initial_student(job.workspace, bitexts, place, precision, job.cell.seed, job.only)
+    bitexts, where = list(job.bitexts.values()), first_device(job.workspace, device)
+    return initial_student(job.workspace, bitexts, where, precision, job.ref)
 
 
 def _sides(
@@ -207,7 +273,7 @@ def _sides(
     """Return a split as sources whose documents the fixed teacher has read."""
     name = f"{group_name(job.pairs)} {split[0].name}"
     documents = split[0].documents, split[1].documents
-    reads = partial(documents_read, job.workspace, name.replace(" ", "."), documents, device)
+    reads = partial(document_embeddings, job.workspace, name.replace(" ", "."), documents, device)
     packed = job.workspace.group.main_first(reads)
     seed = job.cell.seed
     return [part.source(seed, change, own) for part, own in zip(split, packed, strict=True)]

@@ -25,8 +25,8 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.runtime import processors
-from clir_cli.stages.support.inputs import initial_folder, teacher_folder
 from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.models import initial_folder, teacher_folder
 from clir_cli.study.tasks import Site, Task
 from clir_cli.study.work import Done, do
 
@@ -225,8 +225,8 @@ def _site_of(site: Site, task: Task) -> Site:
 
 
 def _uses_gpu(task: Task) -> bool:
-    if task.verb == "search" and task.cell is not None:
-        return METHODS[task.cell.method].scorer == "maxsim"
+    if task.verb == "search":
+        return METHODS[task.ref.cell.method].scorer == "maxsim"
     return task.verb != "download"
 
 
@@ -236,7 +236,7 @@ def _resources(cluster: RayCluster, site: Site, task: Task) -> Resources:
     workspace, needed = site.workspace(settings), PROCESS
     with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
-            model = memory.size_of(initial_folder(workspace, task.pair))
+            model = memory.size_of(initial_folder(workspace, task.ref.pair))
             load = Load(settings.training.batch_size, settings.teacher.query_tokens)
             needed += memory.training(model, load).on_host(device)
         elif _uses_gpu(task):

@@ -6,9 +6,7 @@ one that the experiment gives it.
 """
 
 import itertools
-import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,17 +14,20 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import assignment
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS, parse_methods
-from clir_cli.stages.support.recipes import cell_of
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.paths import column_variant
+from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.study.experiment import Expected, Experiment, Grid, Variant
-from clir_cli.study.reads import matches, reaches
-from clir_cli.suites import known_keys, load_settings
+from clir_cli.suites import known_keys, load_settings, value_of
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,6 @@ class Base:
     def settings(self) -> Settings:
         """Return the settings that a cell without a variant has."""
         return load_settings(self.suite, self.config, self.assignments)
-
-    @cached_property
-    def own(self) -> Settings:
-        """Return the settings that a command has to which no ``--set`` is added."""
-        return load_settings(self.suite, self.config)
 
     def with_changes(self, below: Sequence[str], above: Sequence[str]) -> Settings:
         """Return the settings with changes under the user's ``--set`` and above it."""
@@ -65,7 +61,6 @@ class Point:
         settings: All of them, resolved; the collection too.
         values: The value of each setting that the grid spans; None where it does not reach the
             method.
-        changes: Settings that differ from what the suite and ``--config`` say.
     """
 
     experiment: str
@@ -75,12 +70,16 @@ class Point:
     collection: str
     settings: Settings
     values: Mapping[str, Any] = field(hash=False)
-    changes: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def run(self) -> Ref:
+        """Return the run as an artifact."""
+        return Ref("run", self.settings, (self.pair,), self.cell)
 
     @property
     def variant(self) -> str:
         """Return the variant as tables have it: a trained teacher and a joint student are told."""
-        return Workspace(self.settings, Path()).column_variant(self.cell)
+        return column_variant(self.settings, self.cell)
 
     @property
     def column(self) -> str:
@@ -90,8 +89,7 @@ class Point:
     @property
     def names(self) -> tuple[str, ...]:
         """Return what the experiment's file may call the column: in full, or in short."""
-        workspace = Workspace(self.settings, Path())
-        variants = (workspace.column_variant(each) for each in (self.cell, self.short))
+        variants = (column_variant(self.settings, cell) for cell in (self.cell, self.short))
         return tuple(
             ".".join(part for part in (self.cell.method, variant) if part) for variant in variants
         )
@@ -129,14 +127,16 @@ def expand(experiment: Experiment, base: Base) -> list[Point]:
             if not _asks(collection, pair, name):
                 continue
             settings = resolved.model_copy(update={"collection": collection})
-            cell, short = _cell(base, grid, settings, variant, change, name, seed)
-            if joint and METHODS[name].has_seeds:
-                cell, short = (replace(each, joint=tuple(pairs)) for each in (cell, short))
             if reason := unable(settings, name, pair):
                 raise UserError(
                     f"{experiment.path}: method {name} cannot run in suite {base.suite}: {reason}; "
                     f"or leave it out of methods under [suites.{base.suite}]"
                 )
+            group = tuple(pairs) if joint and METHODS[name].has_seeds else ()
+            # A name that no variant has: what the settings reach does not depend on it.
+            reached = graph.reach(Ref("run", settings, (pair,), Cell(name, "?", joint=group)))
+            cells = _cells(base, grid, settings, variant, change, name, seed, reached)
+            cell, short = (replace(each, joint=group) for each in cells)
             point = Point(
                 experiment.name,
                 pair,
@@ -144,11 +144,7 @@ def expand(experiment: Experiment, base: Base) -> list[Point]:
                 short,
                 collection,
                 settings,
-                {
-                    key: value_of(settings, key) if matches(key, reaches(name, settings)) else None
-                    for key in spanned
-                },
-                _differing(base, settings, [*grid.settings, *change]),
+                {key: value_of(settings, key) if key in reached else None for key in spanned},
             )
             found.setdefault((pair, point.column, cell.seed, collection), point)
     points = list(found.values())
@@ -177,7 +173,7 @@ def _resolved(
         raise UserError(f"{experiment.path}: {error}") from None
 
 
-def _cell(
+def _cells(
     base: Base,
     grid: Grid,
     settings: Settings,
@@ -185,17 +181,17 @@ def _cell(
     change: Mapping[str, Any],
     name: str,
     seed: int,
+    reached: frozenset[str],
 ) -> tuple[Cell, ...]:
     """Return method, variant and seed, as far as they matter; in full, and as files may say it."""
     method = METHODS[name]
-    prefixes = reaches(name, settings)
     differing = [
         key
         for key in dict.fromkeys([*change, *grid.settings])
-        if matches(key, prefixes)
+        if key in reached
         and value_of(settings, key) != value_of(base.settings, key)
         # What a trained teacher leads to has a folder of its own.
-        and not (key == "teacher.model" and cell_of(settings.teacher.model))
+        and not (key == "teacher.model" and trained_cell(settings.teacher.model))
     ]
     parts = []
     if variant is not None:
@@ -234,40 +230,8 @@ def _short_names() -> Counter[str]:
     return Counter(key.rpartition(".")[2] for key in known_keys())
 
 
-def value_of(settings: Settings, key: str) -> Any:
-    """Return a setting by its dotted name."""
-    found: Any = settings
-    for part in key.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _differing(base: Base, settings: Settings, keys: Sequence[str]) -> dict[str, Any]:
-    # Which collection is searched has an option of its own.
-    told = [each.partition("=")[0].strip() for each in base.assignments]
-    return {
-        key: value_of(settings, key)
-        for key in dict.fromkeys([*told, *keys])
-        if key != "collection" and value_of(settings, key) != value_of(base.own, key)
-    }
-
-
 def _assignments(settings: Mapping[str, Any]) -> list[str]:
     return [assignment(key, value) for key, value in settings.items()]
-
-
-def assignment(key: str, value: Any) -> str:
-    """Return what stands behind ``--set``: text without quotes where that is read as text.
-
-    >>> assignment("student.vocabulary", "initial"), assignment("nmt.model", "3")
-    ('student.vocabulary=initial', 'nmt.model="3"')
-    """
-    if isinstance(value, str) and value == value.strip():
-        try:
-            tomllib.loads(f"value = {value}")
-        except tomllib.TOMLDecodeError:
-            return f"{key}={value}"
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 # ------------------------------------------------------------------ checks

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from clir_cli import artifacts, files
-from clir_cli.artifacts import Plan
+from clir_cli import files
+from clir_cli.artifacts import store
+from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
 from clir_cli.evaluation.scoring import Result
@@ -36,19 +37,19 @@ def columns(axes: Sequence[str]) -> list[str]:
     return [*KEY, *axes, *FIGURES]
 
 
-def plan(cells: Cells) -> Plan:
+def plan(cells: Cells) -> Artifact:
     """Return what the table of an experiment will be made from."""
     experiment = cells.experiment
     inputs = {}
     for point in cells.points:
         ended = cells.outcome(point)
         if ended.outcome in WELL:
-            inputs[point.label] = artifacts.read_manifest(cells.run(point))["fingerprint"]
+            inputs[point.label] = store.read_manifest(cells.run(point))["fingerprint"]
             judged = collection_of(point.settings, point.pair.query, cells.site)
             inputs[f"qrels {point.collection} {point.pair}"] = judged.digests["qrels"]
         else:
             inputs[point.label] = f"{ended.outcome}: {ended.error}"
-    return Plan(
+    return Artifact(
         path=cells.folder,
         kind="experiment",
         config={
@@ -71,7 +72,7 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
     """
     planned = plan(cells)
     stale = planned.state() == "stale"
-    with artifacts.make(planned, force=force or stale, wait=True) as draft:
+    with store.make(planned, force=force or stale, wait=True) as draft:
         if draft is not None:
             found, failures = judge(cells)
             table = pd.DataFrame(_rows(cells, found, failures), columns=_columns(cells))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from clir_cli.artifacts import MANIFEST, read_manifest
+from clir_cli.artifacts.store import MANIFEST, read_manifest
 from clir_cli.errors import UserError
 from clir_cli.study.engines import Engine
 from clir_cli.study.tasks import Site, Task

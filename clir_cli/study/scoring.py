@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clir_cli import artifacts
+from clir_cli.artifacts import store
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
@@ -109,7 +109,7 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
     if done.outcome not in WELL:
         raise UserError(done.error)
     collection = collection_of(point.settings, point.pair.query, cells.site)
-    artifacts.verify(folder)
+    store.verify(folder)
     scored = scoring.score_run(folder, collection, names, point.settings.evaluation)
     seed, pair = point.cell.seed, str(point.pair)
     return ScoredRun(point, point.column, seed, pair, collection, *scored)

@@ -116,9 +116,12 @@ def watching(
 
 def title(task: Task) -> str:
     """Return a task in few words."""
+    ref = task.ref
     if task.verb == "index":
         return f"index {task.settings.collection}"
-    return " ".join([task.verb, str(task.pair), *([task.cell.label] if task.cell else [])])
+    what = [ref.kind] if task.verb == "download" else []
+    cell = [ref.cell.label] if ref.cell.method else []
+    return " ".join([task.verb, *what, *map(str, ref.pairs), ref.name, *cell]).replace("  ", " ")
 
 
 def spell(seconds: float) -> str:

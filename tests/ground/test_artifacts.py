@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_artifacts import made, planned, tree
 
-from clir_cli import artifacts, files
-from clir_cli.artifacts import MANIFEST, Plan, make, read_manifest, require, verify
+from clir_cli import files
+from clir_cli.artifacts import store
+from clir_cli.artifacts.store import MANIFEST, Artifact, make, read_manifest, require, verify
 from clir_cli.errors import MissingInput, UserError
 
 JSON = st.recursive(
@@ -20,7 +21,7 @@ JSON = st.recursive(
 CONFIG = st.dictionaries(st.text("abc", min_size=1, max_size=2), JSON, max_size=3)
 
 
-def text_of(plan: Plan) -> str:
+def text_of(plan: Artifact) -> str:
     return (plan.path / "weights.bin").read_text()
 
 
@@ -31,7 +32,7 @@ def text_of(plan: Plan) -> str:
 @settings(derandomize=True, deadline=None)
 def test_fingerprints_are_equal_exactly_when_configurations_are(one: dict, two: dict) -> None:
     def fingerprint(config: dict, place: str = "a") -> str:
-        return Plan(Path(place), "kind", config, {}).fingerprint
+        return Artifact(Path(place), "kind", config, {}).fingerprint
 
     same = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
     assert (fingerprint(one) == fingerprint(two)) == same
@@ -45,10 +46,10 @@ def test_the_fingerprint_holds_kind_configuration_and_inputs_and_nothing_else(
     others = {
         planned(tmp_path, epochs=2).fingerprint,
         planned(tmp_path, words="ab").fingerprint,
-        Plan(plan.path, "index", plan.config, plan.inputs).fingerprint,
+        Artifact(plan.path, "index", plan.config, plan.inputs).fingerprint,
     }
     assert len(others | {plan.fingerprint}) == 4
-    elsewhere = Plan(tmp_path / "x", plan.kind, plan.config, plan.inputs, "another command")
+    elsewhere = Artifact(tmp_path / "x", plan.kind, plan.config, plan.inputs, "another command")
     assert elsewhere.fingerprint == plan.fingerprint
 
 
@@ -114,12 +115,12 @@ def test_a_stale_artifact_is_refused_with_what_changed_and_replaced_by_force(
 def test_settings_that_came_or_went_are_told(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     made(plan)
-    changed = Plan(plan.path, plan.kind, {"pair": "sw-en", "teacher": {"x": 1}}, plan.inputs)
-    said = artifacts.stale(changed)
+    changed = Artifact(plan.path, plan.kind, {"pair": "sw-en", "teacher": {"x": 1}}, plan.inputs)
+    said = store.stale(changed)
     assert "teacher.x: null -> 1" in said
     assert "training.epochs: 1 -> null" in said
-    another = Plan(plan.path, "another kind", plan.config, plan.inputs)
-    assert "another version of clir" in artifacts.stale(another)
+    another = Artifact(plan.path, "another kind", plan.config, plan.inputs)
+    assert "another version of clir" in store.stale(another)
 
 
 def test_force_makes_a_current_artifact_again(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_an_artifact_that_is_a_link_to_another_disk_can_be_replaced(tmp_path: Pa
 # ----------------------------------------------------------------------------- drafts
 
 
-def cut_short(plan: Plan, text: str = "half", **how: bool) -> None:
+def cut_short(plan: Artifact, text: str = "half", **how: bool) -> None:
     with pytest.raises(RuntimeError), make(plan, resume=True, **how) as draft:
         assert draft is not None
         (draft / "weights.bin").write_text(text)

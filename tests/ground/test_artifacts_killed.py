@@ -11,7 +11,7 @@ import pytest
 from small_artifacts import made, planned, python, tree
 
 from clir_cli import files
-from clir_cli.artifacts import Plan, make
+from clir_cli.artifacts.store import Artifact, make
 from clir_cli.errors import UserError
 from clir_cli.files import alone
 
@@ -101,7 +101,7 @@ with make(planned(1), resume=True) as draft:
 def test_another_process_is_refused_while_one_works_and_goes_on_when_that_is_killed(
     tmp_path: Path,
 ) -> None:
-    plan = Plan(tmp_path / "sample" / "student", "student", {"epochs": 1}, {"a": "b"})
+    plan = Artifact(tmp_path / "sample" / "student", "student", {"epochs": 1}, {"a": "b"})
     with subprocess.Popen(
         python(HOLD, tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -133,7 +133,7 @@ for _ in range(60):
                 os.unlink(home / "inside")
                 (home / "count").write_text(str(int(done) + 1))
             break
-        except artifacts.UserError:
+        except store.UserError:
             continue
 """
 

@@ -12,7 +12,7 @@ from small_artifacts import made, planned, python, tree
 from small_disks import mounted
 
 from clir_cli import files
-from clir_cli.artifacts import make, verify
+from clir_cli.artifacts.store import make, verify
 
 
 def test_a_text_file_is_whole_or_as_it_was(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Models by their name on the hub: fetched as all files are, from a tree laid out as the hub."""
 
 import json
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,7 +17,7 @@ from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub
 from clir_cli.retrieval import models as named
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.stages.download import download_model
+from clir_cli.stages.download import fetch_model
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
@@ -64,6 +65,10 @@ def no_cache(tmp_path, monkeypatch):
 
 def workspace(tmp_path: Path, *assignments: str) -> Workspace:
     return Workspace(load_settings("sample", None, assignments), tmp_path / "home")
+
+
+def download_model(space: Workspace, name: str, mirror: str) -> Path:
+    return fetch_model(replace(space, mirror=mirror), space.ref("model", name=name))
 
 
 def names(folder: Path) -> list[str]:

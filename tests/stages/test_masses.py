@@ -5,6 +5,8 @@ import torch
 from tiny_encoders import tiny_bert
 from transformers import AutoModel
 
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
@@ -12,10 +14,9 @@ from clir_cli.optical.distillation import EncodedBitext, loss_of
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.stages.distill import plan_student
 from clir_cli.stages.support.initial_student import keep_layers
 from clir_cli.stages.support.marginals import masses
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import Loss
 
@@ -103,7 +104,8 @@ def test_fewer_layers_are_a_model_like_any_other(home, tiny, tmp_path):
 
 def test_settings_that_came_later_change_nothing_at_their_default(home, tiny):
     def config(*changes):
-        plan = plan_student(workspace_of(home, tiny, *changes), Pair("sw", "en"), Cell("ot"))
+        workspace = workspace_of(home, tiny, *changes)
+        plan = graph.resolve(workspace, workspace.ref("student", (Pair("sw", "en"),), Cell("ot")))
         return plan.config, plan.fingerprint
 
     plain, fingerprint = config()

@@ -117,8 +117,8 @@ def test_words_are_switched_through_the_dictionaries_that_are_named(tmp_path):
     assert added["water"][:2] == given["water"]
     least = english_lexicon(workspace("contrastive.least_dice=1"), pairs[0], None)
     assert len(given) <= len(least) < len(added)
-    assert switching_pairs(workspace(), pairs) == pairs
-    every = switching_pairs(workspace("contrastive.switching=multilingual"), pairs)
+    assert switching_pairs(workspace().settings, pairs) == pairs
+    every = switching_pairs(workspace("contrastive.switching=multilingual").settings, pairs)
     assert [pair.query for pair in every] == ["sw", "so", "tl", "mr", "fi", "de", "fr"]
 
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clir_cli.artifacts.command import assignment
 from clir_cli.errors import UserError
 from clir_cli.study import experiment as files
-from clir_cli.study.grid import Base, assignment, canonical, expand, value_of
+from clir_cli.study.grid import Base, canonical, expand
 from clir_cli.study.tasks import Shared, Site
-from clir_cli.suites import bundled, load_settings, suites
+from clir_cli.suites import bundled, load_settings, suites, value_of
 
 GRID = """
 title = "tiny"

@@ -3,18 +3,10 @@
 import pytest
 from study_helpers import GRID
 
-from clir_cli.artifacts import Plan
-from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.stages.distill import plan_student
-from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.recipes import RECIPES
-from clir_cli.stages.support.workspace import Cell, Workspace
 from clir_cli.study import experiment as files
-from clir_cli.study import reads
 from clir_cli.study.grid import Base, expand
 from clir_cli.study.tasks import Shared, Site
-from clir_cli.suites import load_settings
 
 
 @pytest.fixture
@@ -82,9 +74,9 @@ def test_one_student_of_all_pairs(points):
         shared.add(point)
     students = [task for task in shared.tasks.values() if task.verb == "distill"]
     assert len(students) == 3
-    (joint,) = (task for task in students if task.cell.joint)
+    (joint,) = (task for task in students if task.ref.cell.joint)
     assert joint.command == "clir distill --lang de-en,sw-en --joint --method ot --suite sample"
-    assert sum("download" in need for need in joint.needs) == 2
+    assert sum("(bitext)" in need for need in joint.needs) == 2
 
 
 def test_collections_without_the_queries_are_left_out(points):
@@ -119,7 +111,7 @@ def test_tasks_are_shared_and_models_are_trained_first(points, tmp_path):
     teacher = "sample/en/monolingual/model"
     assert teacher in taught.needs
     assert teacher in tasks["sample/teachers/monolingual/index/sample"].needs
-    assert sum("download" in need for need in tasks[teacher].needs) == 7  # English of all pairs
+    assert sum("(bitext)" in need for need in tasks[teacher].needs) == 7  # English of all pairs
     assert len([task for task in tasks.values() if task.verb == "index"]) == 2
     assert all(set(task.needs) <= tasks.keys() for task in tasks.values())
     order = {key: place for place, key in enumerate(tasks)}
@@ -137,32 +129,3 @@ def test_one_name_for_two_things_is_refused(points, tmp_path):
     with pytest.raises(UserError, match=r"ot.plain/student would be made with transport.eps=0.3"):
         for point in found:
             shared.add(point)
-
-
-def flat(config: dict, prefix="") -> set[str]:
-    found = set()
-    for key, value in config.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"}
-    return found
-
-
-def sections_of(plan: Plan) -> set[str]:
-    known = {"pair", "pairs", "method", "recipe", "seed"}
-    return {key for key in flat(dict(plan.config)) if key not in known}
-
-
-@pytest.mark.parametrize("name", [each.name for each in METHODS.values() if each.has_student])
-def test_all_that_decides_a_student_is_known_to_reach_it(name, home):
-    """A setting in the manifest of a student must give another variant another name."""
-    from clir_cli.stages.support import jobs
-
-    settings = load_settings("sample")
-    workspace, pair = Workspace(settings, home), Pair("sw", "en")
-    if name in RECIPES:
-        (job,) = jobs.jobs(workspace, RECIPES[name], [pair], Cell(name))
-        plan = job.plan()
-    else:
-        plan = plan_student(workspace, pair, Cell(name))
-    assert sections_of(plan)
-    for key in sections_of(plan):
-        assert reads.matches(key, reads.student(name, settings)), key

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.records import Pair
 from clir_cli.study import schedule
 from clir_cli.study.schedule import Pace
@@ -13,13 +14,13 @@ from clir_cli.study.tasks import Task, share_of
 from clir_cli.study.work import Done
 from clir_cli.suites import load_settings
 
-SETTINGS = load_settings("sample")
+REF = Ref("student", load_settings("sample"), (Pair("sw", "en"),))
 PLAIN = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 def task(number: int, needs: Sequence[int], after: Sequence[int] = ()) -> Task:
     return Task(
-        str(number), "distill", (Pair("sw", "en"),), None, SETTINGS, f"clir distill {number}",
+        str(number), "distill", REF, f"clir distill {number}",
         tuple(map(str, needs)), tuple(map(str, after)),
     )  # fmt: skip
 
@@ -151,7 +152,7 @@ def test_the_time_left_is_learned_from_what_ran():
     pace.learn("distill", 20.0)
     assert pace.left(tasks) == 4 * 15 / 2
     pace.learn("index", 1.0)
-    other = [Task("x", "train", (Pair("sw", "en"),), None, SETTINGS, "")]
+    other = [Task("x", "train", REF, "")]
     assert pace.left(other) == (15 + 1) / 2 / 2  # as long as the others on average
 
 

@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from clir_cli import artifacts, files
-from clir_cli.artifacts import Plan
+from clir_cli import files
+from clir_cli.artifacts import store
+from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.checkpoints import write_text_format
@@ -37,13 +38,13 @@ COLUMNS = (
 
 
 @contextmanager
-def made_together(workspace: Workspace, plan: Plan) -> Iterator[Path | None]:
-    """Yield an artifact's draft as ``artifacts.make`` does, which the main process alone enters.
+def made_together(workspace: Workspace, artifact: Artifact) -> Iterator[Path | None]:
+    """Yield an artifact's draft as ``store.make`` does, which the main process alone enters.
 
     The others see the same folder, and leave when the artifact is made.
 
     Raises:
-        UserError: As ``artifacts.make``; or there are more processes than a batch has examples, or
+        UserError: As ``store.make``; or there are more processes than a batch has examples, or
             they do not see one folder, or would make different things.
     """
     group = workspace.group
@@ -56,17 +57,17 @@ def made_together(workspace: Workspace, plan: Plan) -> Iterator[Path | None]:
     if not group.is_main:
         wanted = group.broadcast("")
         if wanted:
-            group.require_shared(plan.draft)
-            group.gather(plan.fingerprint)
-        yield plan.draft if wanted else None
+            group.require_shared(artifact.draft)
+            group.gather(artifact.fingerprint)
+        yield artifact.draft if wanted else None
         group.broadcast("made")
         return
-    with artifacts.make(plan, force=workspace.force, resume=True) as draft:
+    with store.make(artifact, force=workspace.force, resume=True) as draft:
         group.broadcast("wanted" if draft else "")
         if draft is not None:
             group.require_shared(draft)
-            for rank, found in enumerate(group.gather(plan.fingerprint)):
-                if found != plan.fingerprint:
+            for rank, found in enumerate(group.gather(artifact.fingerprint)):
+                if found != artifact.fingerprint:
                     raise UserError(
                         f"process {rank} would make something else than process 0; all need the "
                         "same settings and the same downloads"

@@ -16,7 +16,7 @@ from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.memory import size_of
 from clir_cli.retrieval.projection import Projection
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.inputs import initial_folder, teacher_folder
+from clir_cli.stages.support.models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 

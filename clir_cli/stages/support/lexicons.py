@@ -1,23 +1,82 @@
-"""What code-switching looks words up in: from English to the language of a pair."""
+"""Bilingual dictionaries as methods use them: the given ones, and those induced from the bitext."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan
-from clir_cli.corpus import bitext as corpus
-from clir_cli.corpus import catalogue, dictionaries
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.codeswitch import induced_dictionary, inverted
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
-from clir_cli.stages.dictionary import merged, plan_dictionary, read_induced
-from clir_cli.stages.support.inputs import bitext_inputs, download_command, made_by
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.settings import Settings
+from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
+from clir_cli.stages.support.workspace import Workspace
+
+TABLE = "dictionary.tsv"
+
+
+def dictionary_of(ref: Ref) -> Ref:
+    """Return the dictionary that the plans of ``ot`` induce, for a run that translates by word."""
+    cell = Cell("ot", ref.cell.variant, ref.cell.seed, ref.cell.joint)
+    return ref.other("dictionary", cell=cell)
+
+
+def lexicon_plans(settings: Settings, pair: Pair) -> Ref:
+    """Return the induced dictionary for code-switching: that of the student without a variant."""
+    return Ref("dictionary", settings, (pair,), Cell("ot"))
+
+
+def switching_pairs(settings: Settings, pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs whose dictionaries switch words: the given ones, or all of the suite."""
+    if settings.contrastive.switching == "bilingual":
+        return list(pairs)
+    suite = (parse_pair(name, catalogue.languages()) for name in settings.pairs)
+    return list(dict.fromkeys((*pairs, *suite)))
+
+
+def read_induced(path: Path, least: float) -> Dictionary:
+    """Return the entries of an induced dictionary with a score of at least ``least``."""
+    entries: dict[str, list[str]] = {}
+    with (path / TABLE).open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            if float(row["score"]) >= least:
+                entries.setdefault(row["word"], []).append(row["english"])
+    return {word: tuple(english) for word, english in entries.items()}
+
+
+def merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> Dictionary:
+    """Return both dictionaries as one; the translations of the first come first."""
+    return {
+        word: tuple(dict.fromkeys((*first.get(word, ()), *second.get(word, ()))))
+        for word in {**first, **second}
+    }
+
+
+def query_dictionary(workspace: Workspace, run: Ref) -> Dictionary:
+    """Return the dictionary that translates the queries of a run: given, then induced entries.
+
+    Raises:
+        MissingInput: The induced one has not been made, or a given one not fetched.
+        UserError: The settings name no dictionary at all.
+    """
+    settings = workspace.settings.dictionary
+    given = load_given_dictionary(workspace, run.pair)
+    if not settings.induced:
+        if not given:
+            raise UserError(
+                f"no dictionary for {run.pair}; name one with dictionary.sources or .files"
+            )
+        return given
+    induced = graph.require_current(workspace, dictionary_of(run))
+    return merged(given, read_induced(induced.path, settings.least_score))
 
 
 def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> Dictionary:
-    """Return English words with their translations: given ones first, then induced ones.
+    """Return English words with their translations, for code-switching: given ones first.
 
     Args:
         workspace: Settings, folders and behaviour.
@@ -28,59 +87,14 @@ def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> 
         MissingInput: A dictionary or the bitext is missing.
         UserError: A fault in a file, or no dictionary for the pair.
     """
+    from clir_cli.corpus.codeswitch import induced_dictionary, inverted  # scipy
+
     settings = workspace.settings
-    given: Dictionary = {}
-    if _given_inputs(workspace, pair):
-        with made_by(download_command(workspace, pair.query)):
-            given = inverted(
-                dictionaries.load_dictionary(settings.dictionary, pair, workspace.downloads)
-            )
-    chosen = settings.contrastive.lexicon
-    if chosen == "given":
+    given = inverted(load_given_dictionary(workspace, pair))
+    if settings.contrastive.lexicon == "given":
         return given
-    if chosen == "plans":
-        plan = _dictionary_plan(workspace, pair)
-        return merged(given, inverted(read_induced(plan.path, settings.dictionary.least_score)))
-    rows = bitext or corpus.load_bitext(settings.bitext, pair, workspace.downloads)
+    if settings.contrastive.lexicon == "plans":
+        folder = graph.path_of(workspace, lexicon_plans(settings, pair))
+        return merged(given, inverted(read_induced(folder, settings.dictionary.least_score)))
+    rows = bitext or load_bitext(workspace, pair)
     return merged(given, induced_dictionary(rows.train, settings.contrastive.least_dice))
-
-
-def switching_pairs(workspace: Workspace, pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs whose dictionaries are switched through: the given ones, or the suite's."""
-    if workspace.settings.contrastive.switching == "bilingual":
-        return list(pairs)
-    every = (parse_pair(text, catalogue.languages()) for text in workspace.settings.pairs)
-    return list(dict.fromkeys((*pairs, *every)))
-
-
-def lexicon_inputs(workspace: Workspace, pair: Pair) -> dict[str, str]:
-    """Return the fingerprints of what a pair's lexicon is read from.
-
-    Raises:
-        MissingInput: Something is missing; the command that makes it is told.
-        UserError: There is no dictionary for the pair.
-    """
-    found = _given_inputs(workspace, pair)
-    chosen = workspace.settings.contrastive.lexicon
-    if chosen == "given" and not found:
-        raise UserError(
-            f"no dictionary for {pair}; name one with dictionary.sources or .files, or take "
-            "contrastive.lexicon=dice"
-        )
-    if chosen == "dice":
-        return found | bitext_inputs(workspace, pair)
-    if chosen == "plans":
-        plan = _dictionary_plan(workspace, pair)
-        artifacts.require_current(plan)
-        found["dictionary"] = plan.fingerprint
-    return found
-
-
-def _given_inputs(workspace: Workspace, pair: Pair) -> dict[str, str]:
-    with made_by(download_command(workspace, pair.query)):
-        return dictionaries.inputs(workspace.settings.dictionary, pair, workspace.downloads)
-
-
-def _dictionary_plan(workspace: Workspace, pair: Pair) -> Plan:
-    # Of the student without a variant, whatever is trained with it.
-    return plan_dictionary(workspace, pair, Cell("ot"))

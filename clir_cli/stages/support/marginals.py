@@ -16,7 +16,7 @@ from clir_cli.optical.marginals import (
 )
 from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 CHUNK = 256  # sentences whose tokens are counted together

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from clir_cli.artifacts.cell import Cell
+from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
 
 
@@ -14,7 +16,9 @@ class Method:
     ``encoder`` is the ``teacher``, the ``initial`` student, a student ``distilled`` with the
     objective of the same name (optical/objectives.py) or ``trained`` by the recipe of the same name
     (recipes.py), or the ``borrowed`` student of the method ``whose``; empty without an encoder. If
-    ``learns`` is False, the student is the one that distillation would start from.
+    ``learns`` is False, the student is the one that distillation would start from. ``transports``
+    is True where the objective solves transport problems, and ``objective`` names the other
+    settings that reach it.
     """
 
     name: str
@@ -24,6 +28,21 @@ class Method:
     scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
     whose: str = ""
     learns: bool = True
+    transports: bool = False
+    objective: tuple[str, ...] = ()
+
+    def query_language(self, pair: Pair) -> str:
+        """Return the language of the queries that it starts from."""
+        return "en" if self.queries == "english" else pair.query
+
+    def cell(self, of: Cell) -> Cell:
+        """Return its cell beside another one, as far as variant, seed and group matter to it."""
+        return Cell(
+            self.name,
+            of.variant if self.has_variants else "",
+            of.seed if self.has_seeds else 0,
+            of.joint if self.has_seeds else (),
+        )
 
     @property
     def is_trained(self) -> bool:
@@ -56,16 +75,20 @@ METHODS = {
             "the initial student plus embeddings of the bitext's words and subwords, not trained",
             "distilled",
             learns=False,
+            transports=True,  # its held-out loss is that of ot
         ),
         Method(
             "ot",
             "OPTICAL: the student is distilled with transport plans as soft token alignment",
             "distilled",
+            transports=True,
         ),
         Method(
             "ot+pooled",
             "ot, plus the cosine of pooled sentence vectors",
             "distilled",
+            transports=True,
+            objective=("objective.pooled_weight",),
         ),
         Method(
             "kd-greedy",
@@ -86,6 +109,7 @@ METHODS = {
             "kd-score",
             "matches the teacher's score distribution over the batch: KL divergence",
             "distilled",
+            objective=("objective.temperature",),
         ),
         Method(
             "code-switch",

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.records import Pair
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.support.first_pass import row_count
 from clir_cli.stages.support.initial_student import initial_encoder
-from clir_cli.stages.support.recipes import cell_of
+from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
@@ -38,14 +38,13 @@ def initial_student(
     bitexts: Sequence[Bitext],
     device: torch.device,
     precision: torch.dtype,
-    seed: int,
-    pair: Pair | None,
+    ref: Ref,
 ) -> tuple[Encoder, int]:
     """Return what training starts from, and how many rows it was given."""
-    student = initial_encoder(workspace, device, precision, seed, pair)
+    student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     if not _gets_rows(workspace):
         return _adapted(workspace, student, []), 0
-    (lexicon,) = _lexicons(workspace, bitexts, student, pair, seed)
+    (lexicon,) = _lexicons(workspace, bitexts, student, ref)
     student = _with_rows(workspace, student, lexicon)
     return _adapted(workspace, student, lexicon.words), len(lexicon.words)
 
@@ -55,8 +54,7 @@ def student_to_train(
     bitexts: Sequence[Bitext],
     device: torch.device,
     precision: torch.dtype,
-    seed: int,
-    pair: Pair | None,
+    ref: Ref,
     *,
     folds: int,
 ) -> Start:
@@ -67,21 +65,20 @@ def student_to_train(
         bitexts: One, or those of a joint student.
         device: Where the student goes.
         precision: What it computes in.
-        seed: Of weights that are drawn.
-        pair: None for a joint student.
+        ref: The student; its seed is that of weights that are drawn.
         folds: 1 has the student read the rows that it ends with, and train them too.
     """
     limit = workspace.settings.teacher.query_tokens
     if folds < 2 or not _gets_rows(workspace):
-        student, rows = initial_student(workspace, bitexts, device, precision, seed, pair)
+        student, rows = initial_student(workspace, bitexts, device, precision, ref)
         ids = [student.tokenize([row.query for row in each.train], limit) for each in bitexts]
         return Start(student, ids, rows, own_rows=0)
-    student = initial_encoder(workspace, device, precision, seed, pair)
+    student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     rows = student.model.get_input_embeddings().weight.detach().clone()
     initial = InitialVocabulary(student.tokenizer, rows)
     trained = [each.train for each in bitexts]
     parts = [folds_of(each, folds) for each in trained]
-    lexicon, *others = _lexicons(workspace, bitexts, student, pair, seed, parts)
+    lexicon, *others = _lexicons(workspace, bitexts, student, ref, parts)
     student = _with_rows(workspace, student, lexicon)
     fitted = cross_fit(student, initial, trained, parts, others, max_tokens=limit)
     student = _adapted(workspace, fitted.student, [])
@@ -91,15 +88,14 @@ def student_to_train(
 def _gets_rows(workspace: Workspace) -> bool:
     """Tell whether the bitext gives it rows; one that has read on (recipe augment) has them."""
     chosen = workspace.settings.student
-    return chosen.vocabulary != "initial" and not cell_of(chosen.model)
+    return chosen.vocabulary != "initial" and not trained_cell(chosen.model)
 
 
 def _lexicons(
     workspace: Workspace,
     bitexts: Sequence[Bitext],
     student: Encoder,
-    pair: Pair | None,
-    seed: int,
+    ref: Ref,
     folds: Sequence[Sequence[Sequence[int]]] = (),
 ) -> list[Lexicon]:
     """Return the lexicon of the training pairs; then, if there are folds, of all but each."""
@@ -112,7 +108,7 @@ def _lexicons(
         min_count=chosen.min_count,
         units=chosen.vocabulary,
         subwords=chosen.subwords,
-        count=row_count(workspace, pair, bitexts[0], student, seed),
+        count=row_count(workspace, ref, bitexts[0], student),
     )
 
 

@@ -1,21 +1,19 @@
 """What the teacher makes of texts: token embeddings, computed once and kept."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from clir_cli import artifacts
-from clir_cli.artifacts import Plan
+from clir_cli.artifacts import graph, store
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
-from clir_cli.retrieval import models
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.inputs import teacher_folder
+from clir_cli.stages.support.models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 
@@ -30,74 +28,68 @@ def teacher_embeddings(
     so is the length of a query, since sentences are longer.
     """
     english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
-    return _read(
+    return _embeddings(
         workspace,
-        workspace.teacher_embeddings(pair),
+        workspace.ref("teacher embeddings", (pair,)),
         english,
         kind="sentence",
-        limit={"query_tokens": workspace.settings.teacher.query_tokens},
+        limit=workspace.settings.teacher.query_tokens,
         title="encode the bitext",
         device=device,
     )
 
 
-def documents_read(
+def document_embeddings(
     workspace: Workspace,
     name: str,
     documents: tuple[Sequence[str], Sequence[str]],
     device: torch.device,
 ) -> tuple[Packed, Packed]:
     """Return the teacher's embeddings of documents to train on and held out; computed once."""
-    return _read(
+    return _embeddings(
         workspace,
-        workspace.documents_read(name),
+        workspace.ref("document embeddings", name=name),
         documents,
         kind="document",
-        limit={"document_tokens": workspace.settings.teacher.document_tokens},
+        limit=workspace.settings.teacher.document_tokens,
         title=f"encode {name}",
         device=device,
     )
 
 
-def _read(
+def _embeddings(
     workspace: Workspace,
-    path: Path,
+    ref: Ref,
     parts: Sequence[Sequence[str]],
     *,
     kind: TextKind,
-    limit: Mapping[str, int],
+    limit: int,
     title: str,
     device: torch.device,
 ) -> tuple[Packed, Packed]:
     """Return the embeddings of two lists of texts from the artifact that holds them.
 
-    ``limit`` is the longest text in tokens, under the name that its setting has.
+    ``limit`` is the longest text in tokens.
     """
-    folder, texts = teacher_folder(workspace), [*parts[0], *parts[1]]
-    plural = f"{kind}s"
-    plan = Plan(
-        path=path,
-        kind="document-embeddings" if kind == "document" else "teacher-embeddings",
-        config=dict(limit),
-        inputs={"teacher": models.model_digest(folder), plural: digest(texts)},
-    )
+    texts, plural = [*parts[0], *parts[1]], f"{kind}s"
+    artifact = graph.resolve(workspace, ref, {plural: digest(texts)})
     # A cache of what can be computed again: replaced without asking when its inputs changed.
-    with artifacts.make(plan, force=plan.state() == "stale", wait=True) as draft:
+    with store.make(artifact, force=artifact.state() == "stale", wait=True) as draft:
         if draft is not None:
-            teacher = open_encoder_at(workspace, folder, device)
+            teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
             with workspace.talk.progress(unit=plural) as progress:
                 bar = progress.add_task(title, total=len(texts), note="")
                 packed = teacher.encode(
                     texts,
-                    next(iter(limit.values())),
+                    limit,
                     kind=kind,
                     dtype=torch.float16,
                     advance=lambda count: progress.advance(bar, count),
                 )
             np.save(draft / "vectors.npy", packed.vectors.numpy())
             np.save(draft / "offsets.npy", packed.offsets.numpy())
-    vectors = torch.from_numpy(np.load(plan.path / "vectors.npy", mmap_mode="c"))
-    offsets = torch.from_numpy(np.load(plan.path / "offsets.npy"))
+    vectors = torch.from_numpy(np.load(artifact.path / "vectors.npy", mmap_mode="c"))
+    offsets = torch.from_numpy(np.load(artifact.path / "offsets.npy"))
     cut = len(parts[0])
     first = int(offsets[cut])
     return (

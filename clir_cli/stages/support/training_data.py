@@ -3,17 +3,12 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
-from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
 from clir_cli.corpus.inverse_cloze import cloze_pair, has_enough_words, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.stages.support.inputs import download_command, made_by
-from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import QuerySource
 
 Rows = Sequence[Sequence[int]]
@@ -158,50 +153,6 @@ def sampled(texts: Sequence[str], most: int, key: str) -> list[str]:
 
 
 # ------------------------------------------------------------------ a collection
-
-
-def training_collection(workspace: Workspace, language: str) -> Collection | None:
-    """Return the collection to train on with its queries of a language, if it has any.
-
-    Raises:
-        MissingInput: It has not been fetched.
-        UserError: It is the one that tests, or there is no such collection.
-    """
-    settings = workspace.settings
-    name = settings.contrastive.collection
-    if not name or not _speaks(name, language):
-        return None
-    if collection_label(name) == collection_label(settings.collection):
-        raise UserError(
-            f"contrastive.collection={name} is the collection that tests; what trains must not "
-            "test, so choose another for one of them"
-        )
-    fetched_by = download_command(workspace)
-    if name.startswith(IRDS):
-        fetched_by = workspace.command("download", "--lang all", f"--collection {name}")
-    with made_by(fetched_by):
-        return load_collection(name, language, workspace.downloads)
-
-
-def _speaks(name: str, language: str) -> bool:
-    """Tell whether a collection has queries of a language; English it must have."""
-    if language == "en":
-        return True
-    if is_directory(name):
-        return any(Path(name).glob(f"queries.{language}.*"))
-    known = catalogue.sources("collections")
-    return name in known and language in known[name].languages
-
-
-def collection_inputs(workspace: Workspace, language: str) -> dict[str, str]:
-    """Return what stands for the training collection in a fingerprint."""
-    name = workspace.settings.contrastive.collection
-    if name.startswith(IRDS):  # pinned by ir_datasets; millions of documents are not read to plan
-        return {"training collection": name}
-    found = training_collection(workspace, language)
-    if found is None:
-        return {}
-    return {f"{found.name} {language}, {part}": value for part, value in found.digests.items()}
 
 
 def collection_questions(collection: Collection, language: str, most: int, held_out: int) -> Split:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clir_cli.artifacts import MANIFEST, read_manifest
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.store import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
@@ -21,9 +22,9 @@ from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS
 from clir_cli.evaluation.scoring import bootstrap_of
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
-from clir_cli.stages.support.inputs import read_collection
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.sources import read_collection
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import experiment
 from clir_cli.study.report.charts import Estimate
 
@@ -195,11 +196,11 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     if not collections and not experiments:
         raise UserError(
             f"{folder}: no score table to report; make one with: "
-            f"{workspace.command('evaluate', '--metric map,mrr,ndcg@10')}"
+            f"{workspace.command('evaluate', ('--metric', 'map,mrr,ndcg@10'))}"
         )
     missing = []
     if not experiments:
-        command = workspace.command("reproduce", "--all")
+        command = workspace.command("reproduce", ("--all",))
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
     for scores in collections:
         missing += _read_texts(workspace, scores, collection)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from clir_cli.artifacts.cell import Cell
 from clir_cli.evaluation import gaps, significance
-from clir_cli.stages.support.workspace import Cell
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
     Block,

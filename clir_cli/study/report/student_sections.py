@@ -1,16 +1,17 @@
 """Sections drawn from the students: how they learned, and the transport plans of queries."""
 
 import itertools
-import shlex
 from collections.abc import Sequence
 from statistics import mean
 
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import Command
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.workspace import Cell, Workspace
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
 from clir_cli.study.report.data import Results, Student, pair_title, pairs_in_order
@@ -128,11 +129,10 @@ def _plan(workspace: Workspace, student: Student, text: str, english: str) -> Pl
     from clir_cli.stages.align import align  # torch
 
     pair = parse_pair(student.pair, languages())
-    method, _, variant = student.method.partition(".")
-    seed = student.label.removeprefix(student.method).removeprefix(".seed")
-    cell = Cell(method, variant, int(seed or 0))
+    cell = Cell.parse(student.label)
     alignment = align(workspace, pair, cell, text, english)
-    words = " ".join([*cell.words_for(pair), shlex.quote(text), shlex.quote(english)])
+    options = (("--suite", workspace.suite), *cell.options(pair))
+    command = Command("align", options, (text, english))
     return PlanBlock(
         title=f"{pair}, {student.label}",
         lang=pair.query,
@@ -141,5 +141,5 @@ def _plan(workspace: Workspace, student: Student, text: str, english: str) -> Pl
         rows=alignment.query_tokens,
         columns=alignment.english_tokens,
         shares=alignment.shares.tolist(),
-        made_by=trained([student], [f"clir align --suite {workspace.suite} {words}"]),
+        made_by=trained([student], [str(command)]),
     )

@@ -13,7 +13,7 @@ at, one of ``name``, ``.name.part`` and ``.name.old`` is whole, and is found aga
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,12 @@ State = Literal["missing", "cut", "current", "stale"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Artifact:
     """What an artifact will be: where it lies and everything that decides its content.
 
     ``config`` is the resolved configuration, ``inputs`` maps the name of each input to its
-    fingerprint or sha256. ``command`` is what a person types to make it, ``mend`` what mends a
-    damage, where that is less than to make it again.
+    fingerprint or sha256. ``command`` makes it, and ``mend`` repairs damage where that is less
+    work. ``unreached`` are settings that older manifests list although they decide nothing.
     """
 
     path: Path
@@ -44,6 +44,7 @@ class Plan:
     inputs: Mapping[str, str]
     command: str = ""
     mend: str = ""
+    unreached: Sequence[str] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -58,8 +59,24 @@ class Plan:
     def state(self) -> State:
         """Return whether the artifact is there, cut short, current, or made from other things."""
         if (self.path / MANIFEST).exists():
-            return "current" if _fingerprint(self.path) == self.fingerprint else "stale"
+            return "current" if self._is_of(self.path) else "stale"
         return "cut" if self.draft.exists() else "missing"
+
+    def is_settled(self) -> bool:
+        """Return True if the artifact is current and no interrupted replacement is left."""
+        return self.state() == "current" and not _old(self.path).exists()
+
+    def _is_of(self, path: Path) -> bool:
+        """Return True if a manifest, of this version or an older one, is that of this artifact."""
+        if not self.unreached or _fingerprint(path) in ("", self.fingerprint):
+            return _fingerprint(path) == self.fingerprint
+        manifest = read_manifest(path)
+        made = (
+            manifest.get("kind"),
+            manifest["inputs"],
+            _known(manifest["config"], self.unreached),
+        )
+        return made == (self.kind, self.inputs, _known(self.config, ()))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -80,7 +97,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def is_readable(path: Path) -> bool:
-    """Tell whether a folder has a manifest that is not damaged."""
+    """Return True if a folder has a manifest that is not damaged."""
     return bool(_fingerprint(path))
 
 
@@ -129,25 +146,25 @@ def require(path: Path, command: str, *, deep: bool = True) -> dict[str, Any]:
         with alone(path):
             _recover(path)
     if not (path / MANIFEST).exists():
-        raise MissingInput(f"{path} is missing; make it with: {command}")
+        raise MissingInput(f"{path} is missing; make it with: {command}", has_remedy=True)
     return verify(path, deep=deep)
 
 
-def require_current(plan: Plan) -> None:
-    """Check that an input artifact is there, whole, and made from what its plan says.
+def require_current(artifact: Artifact) -> None:
+    """Check that an input artifact is there, whole, and made from what it would be made from now.
 
     Raises:
         MissingInput: It is missing; the command that makes it is told.
         UserError: It is damaged, or was made from something that has changed since.
     """
-    require(plan.path, plan.command)
-    if plan.state() != "current":
-        raise UserError(f"{stale(plan)}; make it again: {plan.command} --force")
+    require(artifact.path, artifact.command)
+    if artifact.state() != "current":
+        raise UserError(f"{stale(artifact)}; make it again: {artifact.command} --force")
 
 
 @contextmanager
 def make(
-    plan: Plan, *, force: bool = False, resume: bool = False, wait: bool = False
+    artifact: Artifact, *, force: bool = False, resume: bool = False, wait: bool = False
 ) -> Iterator[Path | None]:
     """Yield the directory in which to write the artifact, or None when it is already current.
 
@@ -163,40 +180,41 @@ def make(
         Busy: Another process is making it, and ``wait`` is not set.
     """
     if not force:
-        if plan.state() == "current" and not _old(plan.path).exists():
+        if artifact.is_settled():
             yield None
             return
-        _refuse_other(plan)
-    with alone(plan.path, wait=wait):
-        if _fingerprint(plan.draft) == plan.fingerprint and _is_whole(plan.draft):
-            _install(plan.path)  # a run that was cut before its last rename
+        _refuse_other(artifact)
+    with alone(artifact.path, wait=wait):
+        if _fingerprint(artifact.draft) == artifact.fingerprint and is_whole(artifact.draft):
+            _install(artifact.path)  # a run that was cut before its last rename
             yield None
             return
-        _recover(plan.path)
+        _recover(artifact.path)
         if not force:  # another process may have made it meanwhile
-            if plan.state() == "current":
+            if artifact.state() == "current":
                 yield None
                 return
-            _refuse_other(plan)
-        _begin(plan, fresh=not resume)
+            _refuse_other(artifact)
+        _begin(artifact, fresh=not resume)
         started = time.time()
         try:
-            yield plan.draft
-            _seal(plan, started)
+            yield artifact.draft
+            _seal(artifact, started)
         except BaseException:
-            if not resume or not _holds_work(plan.draft):
-                shutil.rmtree(plan.draft, ignore_errors=True)
+            if not resume or not _holds_work(artifact.draft):
+                shutil.rmtree(artifact.draft, ignore_errors=True)
             raise
-        _install(plan.path)
+        _install(artifact.path)
 
 
-def _refuse_other(plan: Plan) -> None:
+def _refuse_other(artifact: Artifact) -> None:
     """Refuse to replace what was made from something else, or what clir did not make at all."""
-    if plan.state() == "stale":
-        raise UserError(f"{stale(plan)}; --force replaces it")
-    if plan.path.exists() and not (plan.path / MANIFEST).exists() and not _is_empty(plan.path):
+    if artifact.state() == "stale":
+        raise UserError(f"{stale(artifact)}; --force replaces it")
+    path = artifact.path
+    if path.exists() and not (path / MANIFEST).exists() and not _is_empty(path):
         raise UserError(
-            f"{plan.path} is there without a {MANIFEST}, so clir did not make it; move it away, "
+            f"{path} is there without a {MANIFEST}, so clir did not make it; move it away, "
             "or --force replaces it"
         )
 
@@ -213,17 +231,19 @@ def _old(path: Path) -> Path:
     return path.with_name(f".{path.name}.old")
 
 
-def _begin(plan: Plan, *, fresh: bool) -> None:
-    marker = plan.draft / MARKER
+def _begin(artifact: Artifact, *, fresh: bool) -> None:
+    marker = artifact.draft / MARKER
     try:
         begun = json.loads(marker.read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         begun = None
-    if fresh or begun != plan.fingerprint or (plan.draft / MANIFEST).exists():
-        _remove(plan.draft)
-        plan.draft.mkdir()
-        write_text(marker, json.dumps({"fingerprint": plan.fingerprint}))
-    for left in plan.draft.rglob(".*"):  # temporary names, ours and of libraries, cut in writing
+    if fresh or begun != artifact.fingerprint or (artifact.draft / MANIFEST).exists():
+        _remove(artifact.draft)
+        artifact.draft.mkdir()
+        write_text(marker, json.dumps({"fingerprint": artifact.fingerprint}))
+    for left in artifact.draft.rglob(
+        ".*"
+    ):  # temporary names, ours and of libraries, cut in writing
         if left.is_file():
             left.unlink()
 
@@ -232,20 +252,20 @@ def _holds_work(draft: Path) -> bool:
     return any(file.name != MARKER for file in draft.glob("*"))
 
 
-def _seal(plan: Plan, started: float) -> None:
+def _seal(artifact: Artifact, started: float) -> None:
     """Write the manifest of a draft; from here on it is whole."""
-    marker = plan.draft / MARKER
-    files = sorted(file for file in plan.draft.rglob("*") if file.is_file() and file != marker)
+    marker = artifact.draft / MARKER
+    files = sorted(file for file in artifact.draft.rglob("*") if file.is_file() and file != marker)
     for file in files:  # some libraries write for the owner alone; folders here are shared
         file.chmod(0o644)
     manifest = {
-        "kind": plan.kind,
-        "fingerprint": plan.fingerprint,
-        "command": plan.command,
-        "config": plan.config,
-        "inputs": plan.inputs,
+        "kind": artifact.kind,
+        "fingerprint": artifact.fingerprint,
+        "command": artifact.command,
+        "config": artifact.config,
+        "inputs": artifact.inputs,
         "files": {
-            file.relative_to(plan.draft).as_posix(): {
+            file.relative_to(artifact.draft).as_posix(): {
                 "bytes": file.stat().st_size,
                 "sha256": file_digest(file),
             }
@@ -255,12 +275,12 @@ def _seal(plan: Plan, started: float) -> None:
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    if plan.mend:
-        manifest["mend"] = plan.mend
-    notes = plan.draft / "notes.json"
+    if artifact.mend:
+        manifest["mend"] = artifact.mend
+    notes = artifact.draft / "notes.json"
     if notes.exists():  # what a stage wants to tell beside the files: counts, best epoch, device
         manifest["notes"] = json.loads(notes.read_text(encoding="utf-8"))
-    write_text(plan.draft / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+    write_text(artifact.draft / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
 
 
 def _install(path: Path) -> None:
@@ -280,15 +300,16 @@ def _recover(path: Path) -> None:
     if path.exists():
         if (path / MANIFEST).exists():
             _remove(_old(path))
-    elif _is_whole(_draft(path)):
+    elif is_whole(_draft(path)):
         _install(path)
-    elif _is_whole(_old(path)):
+    elif is_whole(_old(path)):
         _old(path).rename(path)
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path, *, deep: bool = True) -> bool:
+    """Return True if every file of an artifact is as its manifest says; see ``verify``."""
     try:
-        verify(path)
+        verify(path, deep=deep)
     except UserError:
         return False
     return True
@@ -301,19 +322,25 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def stale(plan: Plan) -> str:
+def stale(artifact: Artifact) -> str:
     """Say in one line what an artifact was made from that has changed."""
-    before = read_manifest(plan.path)
-    was, now = _flat(before["config"]), _flat(json.loads(json.dumps(plan.config, default=str)))
+    before = read_manifest(artifact.path)
+    was, now = _known(before["config"], artifact.unreached), _known(artifact.config, ())
     changed = [
         f"{key}: {_brief(was.get(key))} -> {_brief(now.get(key))}"
         for key in {**now, **was}
         if was.get(key) != now.get(key)
     ]
-    inputs = {**before["inputs"], **plan.inputs}
-    changed += [name for name in inputs if before["inputs"].get(name) != plan.inputs.get(name)]
+    inputs = {**before["inputs"], **artifact.inputs}
+    changed += [name for name in inputs if before["inputs"].get(name) != artifact.inputs.get(name)]
     what = "; ".join(changed[:3]) or "another version of clir"
-    return f"{plan.path} was made from something else ({what})"
+    return f"{artifact.path} was made from something else ({what})"
+
+
+def _known(config: Mapping[str, Any], unreached: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration by dotted name, as JSON holds it, without what reaches nothing."""
+    values = _flat(json.loads(json.dumps(config, default=str)))
+    return {key: value for key, value in values.items() if key not in unreached}
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

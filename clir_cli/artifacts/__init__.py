@@ -1,0 +1,1 @@
+"""Artifacts: what each kind is made from (spec), how they hang together (graph), files (store)."""

@@ -1,0 +1,59 @@
+"""Commands as values; text only where a person reads them."""
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Option = tuple[str, ...]  # a flag, and its value if it has one
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of clir: ``verb`` and options, in the order in which they are shown."""
+
+    verb: str
+    options: tuple[Option, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        options = (word for option in self.options for word in option)
+        return " ".join(["clir", self.verb, *map(shlex.quote, (*options, *self.arguments))])
+
+    def adding(self, options: Iterable[Option]) -> "Command":
+        """Return the command with more options behind the others."""
+        return Command(self.verb, (*self.options, *options), self.arguments)
+
+    @classmethod
+    def parse(cls, text: str) -> "Command":
+        """Return the command that a text shows; options before arguments, as ``str`` writes it."""
+        _, verb, *words = shlex.split(text)
+        options: list[Option] = []
+        arguments: list[str] = []
+        for word in words:
+            if word.startswith("--"):
+                options.append((word,))
+            elif options and len(options[-1]) == 1 and options[-1][0] not in FLAGS:
+                options[-1] = (*options[-1], word)
+            else:
+                arguments.append(word)
+        return cls(verb, tuple(options), tuple(arguments))
+
+
+FLAGS = {"--joint", "--force", "--repair", "--update", "--all"}
+
+
+def assignment(key: str, value: Any) -> str:
+    """Return what follows ``--set``: text without quotes where TOML would read it as text.
+
+    >>> assignment("student.vocabulary", "initial"), assignment("nmt.model", "3")
+    ('student.vocabulary=initial', 'nmt.model="3"')
+    """
+    if isinstance(value, str) and value == value.strip():
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            return f"{key}={value}"
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -1,0 +1,226 @@
+"""The artifact graph: everything that follows from the declarations of the kinds.
+
+What an artifact will be made from (``resolve``), the command that makes it (``command``), which
+settings reach it (``reach``), and what must be there first (``upstream``).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from clir_cli.artifacts import store
+from clir_cli.artifacts.command import Command, assignment
+from clir_cli.artifacts.spec import NEUTRAL, ArtifactSpec, Context, Input, Ref
+from clir_cli.artifacts.store import Artifact
+from clir_cli.errors import MissingInput
+from clir_cli.settings import Settings
+from clir_cli.suites import known_keys, load_settings, matches, suite_settings, value_of
+
+SPECS: dict[str, ArtifactSpec] = {}  # filled by clir_cli/stages/kinds.py
+
+
+def spec_of(ref: Ref) -> ArtifactSpec:
+    """Return the declaration of an artifact's kind."""
+    return SPECS[ref.kind]
+
+
+@lru_cache(maxsize=4096)
+def inputs_of(ref: Ref) -> tuple[Input, ...]:
+    """Return what an artifact is made from; raises UserError for what cannot be made."""
+    return tuple(spec_of(ref).inputs(ref))
+
+
+# ------------------------------------------------------------------ one artifact
+
+
+def path_of(context: Context, ref: Ref) -> Path:
+    """Return where an artifact lies."""
+    path = spec_of(ref).path(ref)
+    if path is None:
+        raise ValueError(f"{ref.kind} has no folder of its own")
+    return context.home / path
+
+
+def resolve(context: Context, ref: Ref, given: Mapping[str, str] | None = None) -> Artifact:
+    """Return what an artifact will be made from.
+
+    Args:
+        context: Where artifacts lie.
+        ref: The artifact.
+        given: Fingerprints of inputs that only the caller has.
+
+    Raises:
+        MissingInput: An input is missing; the message has the command that makes it.
+        UserError: An input is damaged, or the settings cannot be met.
+    """
+    spec = spec_of(ref)
+    context = context.using(ref.settings)
+    digests = dict(given or {})
+    for part in inputs_of(ref):
+        with making(context, part.of):
+            digests |= part.digests(context)
+    shown = command(context, ref)
+    return Artifact(
+        path=path_of(context, ref),
+        kind=spec.kind,
+        config=config_of(ref),
+        inputs=digests,
+        command=str(shown),
+        mend=str(shown.adding([(spec.mend,)])) if spec.mend else "",
+        unreached=tuple(spec.unreached(ref)),
+    )
+
+
+@contextmanager
+def making(context: Context, ref: Ref | None) -> Iterator[None]:
+    """Add the command that makes ``ref`` to the message of a missing input."""
+    try:
+        yield
+    except MissingInput as error:
+        if ref is None or error.has_remedy:
+            raise
+        raise MissingInput(f"{error}; make it with: {command(context, ref)}", True) from None
+
+
+def require(context: Context, ref: Ref, *, deep: bool = True) -> Path:
+    """Return the folder of an artifact that is there and whole; raises as ``store.require``."""
+    path = path_of(context, ref)
+    store.require(path, str(command(context, ref)), deep=deep)
+    return path
+
+
+def require_current(context: Context, ref: Ref) -> Artifact:
+    """Return an artifact that is there, whole, and made from what it would be made from now."""
+    artifact = resolve(context, ref)
+    store.require_current(artifact)
+    return artifact
+
+
+def make(context: Context, ref: Ref) -> None:
+    """Make an artifact; raises as its stage does."""
+    spec_of(ref).make(context.using(ref.settings), ref)
+
+
+# ------------------------------------------------------------------ settings
+
+
+def config_of(ref: Ref) -> dict[str, Any]:
+    """Return the configuration of an artifact: its identity, and the settings that reach it.
+
+    Settings that came later than the first manifests are left out at their default
+    (``settings.py``); models of folders are known by content, so their path counts for nothing.
+    """
+    spec = spec_of(ref)
+    config: dict[str, Any] = dict(spec.identity(ref))
+    left_out = (*NEUTRAL, *spec.excluded(ref))
+    for name, setting in spec.settings(ref).items():
+        section, _, key = setting.partition(".")
+        values = getattr(ref.settings, section).model_dump(mode="json")
+        if section in ("teacher", "student"):
+            values["model"] = Path(values["model"]).name
+        if not key:
+            config[name] = {k: v for k, v in values.items() if f"{section}.{k}" not in left_out}
+        elif key in values:
+            *outer, last = name.split(".")
+            entries = config
+            for part in outer:
+                entries = entries.setdefault(part, {})
+            entries[last] = values[key]
+    return config
+
+
+def reach(ref: Ref, *, past_names: bool = True) -> frozenset[str]:
+    """Return the settings that decide what an artifact holds, its inputs' included.
+
+    Args:
+        ref: The artifact.
+        past_names: Whether to include what reaches inputs that have a name for their settings
+            (``ArtifactSpec.named``).
+    """
+    return _reach(ref, past_names)
+
+
+@lru_cache(maxsize=4096)
+def _reach(ref: Ref, past_names: bool) -> frozenset[str]:
+    spec = spec_of(ref)
+    keys = keys_of(*spec.settings(ref).values()) - keys_of(*spec.excluded(ref))
+    for part in inputs_of(ref):
+        keys |= keys_of(*part.settings)
+        if part.of is not None and (past_names or not spec_of(part.of).named):
+            keys |= _reach(part.of, past_names)
+    return frozenset(keys - keys_of(*NEUTRAL))
+
+
+@lru_cache(maxsize=1024)
+def keys_of(*prefixes: str) -> frozenset[str]:
+    """Return the settings that prefixes stand for: sections, or settings of their own."""
+    return frozenset(key for key in known_keys() if matches(key, prefixes))
+
+
+def reaches(key: str, ref: Ref) -> bool:
+    """Return True if a setting decides what an artifact holds."""
+    return key in reach(ref)
+
+
+# ------------------------------------------------------------------ commands
+
+
+def command(context: Context, ref: Ref) -> Command:
+    """Return the command that makes an artifact: this one, with these settings."""
+    return with_settings(context, spec_of(ref).command(ref), ref)
+
+
+def with_settings(context: Context, first: Command, ref: Ref, *, neutral: bool = True) -> Command:
+    """Return a command with the suite, the place, and the settings that reach an artifact."""
+    spec = spec_of(ref)
+    keys = reach(ref, past_names=False) | keys_of(*spec.shown(ref))
+    keys |= keys_of(*NEUTRAL) if neutral else set()
+    own = _configured(context, ref.suite)
+    changed = [
+        ("--set", assignment(key, value_of(ref.settings, key)))
+        for key in known_keys()
+        if key in keys - {"collection"} and value_of(ref.settings, key) != value_of(own, key)
+    ]
+    return first.adding([("--suite", ref.suite), *context.shown, *changed])
+
+
+def _configured(context: Context, suite: str) -> Settings:
+    """Return the settings of a suite with ``--config`` and without any ``--set``; read once."""
+    key = ("suite", suite, context.config)
+    if key not in context.cache:
+        context.cache[key] = load_settings(suite, context.config)
+    return context.cache[key]
+
+
+# ------------------------------------------------------------------ order
+
+
+def needs(ref: Ref) -> tuple[Ref, ...]:
+    """Return the artifacts that an artifact is made from directly, each once."""
+    return tuple(dict.fromkeys(part.of for part in inputs_of(ref) if part.of is not None))
+
+
+def upstream(refs: Sequence[Ref]) -> list[Ref]:
+    """Return artifacts and all that they are made from, in an order in which they can be made."""
+    ordered: dict[Ref, None] = {}
+
+    def visit(ref: Ref) -> None:
+        if ref not in ordered:
+            for need in needs(ref):
+                visit(need)
+            ordered[ref] = None
+
+    for ref in refs:
+        visit(ref)
+    return list(ordered)
+
+
+def reset(settings: Settings, key: str) -> Settings:
+    """Return settings with one of them as the suite has it."""
+    own = suite_settings(settings.suite)
+    section, _, name = key.partition(".")
+    values = getattr(settings, section)
+    part = values.model_copy(update={name: value_of(own, key)})
+    return settings.model_copy(update={section: part}) if part != values else settings

@@ -1,0 +1,121 @@
+"""The declaration of an artifact: written once for each kind, everything else is derived from it.
+
+``clir_cli/stages/kinds.py`` declares the kinds; ``graph.py`` derives fingerprints, commands,
+messages, the order of work and what a setting reaches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import Command, Option
+from clir_cli.corpus.records import Pair
+from clir_cli.settings import Settings
+
+# Settings that decide how something is computed or saved, and never what.
+NEUTRAL = (
+    "cluster", "index.batch_tokens", "index.memory", "models", "training.checkpoint_steps",
+    "training.gradient_checkpointing", "training.shard",
+)  # fmt: skip
+
+
+class Context(Protocol):
+    """What the graph asks of the place where artifacts lie."""
+
+    @property
+    def home(self) -> Path:
+        """Return the folder for artifacts."""
+
+    @property
+    def config(self) -> Path | None:
+        """Return the file that ``--config`` names."""
+
+    @property
+    def shown(self) -> Sequence[Option]:
+        """Return the options that every command must repeat: ``--home`` and ``--config``."""
+
+    def using(self, settings: Settings) -> "Context":
+        """Return the same place with other settings."""
+
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """Return what was read already and is kept as long as the context."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One artifact: its kind, and what tells it from others of the kind.
+
+    ``name`` is the model's, the source's or the documents', where pairs and cell do not say it.
+    """
+
+    kind: str
+    settings: Settings
+    pairs: tuple[Pair, ...] = ()
+    cell: Cell = field(default_factory=Cell)
+    name: str = ""
+
+    @property
+    def pair(self) -> Pair:
+        """Return the pair, or the first of them."""
+        return self.pairs[0]
+
+    @property
+    def suite(self) -> str:
+        """Return the name of the suite."""
+        return self.settings.suite
+
+    def other(self, kind: str, **changes: Any) -> "Ref":
+        """Return an artifact of another kind for the same pairs, cell and settings."""
+        return replace(self, kind=kind, **{"name": "", **changes})
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something that an artifact is made from.
+
+    Attributes:
+        digests: Returns the fingerprint of each part, by name, or raises MissingInput.
+        of: The artifact that it is, or is part of; None for a file of the user's.
+        settings: Settings that choose it.
+    """
+
+    digests: Callable[[Any], Mapping[str, str]]
+    of: Ref | None = None
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArtifactSpec:
+    """One kind of artifact.
+
+    Attributes:
+        kind: Its name in manifests.
+        path: Where it lies below the folder for artifacts; None for files that have no folder.
+        identity: Entries of the manifest's configuration that are no settings.
+        settings: Settings that reach it: name in the configuration -> setting or section.
+        unreached: Sections and settings that were in manifests once and never reached it.
+        excluded: Settings of those sections that do not reach it.
+        inputs: What it is made from.
+        make: Makes it; imports what is heavy.
+        command: Returns the command that makes it, without suite, place and settings.
+        shown: Settings that its command repeats although they do not reach it.
+        named: Whether method, variant and seed name its settings, so that the commands of what is
+            made from it need not repeat them.
+        mend: The option that mends damage, where that is less than to make it again.
+    """
+
+    kind: str
+    path: Callable[[Ref], Path | None]
+    inputs: Callable[[Ref], Sequence[Input]]
+    command: Callable[[Ref], Command]
+    make: Callable[[Any, Ref], object]
+    identity: Callable[[Ref], Mapping[str, Any]] = lambda _: {}
+    settings: Callable[[Ref], Mapping[str, str]] = lambda _: {}
+    unreached: Callable[[Ref], Sequence[str]] = lambda _: ()
+    excluded: Callable[[Ref], Sequence[str]] = lambda _: ()
+    shown: Callable[[Ref], Sequence[str]] = lambda _: ()
+    named: bool = False
+    mend: str = ""

@@ -1,0 +1,74 @@
+"""Where artifacts lie below the folder for artifacts, with names that a person can read."""
+
+from pathlib import Path
+
+from clir_cli.artifacts.cell import Cell, group_name
+from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus.collections import collection_label
+from clir_cli.files import digest
+from clir_cli.settings import Settings
+from clir_cli.stages.support.recipes import RECIPES, trained_cell
+from clir_cli.suites import suite_settings
+
+
+def teacher_label(settings: Settings) -> str:
+    """Return the label of a teacher that ``clir train`` made; empty for any other."""
+    folder = Path(settings.teacher.model)
+    inside = folder.name == "model" and folder.parent.parent.name == "en"
+    label = folder.parent.name if inside else settings.teacher.model
+    cell = trained_cell(label)
+    return label if cell and RECIPES[cell.method].leaves == "teacher" else ""
+
+
+def root(ref: Ref) -> Path:
+    """Return the folder of all that depends on the teacher; each trained teacher has its own."""
+    label = teacher_label(ref.settings)
+    return Path(ref.suite, "teachers", label) if label else Path(ref.suite)
+
+
+def column_variant(settings: Settings, cell: Cell) -> str:
+    """Return the variant as score tables show it, with a trained teacher's name before it."""
+    return ".".join(part for part in (teacher_label(settings), cell.column_variant) if part)
+
+
+def cell_folder(ref: Ref) -> Path:
+    """Return the folder of what a method makes for a pair."""
+    return root(ref) / str(ref.pair) / ref.cell.label
+
+
+def embeddings_folder(ref: Ref) -> Path:
+    """Return where the teacher's embeddings of a pair's English sentences lie."""
+    # The embeddings of another bitext than the suite's lie beside those of the suite's.
+    bitext = ref.settings.bitext
+    own = bitext == suite_settings(ref.suite).bitext
+    name = "teacher" if own else f"teacher.{digest(bitext.model_dump(mode='json'))[:8]}"
+    return root(ref) / str(ref.pair) / name
+
+
+def trained_folder(ref: Ref) -> Path:
+    """Return where ``clir train`` leaves a teacher or an initial student."""
+    leaves = RECIPES[ref.cell.method].leaves
+    if leaves == "teacher":
+        return Path(ref.suite, "en", ref.cell.label, "model")
+    return root(ref) / str(ref.pair) / ref.cell.label / "model"
+
+
+def student_folder(ref: Ref) -> Path:
+    """Return where a student lies; one of several pairs lies under the name of all."""
+    pairs = group_name(ref.cell.joint) if ref.cell.joint else str(ref.pair)
+    return root(ref) / pairs / ref.cell.own_label / "student"
+
+
+def run_folder(ref: Ref) -> Path:
+    """Return where the run of a method over a collection lies."""
+    return cell_folder(ref) / "runs" / collection_label(ref.settings.collection)
+
+
+def index_folder(ref: Ref) -> Path:
+    """Return where the token embeddings of a collection's documents lie."""
+    return root(ref) / "index" / collection_label(ref.settings.collection)
+
+
+def translations_folder(ref: Ref) -> Path:
+    """Return where machine translations of a collection's queries lie; no teacher reaches them."""
+    return Path(ref.suite, str(ref.pair), "nmt", collection_label(ref.settings.collection))

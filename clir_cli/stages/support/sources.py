@@ -1,0 +1,193 @@
+"""The data that artifacts are made from: bitext, dictionaries, collections.
+
+Each is read by a function, and is an ``Input`` for the declarations (``stages/kinds.py``).
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.command import Option
+from clir_cli.artifacts.spec import Input, Ref
+from clir_cli.corpus import bitext as corpus
+from clir_cli.corpus import catalogue, dictionaries
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
+from clir_cli.corpus.dictionaries import Dictionary
+from clir_cli.corpus.records import Collection, Pair
+from clir_cli.errors import MissingInput, UserError
+from clir_cli.settings import Settings
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.suites import suite_settings
+
+
+def collection_options(settings: Settings) -> list[Option]:
+    """Return the option that names the collection, when it is not the suite's own."""
+    own = suite_settings(settings.suite).collection
+    return [] if settings.collection == own else [("--collection", settings.collection)]
+
+
+# ------------------------------------------------------------------ bitext and dictionaries
+
+
+def load_bitext(workspace: Workspace, pair: Pair) -> Bitext:
+    """Read the bitext of a pair, or say which command fetches it."""
+    with graph.making(workspace, workspace.ref("bitext", (pair,))):
+        return corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
+
+
+def bitext_input(settings: Settings, pair: Pair, before: str = "") -> Input:
+    """Return a pair's bitext as an input; ``before`` goes before the name of each file."""
+
+    def digests(workspace: Workspace) -> Mapping[str, str]:
+        found = corpus.inputs(workspace.settings.bitext, pair, workspace.downloads)
+        return {f"{before}{name}": value for name, value in found.items()}
+
+    own = bool(settings.bitext.files)
+    return Input(digests, None if own else Ref("bitext", settings, (pair,)))
+
+
+def load_given_dictionary(workspace: Workspace, pair: Pair) -> Dictionary:
+    """Read the given dictionary of a pair: empty where none is named."""
+    settings = workspace.settings.dictionary
+    if not (settings.sources or settings.files):
+        return {}
+    with graph.making(workspace, workspace.ref("dictionary files", (pair,))):
+        return dictionaries.load_dictionary(settings, pair, workspace.downloads)
+
+
+def dictionary_input(settings: Settings, pair: Pair, before: str = "") -> Input:
+    """Return the files of a pair's given dictionary as an input."""
+
+    def digests(workspace: Workspace) -> Mapping[str, str]:
+        found = dictionaries.inputs(workspace.settings.dictionary, pair, workspace.downloads)
+        return {f"{before}{name}": value for name, value in found.items()}
+
+    return Input(digests, Ref("dictionary files", settings, (pair,)))
+
+
+# ------------------------------------------------------------------ the collection to search
+
+
+def read_collection(workspace: Workspace, language: str) -> Collection:
+    """Read the collection to search, with the queries of a language; the last ones are kept.
+
+    Raises:
+        MissingInput: It has not been fetched; the command that does it is named.
+    """
+    pairs = () if language == "en" else (Pair(language, "en"),)
+    name = workspace.settings.collection
+    key = ("collection", name, language)
+    if language == "en" and (read := _read_already(workspace)):
+        return read
+    if key not in workspace.cache:
+        for old in [kept for kept in workspace.cache if kept[0] == "collection"][:-3]:
+            del workspace.cache[old]
+        with graph.making(workspace, workspace.ref("collection", pairs)):
+            collection = load_collection(
+                workspace.settings.collection, language, workspace.downloads
+            )
+        workspace.cache[key] = collection
+    return workspace.cache[key]
+
+
+def _read_already(workspace: Workspace) -> Collection | None:
+    """Return the collection with the queries of any language: it has documents and English."""
+    name = workspace.settings.collection
+    keys = [key for key in workspace.cache if key[:2] == ("collection", name)]
+    return workspace.cache[keys[-1]] if keys else None
+
+
+def documents_input(settings: Settings, pairs: tuple[Pair, ...]) -> Input:
+    """Return the documents of the collection to search as an input."""
+    language = pairs[0].query if pairs else "en"
+
+    def digests(workspace: Workspace) -> Mapping[str, str]:
+        collection = read_collection(workspace, language)
+        return {"documents": collection.digests["documents"]}
+
+    return Input(digests, Ref("collection", settings, pairs), ("collection",))
+
+
+def queries_input(settings: Settings, pair: Pair, language: str, method: str) -> Input:
+    """Return the queries that a method starts from as an input."""
+
+    def digests(workspace: Workspace) -> Mapping[str, str]:
+        collection = read_collection(workspace, pair.query)
+        queries_in(collection, language, method)
+        return {"queries": collection.digests[f"queries.{language}"]}
+
+    return Input(digests, Ref("collection", settings, (pair,)), ("collection",))
+
+
+def queries_in(collection: Collection, language: str, method: str) -> dict[str, str]:
+    """Return the queries of a collection in a language, by id.
+
+    Raises:
+        MissingInput: The collection has none.
+    """
+    if language not in collection.queries:
+        raise MissingInput(
+            f"collection {collection.name} has no queries in {language!r}, which method "
+            f"{method} reads; add queries.{language}.jsonl or leave the method out",
+            has_remedy=True,
+        )
+    return dict(collection.queries[language])
+
+
+# ------------------------------------------------------------------ the collection to train on
+
+
+def training_collection(workspace: Workspace, language: str) -> Collection | None:
+    """Return the collection to train on with its queries of a language, if it has any.
+
+    Raises:
+        MissingInput: It has not been fetched.
+        UserError: It is the collection to search, or there is none of that name.
+    """
+    settings = workspace.settings
+    if not _trains_on(settings, language):
+        return None
+    name = settings.contrastive.collection
+    if collection_label(name) == collection_label(settings.collection):
+        raise UserError(
+            f"contrastive.collection={name} is the collection that tests; what trains must not "
+            "test, so choose another for one of them"
+        )
+    with graph.making(workspace, workspace.ref("training collection", name=language)):
+        return load_collection(name, language, workspace.downloads)
+
+
+def _trains_on(settings: Settings, language: str) -> bool:
+    """Return True if there is a collection to train on with queries of a language."""
+    name = settings.contrastive.collection
+    if not name or language == "en":
+        return bool(name)  # English it must have
+    if is_directory(name):
+        return any(Path(name).glob(f"queries.{language}.*"))
+    known = catalogue.sources("collections")
+    return name in known and language in known[name].languages
+
+
+def training_inputs(settings: Settings, languages: Sequence[str]) -> list[Input]:
+    """Return the collection to train on as inputs, one for each language that it has."""
+    name = settings.contrastive.collection
+    if name.startswith(IRDS):  # pinned by ir_datasets; millions of documents are not read to plan
+        return [Input(lambda _: {"training collection": name})]
+    return [
+        Input(
+            partial(_training_digests, language),
+            Ref("training collection", settings, name=language),
+        )
+        for language in languages
+        if _trains_on(settings, language)
+    ]
+
+
+def _training_digests(language: str, workspace: Workspace) -> Mapping[str, str]:
+    collection = training_collection(workspace, language)
+    assert collection is not None
+    return {
+        f"{collection.name} {language}, {part}": value for part, value in collection.digests.items()
+    }
