@@ -239,7 +239,7 @@ def test_questions_of_a_collection_train_and_then_do_not_test(
         ("--recipe code-switch --set contrastive.lexicon=plans", "clir distill --lang sw-en"),
         ("--recipe hybrid --set contrastive.collection=smaple", "did you mean sample?"),
         ("--recipe hybrid --set training.batch_size=500", "training.batch_size is 500 and"),
-        ("--recipe augment --set training.batch_size=500", "training.batch_size is 500 and"),
+        ("--recipe augment --set training.batch_size=500", "training.batch_size is 500 for"),
         ("--recipe hybrid --set training.batch_size=1", "contrastive training needs 2 or more"),
     ],
 )
