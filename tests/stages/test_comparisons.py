@@ -1,6 +1,8 @@
 """evaluate with a baseline, and metrics across pairs: on runs of BM25, which need no model."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,18 @@ def test_with_the_baseline_alone_there_is_nothing_to_compare(evaluate):
     outcome = evaluate("--metric", "map", "--baseline", "bm25", method="bm25")
     assert outcome.code == 2
     assert "nothing to compare with the baseline bm25" in outcome.err
+
+
+def test_scoring_leaves_torch_unimported(home, tmp_path):
+    script = "import sys; from clir_cli.cli import run; print(run(sys.argv[1:]), *sys.modules)"
+    words = ["evaluate", "--lang", "sw-en,de-en", "--method", METHODS, "--metric", "map,gap-map"]
+    words += ["--baseline", "bm25", "--home", home, "--results", tmp_path, *WORDS, "--quiet"]
+    command = [sys.executable, "-c", script, *map(str, words)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, *modules = process.stdout.splitlines()[-1].split()
+    assert code == "0", process.stderr
+    assert "clir_cli.evaluation.scoring" in modules
+    assert "torch" not in modules
 
 
 # -------------------------------------------------------------------------------- across pairs
