@@ -5,6 +5,7 @@ import torch
 from lexicons import induce_lexicon
 
 from clir_cli.corpus.records import SentencePair
+from clir_cli.optical import alignment
 from clir_cli.optical.alignment import induce_dictionary, token_words
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.settings import TransportSettings
@@ -53,3 +54,21 @@ def test_tokens_know_their_word_in_any_script(teacher):
         "mombasa", "nairobi", "watoto", "12", "मुलांना",
     ]  # fmt: skip
     assert len(found) == len(teacher.tokenize([text], 64)[0])
+
+
+def test_the_score_of_an_entry_is_dice_of_the_mass(teacher, monkeypatch):
+    rows = [SentencePair("maji safi", "water clean"), SentencePair("maji", "water")]
+    monkeypatch.setattr(alignment, "token_words", lambda _, text, __: text.split())
+    plans = [torch.tensor([[0.75, 0.25], [0.5, 0.5]]), torch.tensor([[1.0]])]
+    monkeypatch.setattr(alignment, "plans_of", lambda *_: enumerate(plans))
+    entries = induce_dictionary(
+        teacher, teacher, rows, None, TransportSettings(), max_tokens=32, min_pairs=1
+    )
+    scores = {(entry.word, entry.english): entry.score for entry in entries}
+    assert scores == pytest.approx({
+        ("maji", "water"): 2 * 1.75 / (2 + 2.25),
+        ("maji", "clean"): 2 * 0.25 / (2 + 0.75),
+        ("safi", "water"): 2 * 0.5 / (1 + 2.25),
+        ("safi", "clean"): 2 * 0.5 / (1 + 0.75),
+    })  # fmt: skip
+    assert [entry.pairs for entry in entries if entry.word == "maji"] == [2, 1]

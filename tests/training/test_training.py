@@ -92,6 +92,7 @@ class Slope:
 
     def __init__(self) -> None:
         self.modes: list[bool] = []
+        self.held_out = [0.5, 0.7, 0.3, 0.3]
 
     def batches(self, epoch: int) -> list[list[int]]:
         return [[0]] * self.steps_per_epoch
@@ -103,7 +104,7 @@ class Slope:
 
     def validate(self, encoder) -> tuple[float, float]:
         self.modes.append(encoder.model.training)
-        return 0.0, 0.0
+        return self.held_out.pop(0), 0.0
 
 
 @pytest.fixture
@@ -145,3 +146,9 @@ def test_the_first_step_learns(sloping, warmup):
     first = next(run.run())
     assert first.learning_rate > 0
     assert (run.encoder.model.get_input_embeddings().weight[2000] < before).all()
+
+
+def test_an_epoch_improves_only_on_the_best_before_it(sloping):
+    ends = [step for step in sloping(epochs=4).run() if step.held_out_loss is not None]
+    assert [step.held_out_loss for step in ends] == [0.5, 0.7, 0.3, 0.3]
+    assert [step.improved for step in ends] == [True, False, True, False]

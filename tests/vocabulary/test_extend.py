@@ -209,3 +209,17 @@ def test_a_tokenizer_of_another_kind_is_refused_in_a_line(loaded):
 
     with pytest.raises(UserError, match=r"WordPiece tokenizer.*student\.vocabulary=initial"):
         induce_lexicon(BITEXT, Slow())
+
+
+def test_a_name_is_unchanged_in_most_of_its_pairs(loaded):
+    rows = [
+        SentencePair("soko safi", "the soko is clean"),
+        SentencePair("soko kubwa", "a big market"),
+        SentencePair("soko kubwa", "big market"),
+        SentencePair("Nairobi safi", "Nairobi is clean"),
+        SentencePair("Nairobi kubwa", "Nairobi is big"),
+        SentencePair("Nairobi", "the capital"),
+    ]
+    words = induce_lexicon(rows, loaded[0]).words
+    assert "soko" in words  # once of three times
+    assert "nairobi" not in words  # twice of three times
