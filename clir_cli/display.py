@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
 from clir_cli.console import marked, score_text, show
 from clir_cli.corpus.records import Pair
@@ -164,5 +165,4 @@ def _cell(row: Row | None, base: Row | None) -> str:
 
 
 def _column(row: Row) -> str:
-    seed = f"seed{row['seed']}" if row["seed"] else ""
-    return ".".join(part for part in (row["method"], row["variant"], seed) if part)
+    return Cell(row["method"], row["variant"], row["seed"]).label

@@ -20,10 +20,11 @@ from clir_cli.evaluation.seeds import Seeded
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
-from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, neutral, read
+from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, Student, neutral, read
 from clir_cli.study.report.experiment_sections import axis_of, experiment, grid_values
 from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import FOLDER, report
+from clir_cli.study.report.provenance import distillations
 from clir_cli.suites import load_settings
 
 METHODS = "bm25,dictionary-bm25,english-bm25"
@@ -379,6 +380,27 @@ def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
     assert [row[-1].text for row in table.rows] == ["OK", "FAIL", "-", "-"]
     assert [row[-1].kind for row in table.rows] == ["ok", "fail", "", ""]
     assert table.rows[0][4].text == "0.500 ▲"
+
+
+def test_students_that_differ_in_the_pair_alone_have_one_command() -> None:
+    def student(pair: str, command: str) -> Student:
+        return Student(pair, "ot", {"command": f"clir distill {command}", "config": {}}, {})
+
+    made = [
+        student(
+            "sw-en", "--lang sw-en --suite open --home /home/me/x --set 'bitext.files=[\"a\"]'"
+        ),
+        student(
+            "de-en", "--lang de-en --suite open --home /home/me/x --set 'bitext.files=[\"a\"]'"
+        ),
+        student("so+sw-en", "--lang so-en,sw-en --joint --suite open"),
+        student("de+fr-en", "--lang de-en,fr-en --joint --suite open"),
+    ]
+    assert distillations("open", made) == [
+        "clir distill --suite open --lang sw-en,de-en --home x --set 'bitext.files=[\"a\"]'",
+        "clir distill --suite open --lang de-en,fr-en --joint",
+        "clir distill --suite open --lang so-en,sw-en --joint",
+    ]
 
 
 # -------------------------------------------------------------------------------- words

@@ -98,7 +98,7 @@ class Student:
     @property
     def method(self) -> str:
         """Return the label without its seed."""
-        return re.sub(r"\.seed\d+$", "", self.label)
+        return Cell.parse(self.label).column
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Results:
 def in_order(labels: Iterable[str]) -> list[str]:
     """Return method labels in the order of ``clir ls methods``, variants behind their method."""
     ranks = {name: rank for rank, name in enumerate(METHODS)}
-    return sorted(labels, key=lambda label: (ranks.get(label.split(".")[0], 99), label))
+    return sorted(labels, key=lambda label: (ranks.get(Cell.parse(label).method, 99), label))
 
 
 def pairs_in_order(pairs: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from clir_cli.artifacts.cell import Cell
 from clir_cli.errors import UserError
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.study.report.data import Results
@@ -60,5 +61,5 @@ def focus_on(
 
 
 def _competes(label: str) -> bool:
-    method = METHODS.get(label.split(".")[0])
+    method = METHODS.get(Cell.parse(label).method)
     return method is None or (method.queries != "english" and method.scorer != "fusion")

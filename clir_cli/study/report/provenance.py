@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import Command, Option
 from clir_cli.study.experiment import flat
 from clir_cli.study.report.data import CollectionScores, Results, Student, neutral
 
@@ -26,7 +28,7 @@ def scored(
 ) -> Provenance:
     """Return the command that scored methods, and the settings of their students."""
     pairs = collection.pairs
-    methods = dict.fromkeys(label.split(".")[0] for label in labels)
+    methods = dict.fromkeys(Cell.parse(label).method for label in labels)
     command = (
         f"clir evaluate --suite {results.suite} --lang {','.join(pairs)} "
         f"--method {','.join(methods)} --metric {','.join(metrics)}"
@@ -38,18 +40,18 @@ def scored(
 
 
 def distillations(suite: str, students: Sequence[Student]) -> list[str]:
-    """Return the commands that made students; what differs in the pair alone is one."""
-    pairs_by_options: dict[str, list[str]] = {}
+    """Return the commands that made students; those that differ in the pair alone are one."""
+    pairs_by_options: dict[tuple[Option, ...], list[str]] = {}
     for student in students:
-        words = neutral(student.manifest.get("command", "")).split()
-        named = {place for place, word in enumerate(words) if word in ("--lang", "--suite")}
-        left_out = named | {place + 1 for place in named}
-        rest = [word for place, word in enumerate(words) if place > 1 and place not in left_out]
-        pairs_by_options.setdefault(" ".join(rest), []).append(student.pair)
-    return [
-        f"clir distill --suite {suite} --lang {','.join(pairs)} {rest}".strip()
-        for rest, pairs in sorted(pairs_by_options.items())
-    ]
+        options = Command.parse(student.manifest.get("command") or "clir distill").options
+        given = ("--suite",) if ("--joint",) in options else ("--suite", "--lang")
+        key = tuple(tuple(map(neutral, option)) for option in options if option[0] not in given)
+        pairs_by_options.setdefault(key, []).append(student.pair)
+    commands = []
+    for options, pairs in sorted(pairs_by_options.items()):
+        lang = () if ("--joint",) in options else (("--lang", ",".join(pairs)),)
+        commands.append(str(Command("distill", (("--suite", suite), *lang, *options))))
+    return commands
 
 
 def trained(students: Sequence[Student], commands: Sequence[str], shown: int = 4) -> Provenance:

@@ -95,7 +95,7 @@ def _chosen(results: Results, method: str) -> list[Student]:
     """Return a student of a few pairs: of the method, else of any; resource groups take turns."""
     by_pair: dict[str, Student] = {}
     for student in results.students:
-        known = METHODS.get(student.label.split(".")[0])
+        known = METHODS.get(Cell.parse(student.label).method)
         if not (known and known.encoder == "distilled" and student.pair.endswith("-en")):
             continue
         if student.pair not in by_pair or student.label == method:
@@ -128,11 +128,10 @@ def _unfitness(sentences: tuple[str, str]) -> tuple[int, int, int]:
 def _plan(workspace: Workspace, student: Student, text: str, english: str) -> PlanBlock:
     from clir_cli.stages.align import align  # torch
 
-    pair = parse_pair(student.pair, languages())
-    cell = Cell.parse(student.label)
+    pair, cell = parse_pair(student.pair, languages()), Cell.parse(student.label)
     alignment = align(workspace, pair, cell, text, english)
     options = (("--suite", workspace.suite), *cell.options(pair))
-    command = Command("align", options, (text, english))
+    command = str(Command("align", options, (text, english)))
     return PlanBlock(
         title=f"{pair}, {student.label}",
         lang=pair.query,
