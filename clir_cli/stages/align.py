@@ -73,7 +73,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
 
 
 def _tokens(encoder: Encoder, text: str, limit: int) -> list[str]:
-    return encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], limit)[0])
+    return list(encoder.tokenizer.convert_ids_to_tokens(encoder.tokenize([text], limit)[0]))
 
 
 def draw(alignment: Alignment, path: Path, title: str) -> bool:

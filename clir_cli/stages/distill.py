@@ -129,8 +129,8 @@ def _task(
     for (pair, bitext), train in zip(bitexts.items(), start.ids, strict=True):
         held_out = student.tokenize([row.query for row in bitext.held_out], limit)
         weights = masses(workspace, bitext, train, student, start.own_rows)
-        sides = list(map(EncodedBitext, (train, held_out), teachers[pair], weights))
-        tasks[str(pair)] = Distillation(*sides, objective, settings, cell.seed)
+        sides = map(EncodedBitext, (train, held_out), teachers[pair], weights)
+        tasks[str(pair)] = Distillation(next(sides), next(sides), objective, settings, cell.seed)
     if not cell.joint:
         return next(iter(tasks.values()))
     return JointDistillation(tasks, settings.joint.temperature, cell.seed)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -340,7 +341,10 @@ def _augmented(
     job: Job, device: torch.device, precision: torch.dtype
 ) -> tuple[Encoder, Task, Notes]:
     encoder, rows = _student(job, device, precision)
-    return augmenting(job.settings, encoder, rows, job.bitexts[job.pairs[0]], job.cell.seed)
+    encoder, task, notes = augmenting(
+        job.settings, encoder, rows, job.bitexts[job.pairs[0]], job.cell.seed
+    )
+    return encoder, cast(Task, task), notes  # it trains this encoder alone, the one with a head
 
 
 TASKS: dict[str, Making] = {

@@ -41,7 +41,7 @@ def augmenting(
         seed=seed,
     )
     tokens = sum(len(ids) - 2 for ids in task.train)
-    notes = {
+    notes: dict[str, object] = {
         "train_sentences": len(train),
         "held_out_sentences": len(held_out),
         "train_tokens": tokens,

@@ -1,6 +1,6 @@
 """The masses that tokens hold in transport: `transport.marginals` other than uniform."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from clir_cli.optical.marginals import (
     norm_weights,
 )
 from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
+from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -51,11 +52,12 @@ def masses(
     english = [row.english for row in (*bitext.train, *bitext.held_out)]
     read = teacher.inputs(english, limit, "sentence")
     cut = len(bitext.train)
+    of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = by_norm
     if kind == "norm":
-        weights, of_student = _norms(teacher, read), by_norm
+        weights = _norms(teacher, read)
     else:
         weights = _idf(read, cut, len(teacher.tokenizer))
-        size = student.model.get_input_embeddings().num_embeddings
+        size = embedding_table(student.model).num_embeddings
         frequencies = _frequencies(ids, size)
         if own_rows:  # that of a fold stands for as many in each of the others
             own = student.tokenize([row.query for row in bitext.train], limit)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 
@@ -9,6 +10,7 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.first_pass import row_count
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
@@ -70,11 +72,11 @@ def student_to_train(
     """
     limit = workspace.settings.teacher.query_tokens
     if folds < 2 or not _gets_rows(workspace):
-        student, rows = initial_student(workspace, bitexts, device, precision, ref)
+        student, new_rows = initial_student(workspace, bitexts, device, precision, ref)
         ids = [student.tokenize([row.query for row in each.train], limit) for each in bitexts]
-        return Start(student, ids, rows, own_rows=0)
+        return Start(student, ids, new_rows, own_rows=0)
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
-    rows = student.model.get_input_embeddings().weight.detach().clone()
+    rows = embedding_table(student.model).weight.detach().clone()
     initial = InitialVocabulary(student.tokenizer, rows)
     trained = [each.train for each in bitexts]
     parts = [folds_of(each, folds) for each in trained]
@@ -125,4 +127,4 @@ def _adapted(workspace: Workspace, student: Encoder, words: Sequence[str]) -> En
     if not rank:
         return student
     rows = student.tokenizer.convert_tokens_to_ids(list(words)) if words else []
-    return adapters.with_adapters(student, rank, rows)
+    return adapters.with_adapters(student, rank, cast(list[int], rows))

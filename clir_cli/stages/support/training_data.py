@@ -122,7 +122,9 @@ def passage_questions(name: str, split: Split, most: int) -> Split:
 
 
 def _rests(name: str, documents: Sequence[str]) -> Questions:
-    texts, rests, alike = [], [], []
+    texts: list[str] = []
+    rests: list[str] = []
+    alike: list[list[int]] = []
     for document in documents:
         found = passage_queries(document)
         places = range(len(rests), len(rests) + len(found))
