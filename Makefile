@@ -38,9 +38,10 @@ test: $(READY)  ## run the tests (a few minutes, no network)
 test-slow: $(READY)  ## run the slow tests too
 	$(BIN)/python -m pytest -n 2
 
-lint: $(READY)  ## check style
+lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)  ## fix style
 	$(BIN)/ruff check --fix .
