@@ -260,7 +260,7 @@ def _check_collections(experiment: Experiment, names: Sequence[str]) -> None:
 
 
 def _asks(collection: str, pair: Pair, name: str) -> bool:
-    """Tell whether a collection has the queries that a method reads; unknown ones may have any."""
+    """Return True if a collection has the queries of a method; unknown ones may have any."""
     source = catalogue.sources("collections").get(collection)
     language = "en" if METHODS[name].queries == "english" else pair.query
     return source is None or language in source.languages
@@ -334,7 +334,7 @@ def baseline_of(experiment: Experiment, points: Sequence[Point]) -> str | None:
 
 
 def is_meant(expected: Expected, point: Point) -> bool:
-    """Tell whether an expected score is one of the point's, or across its pairs."""
+    """Return True if an expected score is one of the point's, or across its pairs."""
     name = ".".join(part for part in (expected.method, expected.variant) if part)
     return (
         expected.pair in (str(point.pair), "all")

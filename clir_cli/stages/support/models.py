@@ -121,11 +121,11 @@ def first_pass(ref: Ref) -> Ref | None:
     if settings.student.rows != "plans":
         return None
     if ref.cell.joint:
-        raise UserError("student.rows=plans is for a student of one pair; joint ones take ibm1")
+        raise UserError("student.rows=plans works for one pair; a joint student needs ibm1")
     first = Cell("ot", seed=ref.cell.seed)
     if ref.cell == first:
         raise UserError(
-            "student.rows=plans reads the plans of the student ot, so it cannot make that "
+            "student.rows=plans uses the plans of the student ot, so it cannot make that "
             "one; give it a name of its own with --variant"
         )
     own = suite_settings(settings.suite).student.rows

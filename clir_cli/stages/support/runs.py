@@ -44,5 +44,5 @@ def answerable(
         if language in collection.queries:
             kept.append(cell)
         else:
-            workspace.talk.say(f"{cell.label} left out: no queries in {language!r}")
+            workspace.talk.say(f"{cell.label} skipped: no queries in {language!r}")
     return kept

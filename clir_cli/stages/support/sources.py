@@ -129,8 +129,8 @@ def queries_in(collection: Collection, language: str, method: str) -> dict[str, 
     """
     if language not in collection.queries:
         raise MissingInput(
-            f"collection {collection.name} has no queries in {language!r}, which method "
-            f"{method} reads; add queries.{language}.jsonl or leave the method out",
+            f"collection {collection.name} has no queries in {language!r} for method "
+            f"{method}; add queries.{language}.jsonl or omit the method",
             has_remedy=True,
         )
     return dict(collection.queries[language])

@@ -88,7 +88,7 @@ def student_to_train(
 
 
 def _gets_rows(workspace: Workspace) -> bool:
-    """Tell whether the bitext gives it rows; one that has read on (recipe augment) has them."""
+    """Return True if the bitext adds new tokens; a student from recipe augment has them already."""
     chosen = workspace.settings.student
     return chosen.vocabulary != "initial" and not trained_cell(chosen.model)
 
