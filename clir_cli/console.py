@@ -92,15 +92,9 @@ def score_text(
     mark: str = "",
     digits: Callable[[float], str] = "{:.3f}".format,
 ) -> ScoreText:
-    """Return a score as every table has it.
+    """Return a score as every table has it: with its interval, or its spread over several seeds.
 
-    Args:
-        value: The score, or its mean over several seeds.
-        low: Lower end of the interval.
-        high: Upper end.
-        spread: Standard deviation over several seeds, which is shown in place of the interval.
-        mark: Of significance, from ``significance.mark``.
-        digits: How numbers are written.
+    ``mark`` comes from ``significance.mark``; ``digits`` writes the numbers.
     """
     interval = f"[{digits(low)}, {digits(high)}]" if spread is None else f"± {digits(spread)}"
     return ScoreText(digits(value), interval, mark)

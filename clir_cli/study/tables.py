@@ -40,7 +40,7 @@ def draw(title: str, rows: Sequence[Row], layout: TableLayout, metric: str) -> T
     Args:
         title: Title of the table, without the metric.
         rows: Tidy rows, of any metrics.
-        layout: Which dimensions the rows and columns of the table are.
+        layout: The dimensions in rows and columns of the table.
         metric: Name of the metric.
     """
     chosen = [row for row in rows if row["metric"] == metric]
