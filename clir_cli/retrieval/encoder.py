@@ -241,7 +241,7 @@ def encode_inputs(
     vectors = torch.empty(int(offsets[-1]), encoder.dimensions, dtype=dtype)
     budget = batch_tokens or usual_batch(encoder.device)
     with encoder.autocast():
-        for batch in by_length([len(text) for text in inputs], budget):
+        for batch in batches_by_tokens([len(text) for text in inputs], budget):
             ids, attended, embedded = collate(
                 [inputs[index] for index in batch], encoder.pad_id, encoder.device
             )
@@ -270,7 +270,7 @@ def _rows(starts: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(int(lengths.sum())) + (starts - before).repeat_interleave(lengths)
 
 
-def by_length(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+def batches_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Yield batches of indices, longest texts first, at most ``batch_tokens`` padded tokens each.
 
     The order is a function of the lengths alone. Longest first, so that a batch that is too large

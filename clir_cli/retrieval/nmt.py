@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError, first_line
-from clir_cli.retrieval.encoder import by_length
+from clir_cli.retrieval.encoder import batches_by_tokens
 from clir_cli.retrieval.loading import load_tokenizer
 
 
@@ -61,7 +61,7 @@ class Translator:
         prefixed = [self.direction.prefix + text for text in texts]
         encoded = self.tokenizer(prefixed, truncation=True, max_length=max_tokens)["input_ids"]
         translations = [""] * len(texts)
-        for batch in by_length([len(ids) for ids in encoded], batch_tokens):
+        for batch in batches_by_tokens([len(ids) for ids in encoded], batch_tokens):
             rows = self.tokenizer.pad(
                 {"input_ids": [encoded[index] for index in batch]}, return_tensors="pt"
             ).to(self.device)

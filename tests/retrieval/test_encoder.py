@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import by_length, load_encoder
+from clir_cli.retrieval.encoder import batches_by_tokens, load_encoder
 
 TEXTS = [
     "rain",
@@ -71,7 +71,7 @@ def test_long_texts_are_cut(teacher):
 @settings(derandomize=True, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(20, 300))
 def test_every_text_is_in_one_batch_within_the_budget(lengths, budget):
-    batches = list(by_length(lengths, budget))
+    batches = list(batches_by_tokens(lengths, budget))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         longest = max(lengths[index] for index in batch)

@@ -14,7 +14,7 @@ from clir_cli.optical.marginals import (
     idf_weights,
     norm_weights,
 )
-from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
+from clir_cli.retrieval.encoder import Encoder, TokenizedText, batches_by_tokens, pad
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
@@ -76,7 +76,7 @@ def _kept(text: TokenizedText, values: Tensor) -> Tensor:
 def _norms(teacher: Encoder, read: Sequence[TokenizedText]) -> list[Tensor]:
     teacher.model.eval()
     found: dict[int, Tensor] = {}
-    for batch in by_length([len(each) for each in read], BATCH_TOKENS):
+    for batch in batches_by_tokens([len(each) for each in read], BATCH_TOKENS):
         ids, mask = pad([read[index].ids for index in batch], teacher.pad_id, teacher.device)
         norms = norm_weights(teacher.states(ids, mask), mask).cpu()
         found |= {index: _kept(read[index], norms[row]) for row, index in enumerate(batch)}
