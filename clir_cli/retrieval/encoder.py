@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from clir_cli.retrieval import loading
+from clir_cli.errors import UserError
 from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
+from clir_cli.retrieval.loading import load_transformer
 from clir_cli.retrieval.projection import Projection, load_projection
 
 
@@ -338,10 +339,14 @@ def load_encoder(
             code of its own.
     """
     checkpoint = read_checkpoint(folder)
-    tokenizer, model = loading.load_transformer(checkpoint, pickled)
+    tokenizer, model = load_transformer(checkpoint, pickled)
     projection = load_projection(checkpoint)
-    loading.check_fit(folder, tokenizer, model, projection)
     if projection is not None:
+        if projection.inputs != model.config.hidden_size:
+            raise UserError(
+                f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
+                f"{model.config.hidden_size}; they belong to different models"
+            )
         projection = projection.to(device).eval()
     nn.Module.to(model, device).eval()
     return Encoder(tokenizer, model, device, precision, projection, checkpoint.text_format)

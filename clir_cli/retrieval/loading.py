@@ -18,7 +18,6 @@ from transformers import (
 
 from clir_cli.errors import UserError, first_line
 from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
-from clir_cli.retrieval.projection import Projection
 
 # The pooler is not used, and some checkpoints lack it.
 WITH_POOLER = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
@@ -30,7 +29,7 @@ def load_transformer(
     """Load tokenizer and transformer of a checkpoint, in float32 on the CPU.
 
     Raises:
-        UserError: One of them is missing, damaged, or lacks weights.
+        UserError: One is missing or damaged, lacks weights, or they belong to different models.
     """
     folder = checkpoint.body
     tokenizer = load_tokenizer(folder)
@@ -47,6 +46,7 @@ def load_transformer(
         )
     if checkpoint.markers:
         _add_markers(tokenizer, checkpoint)
+    check_rows(checkpoint.folder, tokenizer, embedding_table(model).num_embeddings)
     return tokenizer, model
 
 
@@ -135,25 +135,6 @@ def _add_markers(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> 
                 if tokenizer.tokenize(marker) != [marker]:
                     tokenizer.add_tokens(AddedToken(marker, normalized=False, special=True), True)
                 break
-
-
-def check_fit(
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    model: PreTrainedModel,
-    projection: Projection | None,
-) -> None:
-    """Check that tokenizer, model and projection belong together.
-
-    Raises:
-        UserError: Their sizes differ.
-    """
-    check_rows(folder, tokenizer, embedding_table(model).num_embeddings)
-    if projection is not None and projection.inputs != model.config.hidden_size:
-        raise UserError(
-            f"{folder}: the projection takes {projection.inputs} dimensions and the model has "
-            f"{model.config.hidden_size}; they belong to different models"
-        )
 
 
 def embedding_table(model: PreTrainedModel) -> nn.Embedding:

@@ -86,14 +86,19 @@ def training(model: ModelSize, load: Load) -> Estimate:
     layers = model.layers + a_layer if load.checkpointing else model.layers * a_layer
     kept = 3 + layers  # 3 of the embeddings
     activations = int(load.texts * load.tokens * kept * model.hidden * WORD)
-    return Estimate(WORD * (model.parameters + adapters), 3 * WORD * trained, activations)
+    weights = _weight_bytes(load) * (model.parameters + adapters)
+    return Estimate(weights, 3 * WORD * trained, activations)
 
 
 def encoding(model: ModelSize, load: Load) -> Estimate:
     """Return the memory of encoding: no gradients, and the activations of one layer."""
     width = WORD // 2 if load.bfloat16 else WORD
     activations = load.texts * load.tokens * 16 * model.hidden * width
-    return Estimate(WORD * model.parameters, 0, activations)
+    return Estimate(_weight_bytes(load) * model.parameters, 0, activations)
+
+
+def _weight_bytes(load: Load) -> int:
+    return WORD + (WORD // 2 if load.bfloat16 else 0)  # autocast keeps a copy in bfloat16
 
 
 def size_of(folder: Path) -> ModelSize:
