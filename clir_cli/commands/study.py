@@ -69,23 +69,13 @@ def reproduce(
     from clir_cli.study import reproduce as study
     from clir_cli.study import tables
     from clir_cli.study.grid import Base
-    from clir_cli.study.tasks import Site
 
     if style not in tables.FORMATS:
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
-    workspace = common.workspace()
-    EngineOptions(engine, address, jobs).check()
-    site = Site(
-        common.home,
-        common.device,
-        mirror,
-        common.force,
-        config=common.config,
-        shown=common.shown,
-        address=address,
-    )
+    workspace = common.workspace(engine=EngineOptions(engine, address, jobs), mirror=mirror)
+    workspace.engine.check()
     base = Base(common.suite, common.config, tuple(common.assign))
-    prepared = study.prepare(chosen, base, site, results)
+    prepared = study.prepare(chosen, base, workspace, results)
     if common.dry_run:
         lines = study.commands(prepared, share)
         if common.as_json:
@@ -93,7 +83,7 @@ def reproduce(
         else:
             print("\n".join(f"{line['state']:<8} {line['command']}" for line in lines))
         return
-    outcome = study.reproduce(prepared, workspace.talk, engine=engine, jobs=jobs, share=share)
+    outcome = study.reproduce(prepared, share)
     if common.as_json:
         display.print_json([row for rows in outcome.rows.values() for row in rows])
     else:

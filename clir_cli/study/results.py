@@ -17,10 +17,9 @@ from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
 from clir_cli.evaluation.scoring import Result
+from clir_cli.study.cell_scores import Cells, Failure, compared, judge
 from clir_cli.study.experiment import Expected
 from clir_cli.study.grid import Point, baseline_of, is_meant
-from clir_cli.study.scoring import WELL, Cells, Failure, compared, judge
-from clir_cli.study.work import collection_of
 
 KEY = ("suite", "experiment", "collection", "pair", "method", "variant", "seed")
 FIGURES = (
@@ -43,10 +42,10 @@ def plan(cells: Cells) -> Artifact:
     inputs = {}
     for point in cells.points:
         ended = cells.outcome(point)
-        if ended.outcome in WELL:
+        if ended.is_well:
             inputs[point.label] = store.read_manifest(cells.run(point))["fingerprint"]
-            judged = collection_of(point.settings, point.pair.query, cells.site)
-            inputs[f"qrels {point.collection} {point.pair}"] = judged.digests["qrels"]
+            qrels = cells.collection(point).digests["qrels"]
+            inputs[f"qrels {point.collection} {point.pair}"] = qrels
         else:
             inputs[point.label] = f"{ended.outcome}: {ended.error}"
     return Artifact(
@@ -80,7 +79,7 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
             per_query = pd.DataFrame(_query_rows(cells, found), columns=scores.PER_QUERY_COLUMNS)
             files.write_text(draft / PER_QUERY, _csv(per_query))
     rows = read(planned.path / TABLE)
-    target = cells.results / cells.suite / f"{cells.experiment.name}.csv"
+    target = cells.published / f"{cells.experiment.name}.csv"
     content = (planned.path / TABLE).read_bytes()
     if draft is not None or not target.exists() or target.read_bytes() != content:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +113,7 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
     kept = [row for row in rows if row["value"] is not None and row["pair"] in pairs]
     table = pd.read_csv(cells.folder / PER_QUERY, dtype=str, keep_default_na=False)
     per_query = table.astype({"seed": int}).to_dict("records")
-    folder = cells.results / cells.suite
+    folder = cells.published
     if kept:
         scores.publish(folder, kept, [row for row in per_query if row["pair"] in pairs])
 

@@ -1,23 +1,21 @@
-"""The work that the cells of several experiments share: each artifact is made by one task."""
+"""A study: experiments in one suite, and the tasks that their cells share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from clir_cli.artifacts import graph
-from clir_cli.artifacts.command import Command, Option, assignment
+from clir_cli.artifacts.command import Command, assignment
 from clir_cli.artifacts.spec import Ref
 from clir_cli.errors import UserError
 from clir_cli.settings import Settings
 from clir_cli.stages.support.sources import collection_options
 from clir_cli.stages.support.workspace import Workspace
+from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Point
 from clir_cli.suites import value_of
 
 RESULTS = Path("results")  # where tables go unless --results says otherwise
-CACHE: dict[Any, Any] = {}  # what this process has read and open, for the next task
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,13 @@ class Task:
     """One artifact to make. It can be pickled and sent to another process or machine.
 
     Attributes:
-        key: Where the artifact lies, from the home of the artifacts; its own for a download.
+        key: Where the artifact lies below the folder for artifacts; the command for a download.
         verb: The command that makes it.
         ref: The artifact.
         command: That command, as text.
         needs: Keys of the tasks whose artifacts it reads.
-        after: Keys of tasks that it waits for, but can do without.
+        after: Keys of tasks that it waits for, and does not need.
+        experiment: The experiment that asked for it first.
     """
 
     key: str
@@ -39,6 +38,7 @@ class Task:
     command: str
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    experiment: str = ""
 
     @property
     def settings(self) -> Settings:
@@ -46,139 +46,102 @@ class Task:
         return self.ref.settings
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where the work is done, and how.
-
-    ``config`` is the file of ``--config``, ``shown`` are the options that every command must
-    repeat, ``address`` is that of a Ray cluster.
-    """
-
-    home: Path
-    device: str = "auto"
-    mirror: str = ""
-    force: bool = False
-    threads: int = 0
-    config: Path | None = None
-    shown: tuple[Option, ...] = ()
-    address: str = ""
-
-    def workspace(self, settings: Settings, **behaviour: Any) -> Workspace:
-        """Return what a stage works with."""
-        return Workspace(
-            settings,
-            self.home,
-            self.device,
-            mirror=self.mirror,
-            config=self.config,
-            shown=self.shown,
-            cache=CACHE,
-            **behaviour,
-        )
-
-
 @dataclass
-class Shared:
-    """The tasks of all points, each once, in an order in which they can be done.
+class Study:
+    """Experiments in one suite, with the tasks of all their cells.
 
-    ``goals`` maps each point to the task that makes its run.
+    Attributes:
+        workspace: Where artifacts lie, and how stages behave; its settings are the suite's.
+        results: Folder for score tables.
+        experiments: Each experiment with its cells.
+        tasks: By key; each task follows those that it needs.
+        goals: The key of the task that makes the run of a cell.
     """
 
-    site: Site
+    workspace: Workspace
+    results: Path = RESULTS
+    experiments: list[tuple[Experiment, list[Point]]] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     goals: dict[Point, str] = field(default_factory=dict)
     _keys: dict[Ref, str] = field(default_factory=dict)
-    _made_for: dict[str, str] = field(default_factory=dict)  # key -> experiment
 
-    def add(self, point: Point) -> None:
-        """Add what a point needs.
+    def add(self, experiment: Experiment, points: list[Point]) -> None:
+        """Add an experiment.
 
         Raises:
-            UserError: Another point has the same artifact with other settings.
+            UserError: Another cell has the same artifact with other settings.
         """
-        self.goals[point] = self._put(point.run, point.experiment)
+        self.experiments.append((experiment, points))
+        for point in points:
+            self.goals[point] = self._add_task(point.run, experiment.name)
 
-    def upstream(self, keys: Sequence[str]) -> list[Task]:
-        """Return these tasks and all that they need, in order."""
-        wanted: set[str] = set()
-        left = list(keys)
-        while left:
-            key = left.pop()
-            if key not in wanted:
-                wanted.add(key)
-                left += [*self.tasks[key].needs, *self.tasks[key].after]
-        return [task for key, task in self.tasks.items() if key in wanted]
+    def cells(self, share: tuple[int, int] = (1, 1)) -> list[Point]:
+        """Return a share of the cells of all experiments; a cell of several experiments is once."""
+        return share_of(list({goal: point for point, goal in self.goals.items()}.values()), share)
 
-    def evaluate(
+    def tasks_of(self, points: Sequence[Point]) -> list[Task]:
+        """Return the tasks that cells need, each behind those that it needs."""
+        needed = {self.goals[point] for point in points}
+        for key, task in reversed(self.tasks.items()):
+            if key in needed:
+                needed.update(task.needs)
+        tasks = [task for key, task in self.tasks.items() if key in needed]
+        # Documents come with the queries of any pair: an index waits for all of these downloads.
+        downloads = [task for task in tasks if task.ref.kind == "collection"]
+        for number, task in enumerate(tasks):
+            if task.ref.kind == "index":
+                collection = task.settings.collection
+                same = [other.key for other in downloads if other.settings.collection == collection]
+                tasks[number] = replace(task, after=tuple(same))
+        return tasks
+
+    def scoring_command(
         self, points: Sequence[Point], metrics: Sequence[str], results: Path = RESULTS
     ) -> str:
-        """Return the command that scores points of one method and several pairs."""
-        point = points[0]
-        options = point.cell.options(*(each.pair for each in points))
-        options += [("--metric", ",".join(metrics)), *collection_options(point.settings)]
+        """Return the command that scores cells of one method and several pairs."""
+        first = points[0]
+        options = first.cell.options(*(point.pair for point in points))
+        options += [("--metric", ",".join(metrics)), *collection_options(first.settings)]
         options += [("--results", str(results))] if results != RESULTS else []
         command = Command("evaluate", tuple(options))
-        return str(graph.with_settings(self._context, command, point.run, neutral=False))
+        return str(graph.with_settings(self.workspace, command, first.run, neutral=False))
 
-    @cached_property
-    def _context(self) -> Workspace:
-        return self.site.workspace(next(iter(self.goals)).settings)
-
-    def _put(self, ref: Ref, experiment: str) -> str:
-        """Add the task of an artifact, after those that it needs; return its key."""
+    def _add_task(self, ref: Ref, experiment: str) -> str:
+        """Add the task of an artifact, behind those that it needs; return its key."""
         if ref in self._keys:
             return self._keys[ref]
-        context = self.site.workspace(ref.settings)
-        command = graph.command(context, ref)
+        command = graph.command(self.workspace, ref)
         path = graph.spec_of(ref).path(ref)
         key = path.as_posix() if path else f"{command} ({ref.kind})".removeprefix("clir ")
-        needs = [self._put(need, experiment) for need in graph.needs(ref) if not _is_bare(need)]
+        needs = [
+            self._add_task(need, experiment)
+            for need in graph.needs(ref)
+            # Documents without queries come with the download of any pair.
+            if need.kind != "collection" or need.pairs
+        ]
         if key in self.tasks:
-            self._refuse_conflict(key, ref, experiment)
+            self._refuse_conflict(self.tasks[key], ref, experiment)
         else:
-            after = self._downloads(ref) if ref.kind == "index" else ()
-            text = str(command)
-            self.tasks[key] = Task(key, command.verb, ref, text, tuple(dict.fromkeys(needs)), after)
-            self._made_for[key] = experiment
-            if ref.kind == "collection":  # it may bring the documents that others could not
-                self._follow(key, ref)
+            needs = list(dict.fromkeys(needs))
+            self.tasks[key] = Task(
+                key, command.verb, ref, str(command), tuple(needs), experiment=experiment
+            )
         self._keys[ref] = key
         return key
 
-    def _downloads(self, index: Ref) -> tuple[str, ...]:
-        """Return the downloads that bring the documents of an index; any of them is enough."""
-        return tuple(
-            key
-            for key, task in self.tasks.items()
-            if task.ref.kind == "collection"
-            and task.settings.collection == index.settings.collection
-        )
-
-    def _follow(self, download: str, ref: Ref) -> None:
-        for key, task in self.tasks.items():
-            same = task.settings.collection == ref.settings.collection
-            if task.ref.kind == "index" and same:
-                self.tasks[key] = replace(task, after=(*task.after, download))
-
-    def _refuse_conflict(self, key: str, ref: Ref, experiment: str) -> None:
-        first = self.tasks[key].settings
+    def _refuse_conflict(self, task: Task, ref: Ref, experiment: str) -> None:
         for name in sorted(graph.reach(ref)):
-            ours, theirs = value_of(ref.settings, name), value_of(first, name)
-            if ours != theirs:
+            new, old = value_of(ref.settings, name), value_of(task.settings, name)
+            if new != old:
                 raise UserError(
-                    f"experiment {experiment}: {self.site.home / key} would be made with "
-                    f"{assignment(name, ours)}, and in {self._made_for[key]} with "
-                    f"{assignment(name, theirs)}; name the variants apart, or run one of them "
+                    f"experiment {experiment}: {self.workspace.home / task.key} would be made with "
+                    f"{assignment(name, new)}, and in {task.experiment} with "
+                    f"{assignment(name, old)}; name the variants apart, or run one of them "
                     "with a --home of its own"
                 )
 
 
-def _is_bare(ref: Ref) -> bool:
-    """Return True for documents without queries: they come with the download of any pair."""
-    return ref.kind == "collection" and not ref.pairs
-
-
 def share_of(points: Sequence[Point], share: tuple[int, int]) -> list[Point]:
-    """Return the i-th of n shares of the points, counted from 1; all shares make the whole."""
+    """Return the i-th of n shares of the cells, counted from 1; all shares make the whole."""
     number, count = share
     return list(points[number - 1 :: count])

@@ -1,8 +1,9 @@
-"""Progress over cells: a line as each piece of work ends, and the time that the rest will take."""
+"""Progress over cells: a line for each task that ends, and an estimate for the rest."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,21 +19,19 @@ from clir_cli.console import Talk
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done
 
-SHOWN = {"made": "made", "there": "there", "failed": "FAILED", "skipped": "skipped"}
-
 
 @dataclass(frozen=True)
 class Inside(Talk):
-    """The talk of a stage that works within a study: its bars stand under the study's."""
+    """The talk of a stage within a study: its bars are shown under the study's."""
 
     bars: Progress | None = None
 
     def say(self, message: str) -> None:
-        """Say nothing: the study tells what became of the stage."""
+        """Say nothing: the study reports what became of the stage."""
 
     @contextmanager
-    def progress(self, *, unit: str = "", total_bytes: bool = False) -> Iterator[Progress]:  # noqa: ARG002
-        """Lend the study's own bars, and take away what was added to them."""
+    def progress(self, **_: Any) -> Iterator[Progress]:
+        """Lend the study's own bars, and remove what was added to them."""
         if self.bars is None:
             with Progress(disable=True) as hidden:
                 yield hidden
@@ -47,14 +46,14 @@ class Inside(Talk):
 
 @dataclass
 class Watch:
-    """Tells people how the work goes on. ``goals`` are the tasks that end the cells."""
+    """Reports progress. ``goals`` counts the cells that end with a task."""
 
     bars: Progress
     bar: TaskID
     goals: Mapping[str, int]
     total: int
     quiet: bool = False
-    ended_tasks: int = 0
+    _ended: int = 0
     _running: dict[str, Task] = field(default_factory=dict)
 
     def started(self, task: Task) -> None:
@@ -63,25 +62,26 @@ class Watch:
         self._note("")
 
     def ended(self, task: Task, done: Done, seconds_left: float | None) -> None:
-        """Print a line, and move the bar when that was the last of a cell."""
+        """Print a line, and move the bar by the cells that end with the task."""
         self._running.pop(task.key, None)
-        self.ended_tasks += 1
+        self._ended += 1
         self.bars.advance(self.bar, self.goals.get(task.key, 0))
-        left = "" if seconds_left is None else f"; about {spell(seconds_left)} left"
-        if done.outcome in ("failed", "skipped"):
-            what = f"{title(task)}: {done.error}"
+        left = "" if seconds_left is None else f"about {spell(seconds_left)} left"
+        self._note(left)
+        if done.is_well:
+            line = f"{done.outcome} {title(task)}, {spell(done.seconds)}"
+            line += f"; {left}" if left else ""
         else:
-            what = f"{title(task)}, {spell(done.seconds)}{left}"
-        self._note(left.removeprefix("; "))
-        width = len(str(self.total))
-        self._say(f"[{self.ended_tasks:{width}}/{self.total}] {SHOWN[done.outcome]} {what}")
+            outcome = "FAILED" if done.outcome == "failed" else done.outcome
+            line = f"{outcome} {title(task)}: {done.error}"
+        self._say(f"[{self._ended:{len(str(self.total))}}/{self.total}] {line}")
         if done.trace:
             self._say(done.trace)
 
     def _note(self, left: str) -> None:
-        now = ", ".join(map(title, self._running.values()))
-        if left or now:
-            note = "  ".join(part for part in (left, now) if part)
+        running = ", ".join(map(title, self._running.values()))
+        if left or running:
+            note = "  ".join(part for part in (left, running) if part)
             self.bars.update(self.bar, note=note)
 
     def _say(self, line: str) -> None:
@@ -93,13 +93,7 @@ class Watch:
 def watching(
     goals: Mapping[str, int], tasks: Sequence[Task], *, quiet: bool
 ) -> Iterator[tuple[Watch, Talk]]:
-    """Yield who is told of the work, and what its stages talk through.
-
-    Args:
-        goals: How many cells end with a task that is to be done, by its key.
-        tasks: The tasks that are to be done.
-        quiet: Whether nothing is to be said.
-    """
+    """Yield what reports the progress of tasks, and what their stages speak through."""
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
     columns = (
@@ -116,12 +110,12 @@ def watching(
 
 def title(task: Task) -> str:
     """Return a task in few words."""
-    ref = task.ref
     if task.verb == "index":
         return f"index {task.settings.collection}"
-    what = [ref.kind] if task.verb == "download" else []
-    cell = [ref.cell.label] if ref.cell.method else []
-    return " ".join([task.verb, *what, *map(str, ref.pairs), ref.name, *cell]).replace("  ", " ")
+    ref = task.ref
+    words = [task.verb, ref.kind if task.verb == "download" else "", *map(str, ref.pairs), ref.name]
+    words.append(ref.cell.label if ref.cell.method else "")
+    return " ".join(word for word in words if word)
 
 
 def spell(seconds: float) -> str:

@@ -1,19 +1,16 @@
-"""One task done: resolve, look, make. The same in this process, in a worker, on another machine."""
+"""One task done: in this process, in a worker, or on another machine."""
 
 import time
 import traceback
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.store import is_whole
-from clir_cli.console import Talk
-from clir_cli.corpus.records import Collection
 from clir_cli.errors import Busy, UserError
 from clir_cli.files import explain_os_error
-from clir_cli.settings import Settings
-from clir_cli.stages.support.sources import read_collection
-from clir_cli.study.tasks import CACHE, Site, Task
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.study.tasks import Task
 
 State = Literal["there", "stale", "missing"]
 
@@ -22,9 +19,15 @@ State = Literal["there", "stale", "missing"]
 class Done:
     """What became of a task.
 
-    ``made`` and ``there`` are well; ``busy`` means that another process makes it. Of a ``failed``
-    one ``error`` is a line for people, ``is_bug`` says that it is our fault, ``trace`` where. One
-    is ``skipped`` when something that it needs failed, in the end the task ``cause``.
+    Attributes:
+        key: The task.
+        outcome: ``busy`` means that another process makes it, ``skipped`` that a task which it
+            needs has failed.
+        seconds: How long it took.
+        error: Why it failed or was skipped, in one line.
+        is_bug: Whether clir is at fault, and not the user's input.
+        trace: Where the bug is.
+        cause: The failed task for which it was skipped.
     """
 
     key: str
@@ -35,59 +38,52 @@ class Done:
     trace: str = ""
     cause: str = ""
 
-
-def collection_of(settings: Settings, language: str, site: Site) -> Collection:
-    """Return the collection with the queries of a language; the last few are kept."""
-    return read_collection(site.workspace(settings), language)
-
-
-def forget() -> None:
-    """Drop what is kept for the next task; files may have changed since."""
-    CACHE.clear()
+    @property
+    def is_well(self) -> bool:
+        """Return True if the artifact is there."""
+        return self.outcome in ("made", "there")
 
 
-def state(task: Task, site: Site) -> State:
-    """Return whether the artifact is there, made from other things, or not at all.
+def state(task: Task, workspace: Workspace) -> State:
+    """Return whether the artifact is there, made from other things, or missing.
 
     Raises:
-        UserError: An input is missing or at fault.
+        UserError: An input is missing or damaged.
     """
-    workspace = site.workspace(task.settings)
+    workspace = workspace.using(task.settings)
     if task.verb == "download":
         from clir_cli.stages.download import is_there
 
         return "there" if is_there(workspace, task.ref) else "missing"
     artifact = graph.resolve(workspace, task.ref)
-    found = artifact.state()
-    if found == "current":
-        return "there" if is_whole(artifact.path, deep=False) else "stale"
-    return "stale" if found == "stale" else "missing"
+    match artifact.state():
+        case "current":
+            return "there" if is_whole(artifact.path, deep=False) else "stale"
+        case "stale":
+            return "stale"
+    return "missing"
 
 
-def do(task: Task, site: Site, talk: Talk | None = None) -> Done:
-    """Do a task if it is still to be done, and return what became of it; raises nothing.
+def do(task: Task, workspace: Workspace) -> Done:
+    """Make an artifact unless it is there, and return what became of it; raises nothing.
 
-    What was made from other things is replaced: that is what `reproduce` is for.
+    An artifact that was made from other things is replaced.
     """
     started = time.perf_counter()
-    talk = talk or Talk(quiet=True)
+
+    def done(outcome: Any, **why: Any) -> Done:
+        return Done(task.key, outcome, time.perf_counter() - started, **why)
+
     try:
-        found = state(task, site)
-        if found == "there" and not site.force:
-            return Done(task.key, "there", time.perf_counter() - started)
-        force = site.force or found == "stale"
-        graph.make(site.workspace(task.settings, force=force, talk=talk), task.ref)
+        before = state(task, workspace)
+        if before == "there" and not workspace.force:
+            return done("there")
+        graph.make(replace(workspace, force=workspace.force or before == "stale"), task.ref)
     except Busy as error:
-        return Done(task.key, "busy", error=str(error))
+        return done("busy", error=str(error))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else explain_os_error(error)
-        line = reason or f"{type(error).__name__}: {error}"
-        return Done(
-            task.key,
-            "failed",
-            time.perf_counter() - started,
-            error=" ".join(line.split()),
-            is_bug=reason is None,
-            trace="" if reason else traceback.format_exc(),
-        )
-    return Done(task.key, "made", time.perf_counter() - started)
+        line = " ".join((reason or f"{type(error).__name__}: {error}").split())
+        trace = "" if reason else traceback.format_exc()
+        return done("failed", error=line, is_bug=reason is None, trace=trace)
+    return done("made")

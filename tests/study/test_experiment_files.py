@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from clir_cli.artifacts.command import assignment
 from clir_cli.errors import UserError
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import experiment as files
 from clir_cli.study.grid import Base, canonical, expand
-from clir_cli.study.tasks import Shared, Site
+from clir_cli.study.tasks import Study
 from clir_cli.suites import bundled, load_settings, suites, value_of
 
 GRID = """
@@ -97,14 +98,13 @@ def test_the_file_without_faults_is_read(tmp_path):
 
 @pytest.mark.parametrize("suite", suites())
 def test_the_experiments_of_the_package_can_run_in_every_suite(suite, tmp_path):
-    shared, base = Shared(Site(tmp_path)), Base(suite)
+    study, base = Study(Workspace(load_settings(suite), tmp_path)), Base(suite)
     for name in files.names():
         experiment = files.load(name)
         assert experiment.question.endswith("?")
-        for point in expand(experiment, base):
-            shared.add(point)
-    for task in shared.tasks.values():
-        assert set(task.needs) <= shared.tasks.keys()
+        study.add(experiment, expand(experiment, base))
+    for task in study.tasks.values():
+        assert set(task.needs) <= study.tasks.keys()
 
 
 def test_the_experiments_are_listed_with_their_questions(clir):

@@ -4,9 +4,11 @@ import pytest
 from study_helpers import GRID
 
 from clir_cli.errors import UserError
+from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import experiment as files
 from clir_cli.study.grid import Base, expand
-from clir_cli.study.tasks import Shared, Site
+from clir_cli.study.tasks import Study
+from clir_cli.suites import load_settings
 
 
 @pytest.fixture
@@ -16,6 +18,20 @@ def points(experiment, tmp_path):
     def call(text=GRID, *assignments, name="tiny"):
         read = files.load(str(experiment(name, text)))
         return expand(read, Base("sample", None, tuple(assignments)))
+
+    return call
+
+
+@pytest.fixture
+def study(experiment, tmp_path):
+    """Return the study of experiments: ``study(one=text, two=text)``."""
+
+    def call(**texts):
+        found = Study(Workspace(load_settings("sample"), tmp_path))
+        for name, text in texts.items():
+            read = files.load(str(experiment(name, text)))
+            found.add(read, expand(read, Base("sample")))
+        return found
 
     return call
 
@@ -61,7 +77,7 @@ def test_settings_of_the_whole_experiment_stand_last(points):
     assert point.cell.variant == "eps0.2"  # the user's word is everybody's
 
 
-def test_one_student_of_all_pairs(points):
+def test_one_student_of_all_pairs(points, study):
     text = grid('["zero-shot", "ot"]', "joint = [false, true]").replace(
         '["sw-en"]', '["sw-en", "de-en"]'
     )
@@ -69,10 +85,7 @@ def test_one_student_of_all_pairs(points):
     assert [point.label for point in found][:3] == [
         "sw-en zero-shot on sample", "sw-en ot on sample", "sw-en ot.joint-de+sw-en on sample",
     ]  # fmt: skip
-    shared = Shared(Site(files.Path("home")))
-    for point in found:
-        shared.add(point)
-    students = [task for task in shared.tasks.values() if task.verb == "distill"]
+    students = [task for task in study(tiny=text).tasks.values() if task.verb == "distill"]
     assert len(students) == 3
     (joint,) = (task for task in students if task.ref.cell.joint)
     assert joint.command == "clir distill --lang de-en,sw-en --joint --method ot --suite sample"
@@ -90,16 +103,13 @@ def test_collections_without_the_queries_are_left_out(points):
     ]  # fmt: skip
 
 
-def test_tasks_are_shared_and_models_are_trained_first(points, tmp_path):
+def test_tasks_are_shared_and_models_are_trained_first(study):
     rest = (
         '[[variants]]\nname = "more"\nset = { "student.model" = "augment.small", '
         '"augment.sentences" = 50 }\n[[variants]]\nname = "taught"\n'
         'set = { "teacher.model" = "monolingual" }'
     )
-    shared = Shared(Site(tmp_path))
-    for point in points(grid('["ot", "english", "dictionary"]', rest)):
-        shared.add(point)
-    tasks = shared.tasks
+    tasks = study(tiny=grid('["ot", "english", "dictionary"]', rest)).tasks
     augmented = tasks["sample/sw-en/ot.more/student"]
     (initial,) = (need for need in augmented.needs if "augment" in need)
     assert tasks[initial].command == (
@@ -118,14 +128,19 @@ def test_tasks_are_shared_and_models_are_trained_first(points, tmp_path):
     assert all(order[need] < order[key] for key, task in tasks.items() for need in task.needs)
 
 
-def test_one_name_for_two_things_is_refused(points, tmp_path):
+def test_one_name_for_two_things_is_refused(study):
     variant = '[[variants]]\nname = "plain"\nset = {{ "transport.eps" = {} }}'
-    shared = Shared(Site(tmp_path))
-    for name, eps in (("one", 0.1), ("two", 0.3)):
-        found = points(grid('["ot"]', variant.format(eps)), name=name)
-        if name == "one":
-            for point in found:
-                shared.add(point)
-    with pytest.raises(UserError, match=r"ot.plain/student would be made with transport.eps=0.3"):
-        for point in found:
-            shared.add(point)
+    one, two = (grid('["ot"]', variant.format(eps)) for eps in (0.1, 0.3))
+    with pytest.raises(UserError, match=r"two: .*ot.plain/student would be made with") as caught:
+        study(one=one, two=two)
+    assert "with transport.eps=0.3, and in one with transport.eps=0.1" in str(caught.value)
+
+
+def test_an_index_waits_for_every_download_of_its_documents(study):
+    text = grid('["ot"]', 'collections = ["sample", "mlqa"]')
+    shares = study(tiny=text.replace('"sw-en"', '"de-en", "tl-en"'))
+    for share, pairs in (((1, 1), ["de-en", "tl-en"]), ((2, 3), ["tl-en"])):
+        tasks = {task.key: task for task in shares.tasks_of(shares.cells(share))}
+        downloads = [tasks[key].ref for key in tasks["sample/index/sample"].after]
+        assert [str(ref.pair) for ref in downloads] == pairs
+        assert {ref.settings.collection for ref in downloads} == {"sample"}

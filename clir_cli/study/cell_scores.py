@@ -5,51 +5,58 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clir_cli.artifacts import store
+from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
+from clir_cli.stages.support.sources import read_collection
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Point, baseline_of
-from clir_cli.study.tasks import Shared, Site
-from clir_cli.study.work import Done, collection_of
-
-WELL = ("made", "there")
+from clir_cli.study.tasks import Study
+from clir_cli.study.work import Done
 
 
 @dataclass(frozen=True)
 class Cells:
     """An experiment's cells after the work: the paths of their runs, or why they have none."""
 
+    study: Study
     experiment: Experiment
     points: Sequence[Point]
-    shared: Shared
     done: Mapping[str, Done]
-    site: Site
-    results: Path
 
     @property
     def suite(self) -> str:
         """Return the name of the suite."""
-        return self.points[0].settings.suite
+        return self.study.workspace.suite
 
     @property
     def folder(self) -> Path:
         """Return the folder of the experiment's table."""
-        return self.site.home / self.suite / "experiments" / self.experiment.name
+        return self.study.workspace.home / self.suite / "experiments" / self.experiment.name
+
+    @property
+    def published(self) -> Path:
+        """Return the folder of the suite's score tables."""
+        return self.study.results / self.suite
 
     def outcome(self, point: Point) -> Done:
         """Return the outcome of the task that makes the point's run."""
-        return self.done[self.shared.goals[point]]
+        return self.done[self.study.goals[point]]
 
     def run(self, point: Point) -> Path:
         """Return the folder of the point's run."""
-        return self.site.home / self.shared.goals[point]
+        return self.study.workspace.home / self.study.goals[point]
+
+    def collection(self, point: Point) -> Collection:
+        """Return the collection that the point searches."""
+        return read_collection(self.study.workspace.using(point.settings), point.pair.query)
 
     def command(self, *points: Point) -> str:
         """Return the command that scores a point, or those of several pairs and one method."""
         split = gaps.split_metrics(self.experiment.metrics)
         metrics = split.single if len(points) == 1 else self.experiment.metrics
-        return self.shared.evaluate(points, metrics or split.scored)
+        return self.study.scoring_command(points, metrics or split.scored)
 
     def command_for(self, result: Result[Point]) -> str:
         """Return the command that computes a result."""
@@ -106,9 +113,9 @@ def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
 
 def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[Point]:
     done, folder = cells.outcome(point), cells.run(point)
-    if done.outcome not in WELL:
+    if not done.is_well:
         raise UserError(done.error)
-    collection = collection_of(point.settings, point.pair.query, cells.site)
+    collection = cells.collection(point)
     store.verify(folder)
     scored = scoring.score_run(folder, collection, names, point.settings.evaluation)
     seed, pair = point.cell.seed, str(point.pair)

@@ -1,12 +1,10 @@
-"""Who does the tasks: this process, or several of them on this machine.
+"""Where tasks run: in this process, in several of this machine, or on the workers of Ray.
 
-An engine takes tasks that are ready, as many as it has ``free`` places for, and gives back what
-became of each as it ends. Another one is an entry in ``ENGINES``: tasks
-and sites can be pickled, and ``clir_cli.study.work.do`` does one anywhere that sees the same
-files.
+An executor takes as many tasks as it is ``free`` for, and returns what became of each as it ends.
+Another one is an entry in ``EXECUTORS``: tasks and workspaces can be pickled, and ``work.do`` does
+a task on any machine that sees the same files.
 """
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -16,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Protocol
+from typing import Any, Protocol
 
 from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import RayCluster, Resources, TaskPool, ray_cluster
@@ -27,32 +25,65 @@ from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.runtime import processors
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.models import initial_folder, teacher_folder
-from clir_cli.study.tasks import Site, Task
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done, do
 
-ATTEMPTS = 2  # a worker that dies takes its task with it; it is given to another one this often
+ATTEMPTS = 2  # how often a task is started whose worker dies
 
 
-class Engine(Protocol):
-    """What the schedule asks of who does the work."""
+class Executor(Protocol):
+    """What the schedule needs of an executor."""
 
     @property
     def free(self) -> int:
         """Return how many more tasks can be started."""
 
     def start(self, task: Task) -> None:
-        """Begin a task that is ready."""
+        """Start a task that is ready."""
 
     def wait(self) -> Done:
         """Return what became of a task that was started, when one has ended."""
 
 
+@contextmanager
+def executor_of(engine: EngineOptions, workspace: Workspace, talk: Talk) -> Iterator[Executor]:
+    """Yield the executor that ``--engine`` names.
+
+    Args:
+        engine: The options; 0 jobs on Ray are as many as there are processors.
+        workspace: Where artifacts lie; all machines of a cluster must see its folder.
+        talk: Where tasks of this process speak.
+    """
+    # Tasks of a study run beside each other; none of them uses an engine of its own.
+    workspace = replace(workspace, engine=EngineOptions(), talk=talk)
+    with EXECUTORS[engine.name](engine, workspace) as executor:
+        yield executor
+
+
+def _for_workers(workspace: Workspace) -> Workspace:
+    """Return a workspace for another process, with a cache of its own."""
+    return replace(workspace, talk=Talk(quiet=True), cache={})
+
+
+# ------------------------------------------------------------------ this machine
+
+
+@contextmanager
+def local(engine: EngineOptions, workspace: Workspace) -> Iterator[Executor]:
+    """Yield this process for one job, or so many children."""
+    if engine.jobs == 1:
+        yield InProcess(workspace)
+        return
+    with closing(Processes(_for_workers(workspace), engine.jobs)) as executor:
+        yield executor
+
+
 @dataclass
 class InProcess:
-    """One task at a time, here: what was loaded for one is at hand for the next."""
+    """One task at a time, here: what was loaded for one is there for the next."""
 
-    site: Site
-    talk: Talk
+    workspace: Workspace
     _waiting: list[Task] = field(default_factory=list)
 
     @property
@@ -61,12 +92,12 @@ class InProcess:
         return 1 - len(self._waiting)
 
     def start(self, task: Task) -> None:
-        """Put the task aside for ``wait``."""
+        """Keep the task for ``wait``."""
         self._waiting.append(task)
 
     def wait(self) -> Done:
-        """Do it."""
-        return do(self._waiting.pop(), self.site, self.talk)
+        """Do the task."""
+        return do(self._waiting.pop(), self.workspace)
 
 
 @dataclass
@@ -78,9 +109,9 @@ class _Worker:
 
 @dataclass
 class Processes:
-    """Several processes of their own on this machine; they share its processors."""
+    """Several processes of this machine; they share its processors."""
 
-    site: Site
+    workspace: Workspace
     jobs: int
     _workers: list[_Worker] = field(default_factory=list)
     _attempts: dict[str, int] = field(default_factory=dict)
@@ -91,16 +122,15 @@ class Processes:
         return self.jobs - sum(worker.task is not None for worker in self._workers)
 
     def start(self, task: Task) -> None:
-        """Give the task to an idle worker; they are started when they are needed."""
-        idle = next((worker for worker in self._workers if worker.task is None), None)
-        if idle is None:
-            idle = self._begin()
-        idle.task = task
+        """Give the task to an idle worker; workers are started when they are needed."""
+        idle = [worker for worker in self._workers if worker.task is None]
+        worker = idle[0] if idle else self._start_worker()
+        worker.task = task
         self._attempts[task.key] = self._attempts.get(task.key, 0) + 1
-        idle.pipe.send(task)
+        worker.pipe.send(task)
 
     def wait(self) -> Done:
-        """Return the next task that ends. One whose worker died is given to another."""
+        """Return the next task that ends. A task whose worker died is given to another."""
         while True:
             busy = [(worker, worker.task) for worker in self._workers if worker.task is not None]
             ready = wait([worker.pipe for worker, _ in busy])
@@ -117,18 +147,20 @@ class Processes:
             worker.task = None
             return done
 
-    def _begin(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         spawning = multiprocessing.get_context("spawn")
         here, there = spawning.Pipe()
-        # Not daemons: a stage may have children of its own (the network's, a library's).
-        process = spawning.Process(target=_work, args=(there, self.site), name="clir")
-        process.start()
+        # Not daemons: a stage may have children of its own (downloads, a library).
+        process = spawning.Process(target=_work, args=(there, self.workspace), name="clir")
+        threads = str(threads_for(self.jobs))
+        with _environment(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads):
+            process.start()
         there.close()
         self._workers.append(_Worker(process, here))
         return self._workers[-1]
 
-    def stop(self) -> None:
-        """End the workers; what they were at goes on from where it stands the next time."""
+    def close(self) -> None:
+        """End the workers; the next call resumes what they were doing."""
         for worker in self._workers:
             worker.pipe.close()
             if worker.task is not None:
@@ -148,80 +180,65 @@ def _death(process: BaseProcess, task: Task) -> str:
     )
 
 
-def _work(pipe: Connection, site: Site) -> None:
+def _work(pipe: Connection, workspace: Workspace) -> None:
     """Do tasks until there are no more: the whole life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends its workers
-    signal.signal(signal.SIGTERM, _leave)
-    if site.threads:
-        import torch
-
-        torch.set_num_threads(site.threads)
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    signal.signal(signal.SIGTERM, _interrupt)
+    with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
-            pipe.send(do(pipe.recv(), site))
+            pipe.send(do(pipe.recv(), workspace))
 
 
-def _leave(*_: object) -> None:
+def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt  # so that drafts are left as after Ctrl-C
 
 
-@contextmanager
-def local(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
-    """Yield this process for one job, or so many of its children."""
-    if jobs == 1:
-        yield InProcess(site, talk)
-        return
-    with _threads_in_children(site.threads):
-        engine = Processes(site, jobs)
-        try:
-            yield engine
-        finally:
-            engine.stop()
+def threads_for(jobs: int) -> int:
+    """Return the threads of each of several jobs."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else max(1, processors() // jobs)
 
 
 @contextmanager
-def _threads_in_children(threads: int) -> Iterator[None]:
-    """Tell the libraries of processes that are started here how many threads are theirs."""
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for processes that are started meanwhile."""
     before = dict(os.environ)
-    if threads:
-        os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    os.environ.update(variables)
     try:
         yield
     finally:
         os.environ.clear()
-        os.environ |= before
+        os.environ.update(before)
 
 
 # ------------------------------------------------------------------ Ray
 
 
 @contextmanager
-def on_ray(site: Site, jobs: int, talk: Talk) -> Iterator[Engine]:
-    """Yield workers of Ray; Ray that is started on this machine ends with the command.
-
-    Args:
-        site: Where the work is done; all machines of the cluster must see its folder.
-        jobs: Tasks at a time; 0 for as many as there are processors.
-        talk: Reports what is waited for.
-    """
-    with ray_cluster(EngineOptions("ray", site.address, jobs), site.home, talk.say) as cluster:
-        site = replace(site, home=site.home.resolve(), device=cluster.device(site.device))
+def on_ray(engine: EngineOptions, workspace: Workspace) -> Iterator[Executor]:
+    """Yield workers of Ray; Ray that is started on this machine ends with the command."""
+    with ray_cluster(engine, workspace.home, workspace.talk.say) as cluster:
+        device = cluster.device(workspace.device)
+        there = replace(_for_workers(workspace), home=workspace.home.resolve(), device=device)
         pool = TaskPool(
             cluster,
-            partial(_do_on_ray, site),
-            partial(_resources, cluster, site),
+            partial(_do_on_ray, there),
+            partial(_resources, cluster, there),
             lambda task, error: Done(task.key, "failed", error=str(error)),
         )
         with closing(pool):
             yield pool
 
 
-def _do_on_ray(site: Site, task: Task) -> Done:
-    return do(task, _site_of(site, task))
+_CACHE: dict[Any, Any] = {}  # of a worker of Ray, for its next task
 
 
-def _site_of(site: Site, task: Task) -> Site:
-    return site if _uses_gpu(task) else replace(site, device="cpu")
+def _do_on_ray(workspace: Workspace, task: Task) -> Done:
+    return do(task, replace(workspace, device=_device(workspace, task), cache=_CACHE))
+
+
+def _device(workspace: Workspace, task: Task) -> str:
+    return workspace.device if _uses_gpu(task) else "cpu"
 
 
 def _uses_gpu(task: Task) -> bool:
@@ -230,10 +247,10 @@ def _uses_gpu(task: Task) -> bool:
     return task.verb != "download"
 
 
-def _resources(cluster: RayCluster, site: Site, task: Task) -> Resources:
+def _resources(cluster: RayCluster, workspace: Workspace, task: Task) -> Resources:
     """Return what a task occupies; its memory is estimated."""
-    settings, device = task.settings, _site_of(site, task).device
-    workspace, needed = site.workspace(settings), PROCESS
+    settings, device, needed = task.settings, _device(workspace, task), PROCESS
+    workspace = workspace.using(settings)
     with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
             model = memory.size_of(initial_folder(workspace, task.ref.pair))
@@ -246,15 +263,7 @@ def _resources(cluster: RayCluster, site: Site, task: Task) -> Resources:
     return cluster.resources(settings.cluster, device, needed)
 
 
-ENGINES: dict[str, Callable[[Site, int, Talk], AbstractContextManager[Engine]]] = {
+EXECUTORS: dict[str, Callable[[EngineOptions, Workspace], AbstractContextManager[Executor]]] = {
     "local": local,
     "ray": on_ray,
 }
-
-
-def threads_for(jobs: int) -> int:
-    """Return the threads of each of several jobs; 0 leaves the one of a single job alone."""
-    if jobs == 1:
-        return 0
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else max(1, processors() // jobs)
