@@ -1,14 +1,15 @@
 """From an experiment to its cells: one point of the grid each, with all its settings resolved.
 
 A point at the suite's own settings has no variant, and so shares its artifacts with every other
-experiment. Elsewhere the variant is a canonical name that tells what differs (``eps0.02``), or the
-one that the experiment gives it.
+experiment. Any other has as variant a canonical name of what differs (``eps0.02``), or the name
+that the experiment gives it.
 """
 
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -43,9 +44,10 @@ class Base:
         """Return the settings that a cell without a variant has."""
         return load_settings(self.suite, self.config, self.assignments)
 
-    def with_changes(self, below: Sequence[str], above: Sequence[str]) -> Settings:
+    def with_changes(self, below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
         """Return the settings with changes under the user's ``--set`` and above it."""
-        return load_settings(self.suite, self.config, [*below, *self.assignments, *above])
+        under, over = ([assignment(*item) for item in part.items()] for part in (below, above))
+        return load_settings(self.suite, self.config, [*under, *self.assignments, *over])
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,12 @@ class Point:
     """One cell of an experiment's grid.
 
     Attributes:
-        experiment: Its name.
+        experiment: Name of the experiment.
         pair: The language pair.
-        cell: Method, variant and seed: what the artifacts are called.
+        cell: Method, variant and seed, after which the artifacts are named.
         short: The same, without what the whole experiment has in common.
-        collection: What is searched.
-        settings: All of them, resolved; the collection too.
+        collection: The collection to search.
+        settings: All settings, resolved.
         values: The value of each setting that the grid spans; None where it does not reach the
             method.
     """
@@ -78,27 +80,38 @@ class Point:
 
     @property
     def variant(self) -> str:
-        """Return the variant as tables have it: a trained teacher and a joint student are told."""
+        """Return the variant as tables have it, with a trained teacher and the pairs of a group."""
         return column_variant(self.settings, self.cell)
 
     @property
     def column(self) -> str:
         """Return method and variant: what is compared with the baseline."""
-        return ".".join(part for part in (self.cell.method, self.variant) if part)
+        return self.names[0]
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, str]:
         """Return what the experiment's file may call the column: in full, or in short."""
-        variants = (column_variant(self.settings, cell) for cell in (self.cell, self.short))
-        return tuple(
-            ".".join(part for part in (self.cell.method, variant) if part) for variant in variants
-        )
+        full, short = (column_variant(self.settings, cell) for cell in (self.cell, self.short))
+        return _joined(self.cell.method, full), _joined(self.cell.method, short)
 
     @property
     def label(self) -> str:
-        """Return how people call the cell."""
+        """Return the cell in words."""
         seed = f"seed{self.cell.seed} " if self.cell.seed else ""
         return f"{self.pair} {self.column} {seed}on {collection_label(self.collection)}"
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One combination of the axes over settings with a variant, and the resolved settings."""
+
+    variant: Variant | None
+    values: Mapping[str, Any]
+    settings: Settings
 
 
 def expand(experiment: Experiment, base: Base) -> list[Point]:
@@ -107,103 +120,98 @@ def expand(experiment: Experiment, base: Base) -> list[Point]:
     Raises:
         UserError: The grid names something that does not exist, or that the suite cannot run.
     """
-    grid = experiment.grid_for(base.suite)
-    collections = grid.collections or (base.settings.collection,)
-    pairs = _pairs(experiment, grid.pairs or base.settings.pairs)
-    methods = _methods(experiment, grid.methods or base.settings.methods)
-    changes = [
-        (variant, change, _resolved(experiment, base, grid, change))
-        for variant, change in _changes(grid)
-    ]
-    spanned = dict.fromkeys(key for _, change, _ in changes for key in change)
-    found: dict[tuple[Pair, str, int, str], Point] = {}
-    _check_collections(experiment, collections)
-    for collection, pair in itertools.product(collections, pairs):
-        for (variant, change, resolved), name, seed, joint in itertools.product(
-            changes, methods, grid.seeds, grid.joint
-        ):
-            if variant is not None and variant.methods and name not in variant.methods:
-                continue
-            if not _asks(collection, pair, name):
-                continue
-            settings = resolved.model_copy(update={"collection": collection})
-            if reason := unable(settings, name, pair):
-                raise UserError(
-                    f"{experiment.path}: method {name} cannot run in suite {base.suite}: {reason}; "
-                    f"or leave it out of methods under [suites.{base.suite}]"
-                )
-            group = tuple(pairs) if joint and METHODS[name].has_seeds else ()
-            # A name that no variant has: what the settings reach does not depend on it.
-            reached = graph.reach(Ref("run", settings, (pair,), Cell(name, "?", joint=group)))
-            cells = _cells(base, grid, settings, variant, change, name, seed, reached)
-            cell, short = (replace(each, joint=group) for each in cells)
-            point = Point(
-                experiment.name,
-                pair,
-                cell,
-                short,
-                collection,
-                settings,
-                {key: value_of(settings, key) if key in reached else None for key in spanned},
-            )
-            found.setdefault((pair, point.column, cell.seed, collection), point)
-    points = list(found.values())
-    _check_asked(experiment, base.suite, points, pairs, methods, collections)
-    _check_names(experiment, base, points)
-    return points
+    with _named(str(experiment.path)):
+        grid = _completed(experiment.grid_for(base.suite), base)
+        with _named("pairs"):
+            names = grid.pairs or base.settings.pairs
+            pairs = list(dict.fromkeys(parse_pair(name, catalogue.languages()) for name in names))
+        by_cell: dict[tuple[Pair, str, int, str], Point] = {}
+        for point in _points(experiment.name, grid, pairs, base):
+            key = (point.pair, point.column, point.cell.seed, point.collection)
+            by_cell.setdefault(key, point)
+        points = list(by_cell.values())
+        _check_queries(base.suite, grid, pairs, points)
+        _check_names(experiment, base.suite, points)
+        return points
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Add the file, or the part of it that is at fault, to an error message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{part}: {error}") from None
 
 
 # ------------------------------------------------------------------ axes
 
 
-def _changes(grid: Grid) -> Iterator[tuple[Variant | None, dict[str, Any]]]:
-    """Yield each combination of the axes with each variant; the plain grid stands first."""
+def _completed(grid: Grid, base: Base) -> Grid:
+    """Return the grid with the suite's own methods and collection where it names none."""
+    with _named("methods"):
+        methods = parse_methods(",".join(grid.methods or base.settings.methods), ())
+    collections = grid.collections or (base.settings.collection,)
+    known = catalogue.sources("collections")
+    for name in collections:
+        if name not in known and not name.startswith(IRDS) and not is_directory(name):
+            raise UserError(f"collections: unknown collection {name!r}; {nearest(name, known)}")
+    return replace(grid, methods=tuple(method.name for method in methods), collections=collections)
+
+
+def _points(experiment: str, grid: Grid, pairs: Sequence[Pair], base: Base) -> Iterator[Point]:
+    changes = list(_changes(grid, base))
+    spanned = dict.fromkeys(key for change in changes for key in change.values)
+    for collection, pair, change, name, seed, joint in itertools.product(
+        grid.collections, pairs, changes, grid.methods, grid.seeds, grid.joint
+    ):
+        if change.variant and change.variant.methods and name not in change.variant.methods:
+            continue
+        if not _has_queries(collection, pair, name):
+            continue
+        settings = change.settings.model_copy(update={"collection": collection})
+        if reason := unable(settings, name, pair):
+            raise UserError(
+                f"method {name} cannot run in suite {base.suite}: {reason}; or leave it out of "
+                f"methods under [suites.{base.suite}]"
+            )
+        method = METHODS[name]
+        group = tuple(pairs) if joint and method.has_seeds else ()
+        # A name that no variant has: what the settings reach does not depend on it.
+        reached = graph.reach(Ref("run", settings, (pair,), Cell(name, "?", joint=group)))
+        variants = _variants(base, grid, change, reached) if method.has_variants else ("", "")
+        cell, short = (
+            Cell(name, variant, seed if method.has_seeds else 0, group) for variant in variants
+        )
+        values = {key: value_of(settings, key) if key in reached else None for key in spanned}
+        yield Point(experiment, pair, cell, short, collection, settings, values)
+
+
+def _changes(grid: Grid, base: Base) -> Iterator[Change]:
+    """Yield each combination of the axes with each variant; the plain grid comes first."""
     axes = [[(key, value) for value in values] for key, values in grid.axes.items()]
-    variants: list[Variant | None] = [None, *grid.variants] if grid.variants else [None]
+    variants: list[Variant | None] = [None, *grid.variants]
     for variant, values in itertools.product(variants, itertools.product(*axes)):
-        yield variant, {**(variant.set if variant else {}), **dict(values)}
+        change = {**(variant.set if variant else {}), **dict(values)}
+        yield Change(variant, change, base.with_changes(grid.settings, change))
 
 
-def _resolved(
-    experiment: Experiment, base: Base, grid: Grid, change: Mapping[str, Any]
-) -> Settings:
-    try:
-        return base.with_changes(_assignments(grid.settings), _assignments(change))
-    except UserError as error:
-        raise UserError(f"{experiment.path}: {error}") from None
-
-
-def _cells(
-    base: Base,
-    grid: Grid,
-    settings: Settings,
-    variant: Variant | None,
-    change: Mapping[str, Any],
-    name: str,
-    seed: int,
-    reached: frozenset[str],
-) -> tuple[Cell, ...]:
-    """Return method, variant and seed, as far as they matter; in full, and as files may say it."""
-    method = METHODS[name]
-    differing = [
-        key
-        for key in dict.fromkeys([*change, *grid.settings])
+def _variants(base: Base, grid: Grid, change: Change, reached: frozenset[str]) -> tuple[str, str]:
+    """Return the variant after the settings that matter: in full, and as files may say it."""
+    differing = {
+        key: canonical(key, value_of(change.settings, key))
+        for key in [*change.values, *grid.settings]
         if key in reached
-        and value_of(settings, key) != value_of(base.settings, key)
-        # What a trained teacher leads to has a folder of its own.
-        and not (key == "teacher.model" and trained_cell(settings.teacher.model))
-    ]
-    parts = []
-    if variant is not None:
-        if any(key in variant.set for key in differing):
-            parts.append(variant.name)
-        differing = [key for key in differing if key not in variant.set]
-    # What holds for the whole experiment stands last, and its files need not say it.
-    own = [canonical(key, value_of(settings, key)) for key in differing if key in change]
-    rest = [canonical(key, value_of(settings, key)) for key in differing if key not in change]
-    seed = seed if method.has_seeds else 0
-    named = ("-".join([*parts, *own, *rest]), "-".join([*parts, *own]))
-    return tuple(Cell(name, each if method.has_variants else "", seed) for each in named)
+        and value_of(change.settings, key) != value_of(base.settings, key)
+        # What follows from a trained teacher has a folder of its own.
+        and not (key == "teacher.model" and trained_cell(change.settings.teacher.model))
+    }
+    named = change.variant.set if change.variant else {}
+    parts = [change.variant.name] if change.variant and differing.keys() & named.keys() else []
+    parts += [part for key, part in differing.items() if key in change.values and key not in named]
+    # What holds for the whole experiment comes last, and its files need not say it.
+    common = [part for key, part in differing.items() if key not in change.values]
+    return "-".join([*parts, *common]), "-".join(parts)
 
 
 def canonical(key: str, value: Any) -> str:
@@ -213,13 +221,13 @@ def canonical(key: str, value: Any) -> str:
     ('eps0.02', 'vocabulary-initial')
     """
     name = key.rpartition(".")[2]
-    # `seed` alone would read as the seed of the cell, `model` as anybody's.
+    # `seed` alone would read as the seed of the cell, and `model` is in several sections.
     if name == "seed" or _short_names()[name] > 1:
         name = key.replace(".", "_")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{name}{value:g}" if isinstance(value, float) else f"{name}{value}"
     words = value if isinstance(value, list | tuple) else [value]
-    text = "-".join(str(each).rpartition("/")[2] for each in words)
+    text = "-".join(str(word).rpartition("/")[2] for word in words)
     text = re.sub(r"[^\w.-]+|\.(?=\.|$)", "-", text).strip("-.")
     return f"{name}-{text.lower() if isinstance(value, bool) else text or 'none'}"
 
@@ -230,76 +238,43 @@ def _short_names() -> Counter[str]:
     return Counter(key.rpartition(".")[2] for key in known_keys())
 
 
-def _assignments(settings: Mapping[str, Any]) -> list[str]:
-    return [assignment(key, value) for key, value in settings.items()]
-
-
 # ------------------------------------------------------------------ checks
 
 
-def _pairs(experiment: Experiment, names: Sequence[str]) -> list[Pair]:
-    try:
-        return list(dict.fromkeys(parse_pair(name, catalogue.languages()) for name in names))
-    except UserError as error:
-        raise UserError(f"{experiment.path}: pairs: {error}") from None
-
-
-def _methods(experiment: Experiment, names: Sequence[str]) -> list[str]:
-    try:
-        return [each.name for each in parse_methods(",".join(names), ())]
-    except UserError as error:
-        raise UserError(f"{experiment.path}: methods: {error}") from None
-
-
-def _check_collections(experiment: Experiment, names: Sequence[str]) -> None:
-    known = catalogue.sources("collections")
-    for name in names:
-        if name not in known and not name.startswith(IRDS) and not is_directory(name):
-            hint = nearest(name, known)
-            raise UserError(f"{experiment.path}: collections: unknown collection {name!r}; {hint}")
-
-
-def _asks(collection: str, pair: Pair, name: str) -> bool:
-    """Return True if a collection has the queries of a method; unknown ones may have any."""
+def _has_queries(collection: str, pair: Pair, method: str) -> bool:
+    """Return True if a collection has the queries that a method reads; unknown ones may have."""
     source = catalogue.sources("collections").get(collection)
-    language = "en" if METHODS[name].queries == "english" else pair.query
+    language = "en" if METHODS[method].queries == "english" else pair.query
     return source is None or language in source.languages
 
 
-def _check_asked(
-    experiment: Experiment,
-    suite: str,
-    points: Sequence[Point],
-    pairs: Sequence[Pair],
-    methods: Sequence[str],
-    collections: Sequence[str],
-) -> None:
+def _check_queries(suite: str, grid: Grid, pairs: Sequence[Pair], points: Sequence[Point]) -> None:
     """Refuse a pair or a method that no collection has queries for."""
-    where = ", ".join(collections)
+    collections, table = ", ".join(grid.collections), f"[suites.{suite}]"
     for pair in pairs:
-        if not any(point.pair == pair for point in points):
+        if all(point.pair != pair for point in points):
             raise UserError(
-                f"{experiment.path}: pairs: {where} has no queries in {pair.query!r}; take {pair} "
-                f"out under [suites.{suite}], or another collection (clir ls collections)"
+                f"pairs: {collections} has no queries in {pair.query!r}; take {pair} out under "
+                f"{table}, or another collection (clir ls collections)"
             )
-    for name in methods:
-        if not any(point.cell.method == name for point in points):
+    for method in grid.methods:
+        if all(point.cell.method != method for point in points):
             raise UserError(
-                f"{experiment.path}: method {name} cannot run in suite {suite}: {where} lacks "
-                f"queries for it; remove it from methods under [suites.{suite}]"
+                f"method {method} cannot run in suite {suite}: {collections} lacks queries for "
+                f"it; remove it from methods under {table}"
             )
 
 
-def unable(settings: Settings, name: str, pair: Pair) -> str:
+def unable(settings: Settings, method_name: str, pair: Pair) -> str:
     """Return why a method cannot run under the settings, and what to do; empty when it can."""
-    method = METHODS[METHODS[name].whose or name]
+    method = METHODS[METHODS[method_name].whose or method_name]
     if method.queries == "nmt" and not settings.nmt.model:
         return "it needs a translation model, set nmt.model"
     given = settings.dictionary.sources or settings.dictionary.files
     if method.queries == "dictionary" and not (given or settings.dictionary.induced):
         return "there is no dictionary, set dictionary.sources or dictionary.induced"
     if method.has_student and not settings.bitext.files:
-        sources = [catalogue.source("bitext", each) for each in settings.bitext.sources]
+        sources = [catalogue.source("bitext", name) for name in settings.bitext.sources]
         if not any(source.has(pair.query) for source in sources):
             return f"there is no bitext for {pair}, set bitext.sources (clir ls languages)"
     if method.scorer == "fusion":
@@ -311,38 +286,34 @@ def unable(settings: Settings, name: str, pair: Pair) -> str:
     return ""
 
 
-def _check_names(experiment: Experiment, base: Base, points: Sequence[Point]) -> None:
+def _check_names(experiment: Experiment, suite: str, points: Sequence[Point]) -> None:
     """Refuse a baseline or an expected score of something that is not in the grid."""
     columns = dict.fromkeys(point.names[1] for point in points)
     if experiment.baseline and baseline_of(experiment, points) is None:
         raise UserError(
-            f"{experiment.path}: baseline: no cell of suite {base.suite} is called "
-            f"{experiment.baseline!r}; {nearest(experiment.baseline, columns)}"
+            f"baseline: no cell of suite {suite} is called {experiment.baseline!r}; "
+            f"{nearest(experiment.baseline, columns)}"
         )
-    for number, each in enumerate(experiment.expected):
-        if each.suite == base.suite and not any(is_meant(each, point) for point in points):
-            wanted = " ".join(part for part in (each.pair, each.method, each.variant) if part)
+    for number, score in enumerate(experiment.expected):
+        if score.suite == suite and not any(is_meant(score, point) for point in points):
+            cell = " ".join(part for part in (score.pair, score.method, score.variant) if part)
+            pairs = dict.fromkeys(str(point.pair) for point in points)
             raise UserError(
-                f"{experiment.path}: expected[{number}]: no cell {wanted} in suite {each.suite}; "
-                f"there are {', '.join(columns)}, each for {', '.join(_names(points))}"
+                f"expected[{number}]: no cell {cell} in suite {suite}; there are "
+                f"{', '.join(columns)}, each for {', '.join(pairs)}"
             )
 
 
 def baseline_of(experiment: Experiment, points: Sequence[Point]) -> str | None:
     """Return the column that the experiment's baseline is, or None when there is none."""
-    return next((each.column for each in points if experiment.baseline in each.names), None)
+    return next((point.column for point in points if experiment.baseline in point.names), None)
 
 
 def is_meant(expected: Expected, point: Point) -> bool:
     """Return True if an expected score is one of the point's, or across its pairs."""
-    name = ".".join(part for part in (expected.method, expected.variant) if part)
     return (
         expected.pair in (str(point.pair), "all")
-        and name in point.names
+        and _joined(expected.method, expected.variant) in point.names
         and expected.seed in (None, point.cell.seed)
         and expected.collection in (None, point.collection)
     )
-
-
-def _names(points: Sequence[Point]) -> list[str]:
-    return list(dict.fromkeys(str(point.pair) for point in points))
