@@ -18,12 +18,13 @@ from clir_cli.errors import MissingInput
 from clir_cli.settings import Settings
 from clir_cli.suites import known_keys, load_settings, matches, suite_settings, value_of
 
-SPECS: dict[str, ArtifactSpec] = {}  # filled by clir_cli/stages/kinds.py
+# Filled by clir_cli/stages/kinds.py: by kind, and by kind and method where one has its own.
+SPECS: dict[str, ArtifactSpec] = {}
 
 
 def spec_of(ref: Ref) -> ArtifactSpec:
-    """Return the declaration of an artifact's kind."""
-    return SPECS[ref.kind]
+    """Return the declaration of an artifact's kind, or of its kind and method."""
+    return SPECS.get(f"{ref.kind} {ref.cell.method}") or SPECS[ref.kind]
 
 
 @lru_cache(maxsize=4096)

@@ -110,12 +110,11 @@ def index(
     Example: clir index --collection ./mine --update
     """
     from clir_cli.artifacts import graph
-    from clir_cli.stages.support.runs import index_of
 
     if update + repair + common.force > 1:
         raise UserError("--update, --repair and --force exclude one another; give one of them")
     workspace = common.workspace(collection, engine_of(engine, address, jobs))
-    ref = index_of(workspace.settings)
+    ref = workspace.ref("index")
     if (update or repair) and not common.dry_run:
         from clir_cli.stages import index as stages
 
@@ -152,8 +151,7 @@ def search(
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
     """
     from clir_cli.stages.support.methods import METHODS
-    from clir_cli.stages.support.runs import answerable
-    from clir_cli.stages.support.sources import read_collection
+    from clir_cli.stages.support.sources import answerable
 
     if top_k is None and query is not None:
         top_k = 5
@@ -171,7 +169,7 @@ def search(
     for pair in pairs:
         cells = cells_of(workspace, method, seed, variant, group)
         if not method:
-            cells = answerable(workspace, read_collection(workspace, pair.query), pair, cells)
+            cells = answerable(workspace, pair, cells)
         # Fused runs come last: they read the runs of the others.
         for fuses in (False, True):
             chosen = [cell for cell in cells if (METHODS[cell.method].scorer == "fusion") == fuses]

@@ -28,7 +28,6 @@ from clir_cli.stages.support import codec as codecs
 from clir_cli.stages.support import encoding
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
-from clir_cli.stages.support.runs import index_of
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.workspace import Workspace
 
@@ -215,7 +214,7 @@ def open_index(workspace: Workspace) -> Index:
     Raises:
         UserError: It is missing, damaged, or was made from other documents or another teacher.
     """
-    ref = index_of(workspace.settings)
+    ref = workspace.ref("index")
     key = ("index", graph.resolve(workspace, ref).fingerprint)
     if key not in workspace.cache:
         for other in [kept for kept in workspace.cache if kept[0] == "index"]:

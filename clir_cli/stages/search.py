@@ -24,9 +24,8 @@ from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
-from clir_cli.stages.support.methods import METHODS, Method
+from clir_cli.stages.support.methods import METHODS, Method, fused_cells
 from clir_cli.stages.support.models import encoder_folder
-from clir_cli.stages.support.runs import fused_cells, index_of
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
 from clir_cli.stages.support.workspace import Workspace
@@ -112,8 +111,8 @@ def rank(job: Search) -> Rankings:
     """Return the best documents of each query with their scores, best first."""
     settings = job.workspace.settings
     if job.method.scorer == "fusion":
-        parts = [job.ref.other("run", cell=cell) for cell in fused_cells(job.ref)]
-        runs = [_part(job, part) for part in parts]
+        cells = fused_cells(settings.fusion.runs, job.ref.cell)
+        runs = [_part(job, job.ref.other("run", cell=cell)) for cell in cells]
         return fuse(runs, settings.fusion.by, settings.search.top_k)
     documents = DOCUMENTS[job.method.scorer](job)
     rankings: dict[str, list[tuple[str, float]]] = {}
@@ -162,7 +161,7 @@ def _ranker_on_ray(workspace: Workspace, index: Index) -> Ranker:
     return sharded_ranker(
         workspace.engine,
         workspace.settings,
-        graph.path_of(workspace, index_of(workspace.settings)),
+        graph.path_of(workspace, workspace.ref("index")),
         index.shards,
         home=workspace.home,
         device=workspace.device,

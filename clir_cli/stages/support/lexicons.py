@@ -25,6 +25,11 @@ def dictionary_of(ref: Ref) -> Ref:
     return ref.other("dictionary", cell=cell)
 
 
+def translations_of(ref: Ref) -> Ref:
+    """Return the machine translations of a run's queries; all methods share them."""
+    return ref.other("translations", cell=Cell("nmt"))
+
+
 def lexicon_plans(settings: Settings, pair: Pair) -> Ref:
     """Return the induced dictionary for code-switching: that of the student without a variant."""
     return Ref("dictionary", settings, (pair,), Cell("ot"))

@@ -191,3 +191,15 @@ def parse_methods(text: str, default: Sequence[str]) -> list[Method]:
         if name not in METHODS:
             raise UserError(f"unknown method {name!r}: {nearest(name, METHODS)}")
     return [METHODS[name] for name in dict.fromkeys(names)]
+
+
+def fused_cells(names: Sequence[str], of: Cell) -> list[Cell]:
+    """Return the cells whose runs ``fusion.runs`` names, beside the cell of the fused run.
+
+    Raises:
+        UserError: There are fewer than two methods, or fusion is one of them.
+    """
+    methods = parse_methods(",".join(names), ())
+    if len(methods) < 2 or any(method.scorer == "fusion" for method in methods):
+        raise UserError(f"fusion.runs names {list(names)}; give two methods or more to fuse")
+    return [method.cell(of) for method in methods]

@@ -5,6 +5,7 @@ declarations (``stages/kinds.py``).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from clir_cli.artifacts import graph, store
@@ -27,12 +28,17 @@ from clir_cli.suites import suite_settings
 def teacher_of(settings: Settings) -> Ref | None:
     """Return the teacher as an artifact; None for a folder of the user's."""
     name = settings.teacher.model
-    cell = None if Path(name).is_dir() else trained_cell(name)
+    cell = _trained(name)
     if cell is None:
         return model_ref(settings, name)
     if RECIPES[cell.method].leaves != "teacher":
         raise UserError(f"teacher.model={name}: that recipe trains initial students, not teachers")
     return _trained_teacher(graph.reset(settings, "teacher.model"), cell)
+
+
+def _trained(name: str) -> Cell | None:
+    """Return the cell of a model that ``clir train`` makes; None for another model."""
+    return None if Path(name).is_dir() else trained_cell(name)
 
 
 def _trained_teacher(settings: Settings, cell: Cell) -> Ref:
@@ -55,15 +61,15 @@ def initial_of(settings: Settings, pair: Pair | None) -> Ref | None:
     name = settings.student.model
     if name == "teacher":
         return teacher_of(settings)
-    cell = None if Path(name).is_dir() else trained_cell(name)
+    cell = _trained(name)
     if cell is None:
         return model_ref(settings, name)
-    own = graph.reset(settings, "student.model")
+    settings = graph.reset(settings, "student.model")
     if RECIPES[cell.method].leaves == "teacher":
-        return _trained_teacher(own, cell)
+        return _trained_teacher(settings, cell)
     if pair is None:
         raise UserError(f"student.model={name} is of one pair; train each pair on its own")
-    return Ref("initial", own, (pair,), cell)
+    return Ref("initial", settings, (pair,), cell)
 
 
 def model_ref(settings: Settings, name: str) -> Ref | None:
@@ -73,8 +79,8 @@ def model_ref(settings: Settings, name: str) -> Ref | None:
 
 def student_of(settings: Settings, pair: Pair, cell: Cell) -> Ref:
     """Return the student that encodes the queries of a method."""
-    own = Cell(METHODS[cell.method].whose or cell.method, cell.variant, cell.seed, cell.joint)
-    return Ref("student", settings, cell.joint or (pair,), own)
+    cell = replace(cell, method=METHODS[cell.method].whose or cell.method)
+    return Ref("student", settings, cell.joint or (pair,), cell)
 
 
 def distilled_refs(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[Cell]) -> list[Ref]:
@@ -89,10 +95,9 @@ def distilled_refs(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[
         workspace.ref("student", cell.joint or group, cell) for group in groups for cell in cells
     ]
     for ref in refs:
-        method = METHODS[ref.cell.method]
-        if method.has_student and not method.is_trained:
+        if METHODS[ref.cell.method].encoder == "trained":
             command = graph.command(workspace, ref)
-            raise UserError(f"method {method.name} is not distilled; make it with: {command}")
+            raise UserError(f"method {ref.cell.method} is not distilled; make it with: {command}")
     return refs
 
 
@@ -128,10 +133,10 @@ def first_pass(ref: Ref) -> Ref | None:
             "student.rows=plans uses the plans of the student ot, so it cannot make that "
             "one; give it a name of its own with --variant"
         )
-    own = suite_settings(settings.suite).student.rows
-    section = settings.student.model_copy(update={"rows": "ibm1" if own == "plans" else own})
-    changed = settings.model_copy(update={"student": section})
-    return ref.other("student", settings=changed, cell=first)
+    rows = suite_settings(settings.suite).student.rows
+    section = settings.student.model_copy(update={"rows": "ibm1" if rows == "plans" else rows})
+    settings = settings.model_copy(update={"student": section})
+    return ref.other("student", settings=settings, cell=first)
 
 
 # ------------------------------------------------------------------ folders
@@ -143,15 +148,11 @@ def teacher_folder(workspace: Workspace) -> Path:
 
 
 def initial_folder(workspace: Workspace, pair: Pair | None) -> Path:
-    """Return the initial student's folder, or say which command fetches or trains it.
-
-    A trained one is of one ``pair``; others are the same for all.
-    """
-    settings = workspace.settings
-    name = settings.student.model
+    """Return the initial student's folder, or say which command fetches or trains it."""
+    name = workspace.settings.student.model
     if name == "teacher":
         return teacher_folder(workspace)
-    return _folder(workspace, name, initial_of(settings, pair))
+    return _folder(workspace, name, initial_of(workspace.settings, pair))
 
 
 def fetched_folder(workspace: Workspace, name: str) -> Path:
@@ -199,11 +200,11 @@ def teacher_input(settings: Settings, name: str = "teacher") -> Input:
 
 def initial_input(settings: Settings, pair: Pair | None, name: str) -> Input:
     """Return the initial student as an input called ``name``."""
-    chosen_by = ("student.model", "teacher.model")
+    teacher = settings.student.model == "teacher"
     return Input(
         lambda workspace: {name: models.model_digest(initial_folder(workspace, pair))},
         initial_of(settings, pair),
-        chosen_by if settings.student.model == "teacher" else chosen_by[:1],
+        ("student.model", "teacher.model") if teacher else ("student.model",),
     )
 
 
@@ -226,27 +227,22 @@ def encoder_input(ref: Ref) -> Input:
     def digests(workspace: Workspace) -> dict[str, str]:
         folder = encoder_folder(workspace, ref.pair, ref.cell, deep=False)
         for tested in (folder, teacher_folder(workspace)):
-            refuse_seen(tested, collection_label(ref.settings.collection))
+            _refuse_seen(tested, collection_label(ref.settings.collection))
         return {"encoder": models.model_digest(folder)}
 
     if encoder == "teacher":
-        return Input(digests, teacher_of(ref.settings), ("teacher.model",))
-    if encoder == "initial":
-        initial = initial_input(ref.settings, ref.pair, "encoder")
-        return Input(digests, initial.of, initial.settings)
-    return Input(digests, student_of(ref.settings, ref.pair, ref.cell))
+        model = teacher_input(ref.settings)
+    elif encoder == "initial":
+        model = initial_input(ref.settings, ref.pair, "encoder")
+    else:
+        model = student_input(student_of(ref.settings, ref.pair, ref.cell), "encoder")
+    return replace(model, digests=digests)
 
 
-def refuse_seen(folder: Path, collection: str) -> None:
-    """Refuse to test a model on what it was trained on.
+def _refuse_seen(folder: Path, collection: str) -> None:
+    """Refuse to test a model on the collection that it was trained on by ``clir train``.
 
-    Args:
-        folder: The model's; only what ``clir train`` made says what it was trained on.
-        collection: Label of the collection that tests. One that is made of another begins with
-            the other's name: xquad-r of xquad.
-
-    Raises:
-        UserError: It was trained on that collection.
+    A collection that is made of another begins with the other's name: xquad-r of xquad.
     """
     if not (folder / store.MANIFEST).is_file():
         return

@@ -59,16 +59,6 @@ def student_folder(ref: Ref) -> Path:
     return root(ref) / pairs / ref.cell.own_label / "student"
 
 
-def run_folder(ref: Ref) -> Path:
-    """Return where the run of a method over a collection lies."""
-    return cell_folder(ref) / "runs" / collection_label(ref.settings.collection)
-
-
-def index_folder(ref: Ref) -> Path:
-    """Return where the token embeddings of a collection's documents lie."""
-    return root(ref) / "index" / collection_label(ref.settings.collection)
-
-
-def translations_folder(ref: Ref) -> Path:
-    """Return where machine translations of a collection's queries lie; no teacher reaches them."""
-    return Path(ref.suite, str(ref.pair), "nmt", collection_label(ref.settings.collection))
+def collection(ref: Ref) -> str:
+    """Return the name of the folder of what is made of the collection to search."""
+    return collection_label(ref.settings.collection)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from clir_cli.artifacts import graph
+from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Option
 from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import bitext as corpus
@@ -18,6 +19,7 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.settings import Settings
+from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import suite_settings
 
@@ -41,11 +43,10 @@ def bitext_input(settings: Settings, pair: Pair, before: str = "") -> Input:
     """Return a pair's bitext as an input; ``before`` goes before the name of each file."""
 
     def digests(workspace: Workspace) -> Mapping[str, str]:
-        found = corpus.inputs(workspace.settings.bitext, pair, workspace.downloads)
-        return {f"{before}{name}": value for name, value in found.items()}
+        files = corpus.inputs(workspace.settings.bitext, pair, workspace.downloads)
+        return _prefixed(files, before)
 
-    own = bool(settings.bitext.files)
-    return Input(digests, None if own else Ref("bitext", settings, (pair,)))
+    return Input(digests, None if settings.bitext.files else Ref("bitext", settings, (pair,)))
 
 
 def load_given_dictionary(workspace: Workspace, pair: Pair) -> Dictionary:
@@ -61,10 +62,14 @@ def dictionary_input(settings: Settings, pair: Pair, before: str = "") -> Input:
     """Return the files of a pair's given dictionary as an input."""
 
     def digests(workspace: Workspace) -> Mapping[str, str]:
-        found = dictionaries.inputs(workspace.settings.dictionary, pair, workspace.downloads)
-        return {f"{before}{name}": value for name, value in found.items()}
+        files = dictionaries.inputs(workspace.settings.dictionary, pair, workspace.downloads)
+        return _prefixed(files, before)
 
     return Input(digests, Ref("dictionary files", settings, (pair,)))
+
+
+def _prefixed(digests: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {f"{prefix}{name}": value for name, value in digests.items()}
 
 
 # ------------------------------------------------------------------ the collection to search
@@ -77,37 +82,27 @@ def read_collection(workspace: Workspace, language: str) -> Collection:
         MissingInput: It has not been fetched; the command that does it is named.
     """
     pairs = () if language == "en" else (Pair(language, "en"),)
-    name = workspace.settings.collection
+    name, cache = workspace.settings.collection, workspace.cache
     key = ("collection", name, language)
-    if language == "en" and (read := _read_already(workspace)):
-        return read
-    if key not in workspace.cache:
-        for old in [kept for kept in workspace.cache if kept[0] == "collection"][:-3]:
-            del workspace.cache[old]
+    cached = [other for other in cache if other[0] == "collection"]
+    if language == "en":  # the collection with queries of any language has the English ones
+        key = next((other for other in reversed(cached) if other[1] == name), key)
+    if key not in cache:
+        for other in cached[:-3]:
+            del cache[other]
         with graph.making(workspace, workspace.ref("collection", pairs)):
-            collection = load_collection(
-                workspace.settings.collection, language, workspace.downloads
-            )
-        workspace.cache[key] = collection
-    return workspace.cache[key]
-
-
-def _read_already(workspace: Workspace) -> Collection | None:
-    """Return the collection with the queries of any language: it has documents and English."""
-    name = workspace.settings.collection
-    keys = [key for key in workspace.cache if key[:2] == ("collection", name)]
-    return workspace.cache[keys[-1]] if keys else None
+            cache[key] = load_collection(name, language, workspace.downloads)
+    return cache[key]
 
 
 def documents_input(settings: Settings, pairs: tuple[Pair, ...]) -> Input:
     """Return the documents of the collection to search as an input."""
     language = pairs[0].query if pairs else "en"
-
-    def digests(workspace: Workspace) -> Mapping[str, str]:
-        collection = read_collection(workspace, language)
-        return {"documents": collection.digests["documents"]}
-
-    return Input(digests, Ref("collection", settings, pairs), ("collection",))
+    return Input(
+        lambda workspace: {"documents": read_collection(workspace, language).digests["documents"]},
+        Ref("collection", settings, pairs),
+        ("collection",),
+    )
 
 
 def queries_input(settings: Settings, pair: Pair, language: str, method: str) -> Input:
@@ -134,6 +129,18 @@ def queries_in(collection: Collection, language: str, method: str) -> dict[str, 
             has_remedy=True,
         )
     return dict(collection.queries[language])
+
+
+def answerable(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells whose queries the collection has; report those that are left out."""
+    available = []
+    for cell in cells:
+        language = METHODS[cell.method].query_language(pair)
+        if language in read_collection(workspace, pair.query).queries:
+            available.append(cell)
+        else:
+            workspace.talk.say(f"{cell.label} skipped: no queries in {language!r}")
+    return available
 
 
 # ------------------------------------------------------------------ the collection to train on
@@ -175,19 +182,14 @@ def training_inputs(settings: Settings, languages: Sequence[str]) -> list[Input]
     name = settings.contrastive.collection
     if name.startswith(IRDS):  # pinned by ir_datasets; millions of documents are not read to plan
         return [Input(lambda _: {"training collection": name})]
+
+    def digests(language: str, workspace: Workspace) -> Mapping[str, str]:
+        collection = training_collection(workspace, language)
+        assert collection is not None
+        return _prefixed(collection.digests, f"{collection.name} {language}, ")
+
     return [
-        Input(
-            partial(_training_digests, language),
-            Ref("training collection", settings, name=language),
-        )
+        Input(partial(digests, language), Ref("training collection", settings, name=language))
         for language in languages
         if _trains_on(settings, language)
     ]
-
-
-def _training_digests(language: str, workspace: Workspace) -> Mapping[str, str]:
-    collection = training_collection(workspace, language)
-    assert collection is not None
-    return {
-        f"{collection.name} {language}, {part}": value for part, value in collection.digests.items()
-    }

@@ -9,10 +9,9 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
 from clir_cli.retrieval.word_translation import coverage, translate
-from clir_cli.stages.support.lexicons import query_dictionary
+from clir_cli.stages.support.lexicons import query_dictionary, translations_of
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.models import fetched_folder
-from clir_cli.stages.support.runs import translations_of
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.workspace import Workspace
 
