@@ -50,6 +50,15 @@ class Talk:
         with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
             yield progress
 
+    @contextmanager
+    def counting(
+        self, title: str, total: int | None, *, unit: str = "", total_bytes: bool = False
+    ) -> Iterator[Callable[[int], None]]:
+        """Show one bar; yield a function that advances it by a number."""
+        with self.progress(unit=unit, total_bytes=total_bytes) as progress:
+            bar = progress.add_task(title, total=total, note="")
+            yield lambda count: progress.advance(bar, count)
+
 
 def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
     """Return text with spans marked: reversed on a terminal, between asterisks elsewhere."""

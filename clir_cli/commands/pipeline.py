@@ -58,8 +58,7 @@ def download(
 
     workspace = common.workspace(collection, mirror=mirror)
     pairs = pairs_of(workspace, lang)
-    wanted = stages.download(workspace, pairs)
-    rows = [need.told() for need in wanted]
+    rows = stages.download(workspace, pairs)
     if common.as_json:
         display.print_json(rows)
     elif common.dry_run:

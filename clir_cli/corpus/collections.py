@@ -8,13 +8,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from clir_cli.corpus import catalogue, parse_cache
 from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
-from clir_cli.corpus.checksums import checked_digest, known_digest
+from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
@@ -39,8 +40,9 @@ def collection_label(name: str) -> str:
     return Path(name).resolve().name if is_directory(name) else name
 
 
-class RequiredFile(NamedTuple):
-    """Something a collection needs: the declared file, its local path, and where it comes from.
+@dataclass(frozen=True)
+class RequiredFile:
+    """Something a source needs: the declared file, its local path, and where it comes from.
 
     ``declared.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches.
     It is empty for what is in the package and for what the user must supply, which
@@ -52,6 +54,19 @@ class RequiredFile(NamedTuple):
     declared: CatalogueFile
     path: Path
     user_supplied: str = ""
+
+    @cached_property
+    def there(self) -> bool:
+        """Return True if it was there and whole when this was first read."""
+        if self.user_supplied:
+            return is_supplied(self.path)
+        return is_whole(self.path, self.declared)
+
+    @property
+    def size(self) -> int:
+        """Return the size in bytes: known, found, or expected; 0 if unknown."""
+        found = self.path.stat().st_size if self.there and self.path.is_file() else 0
+        return self.declared.bytes or found or self.declared.about
 
 
 def required_files(name: str, language: str, downloads: Path) -> list[RequiredFile]:

@@ -13,17 +13,17 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.optical.alignment import DictionaryEntry, induce_dictionary
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.lexicons import TABLE
-from clir_cli.stages.support.models import student_of, teacher_folder
+from clir_cli.stages.support.models import student_of
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
-from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
+from clir_cli.stages.support.teacher_embeddings import align_bitext
 from clir_cli.stages.support.workspace import Workspace
 
 
 def dictionary(workspace: Workspace, ref: Ref) -> Path:
     """Induce the dictionary of a pair from a student's transport plans; return its folder.
 
-    Where ``dictionary.sources`` or ``.files`` give one to compare with, the manifest's notes say
-    for how many of its words the plans found a translation, and how often the right one.
+    Where ``dictionary.sources`` or ``.files`` give one to compare with, the manifest's notes have
+    the precision of the induced translations.
     """
     artifact = graph.resolve(workspace, ref)
     with store.make(artifact, force=workspace.force) as draft:
@@ -45,23 +45,11 @@ def dictionary(workspace: Workspace, ref: Ref) -> Path:
 
 def _induce(workspace: Workspace, ref: Ref) -> list[DictionaryEntry]:
     runtime.hush_libraries()
-    device = runtime.choose_device(workspace.device)
     bitext = load_bitext(workspace, ref.pair)
-    embeddings, _ = teacher_embeddings(workspace, ref.pair, bitext, device)
     folder = graph.require(workspace, student_of(ref.settings, ref.pair, ref.cell))
-    student = open_encoder_at(workspace, folder, device)
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
-    with workspace.talk.progress(unit="pairs") as progress:
-        bar = progress.add_task(f"align {ref.pair}", total=len(bitext.train), note="")
-        return induce_dictionary(
-            student,
-            teacher,
-            bitext.train,
-            embeddings,
-            workspace.settings.transport,
-            max_tokens=workspace.settings.teacher.query_tokens,
-            advance=lambda count: progress.advance(bar, count),
-        )
+    student = open_encoder_at(workspace, folder, runtime.choose_device(workspace.device))
+    title = f"align {ref.pair}"
+    return align_bitext(workspace, ref.pair, bitext, student, induce_dictionary, title)
 
 
 def _precision(entries: Sequence[DictionaryEntry], given: Dictionary) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_the_recorded_command_of_every_artifact_makes_that_artifact(
         if manifest["kind"] in ("teacher-embeddings", "document-embeddings"):
             continue  # caches that the command makes on its way
         words = shlex.split(manifest["command"])[1:]
-        rows = clir(*words, "--dry-run", "--json").json()
+        rows = clir(*words, "--dry-run", "--json").json
         own = [row for row in rows if row["fingerprint"] == manifest["fingerprint"][:16]]
         assert [row["state"] for row in own] == ["current"], (manifest["command"], rows)
         assert str(Command.parse(manifest["command"])) == manifest["command"]

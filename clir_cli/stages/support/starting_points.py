@@ -1,4 +1,4 @@
-"""What training starts from: the initial student, its new rows, and how it reads the bitext."""
+"""What training starts from: the initial student, its new token embeddings, its token ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,18 +6,22 @@ from typing import cast
 
 import torch
 
+from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
-from clir_cli.stages.support.first_pass import row_count
+from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
+from clir_cli.stages.support.models import first_pass
 from clir_cli.stages.support.recipes import trained_cell
+from clir_cli.stages.support.teacher_embeddings import align_bitext
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.vocabulary.counts import Lexicon
+from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary
+from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 from clir_cli.vocabulary.multilingual import induce_lexicons
 
 
@@ -25,8 +29,8 @@ from clir_cli.vocabulary.multilingual import induce_lexicons
 class Start:
     """A student before training, and the token ids of each bitext's sentences to train on.
 
-    ``own_rows`` of its embedding table are its tokenizer's, where those of folds stand behind them
-    (vocabulary/cross_fitting.py), else 0; ``new_rows`` of them came from the bitext.
+    ``new_rows`` embeddings came from the bitext. ``own_rows`` is the size of the tokenizer's part
+    of the embedding table if the embeddings of folds follow it (vocabulary/cross_fitting.py), or 0.
     """
 
     student: Encoder
@@ -42,7 +46,7 @@ def initial_student(
     precision: torch.dtype,
     ref: Ref,
 ) -> tuple[Encoder, int]:
-    """Return what training starts from, and how many rows it was given."""
+    """Return the student that training starts from, and its number of new token embeddings."""
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     if not _gets_rows(workspace):
         return _adapted(workspace, student, []), 0
@@ -60,37 +64,37 @@ def student_to_train(
     *,
     folds: int,
 ) -> Start:
-    """Return what distillation starts from, with rows of its own for each fold if there are folds.
+    """Return what distillation starts from.
 
     Args:
         workspace: The settings.
         bitexts: One, or those of a joint student.
         device: Where the student goes.
-        precision: What it computes in.
-        ref: The student; its seed is that of weights that are drawn.
-        folds: 1 has the student read the rows that it ends with, and train them too.
+        precision: Number format of the computation.
+        ref: The student; its cell has the seed.
+        folds: Number of folds that have new token embeddings of their own; 1 trains the final ones.
     """
     limit = workspace.settings.teacher.query_tokens
     if folds < 2 or not _gets_rows(workspace):
         student, new_rows = initial_student(workspace, bitexts, device, precision, ref)
-        ids = [student.tokenize([row.query for row in each.train], limit) for each in bitexts]
+        ids = [student.tokenize([row.query for row in bitext.train], limit) for bitext in bitexts]
         return Start(student, ids, new_rows, own_rows=0)
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
-    rows = embedding_table(student.model).weight.detach().clone()
-    initial = InitialVocabulary(student.tokenizer, rows)
-    trained = [each.train for each in bitexts]
-    parts = [folds_of(each, folds) for each in trained]
+    table = embedding_table(student.model).weight.detach().clone()
+    initial = InitialVocabulary(student.tokenizer, table)
+    pairs = [bitext.train for bitext in bitexts]
+    parts = [folds_of(rows, folds) for rows in pairs]
     lexicon, *others = _lexicons(workspace, bitexts, student, ref, parts)
     student = _with_rows(workspace, student, lexicon)
-    fitted = cross_fit(student, initial, trained, parts, others, max_tokens=limit)
+    fitted = cross_fit(student, initial, pairs, parts, others, max_tokens=limit)
     student = _adapted(workspace, fitted.student, [])
     return Start(student, fitted.ids, len(lexicon.words), fitted.own_rows)
 
 
 def _gets_rows(workspace: Workspace) -> bool:
-    """Return True if the bitext adds new tokens; a student from recipe augment has them already."""
-    chosen = workspace.settings.student
-    return chosen.vocabulary != "initial" and not trained_cell(chosen.model)
+    """Return True if the bitext gives it embeddings; recipe augment has done so already."""
+    settings = workspace.settings.student
+    return settings.vocabulary != "initial" and not trained_cell(settings.model)
 
 
 def _lexicons(
@@ -101,17 +105,30 @@ def _lexicons(
     folds: Sequence[Sequence[Sequence[int]]] = (),
 ) -> list[Lexicon]:
     """Return the lexicon of the training pairs; then, if there are folds, of all but each."""
-    chosen = workspace.settings.student
+    settings = workspace.settings.student
     return induce_lexicons(
-        [each.train for each in bitexts],
+        [bitext.train for bitext in bitexts],
         student.tokenizer,
-        neighbours=chosen.neighbours,
+        neighbours=settings.neighbours,
         folds=folds,
-        min_count=chosen.min_count,
-        units=chosen.vocabulary,
-        subwords=chosen.subwords,
-        count=row_count(workspace, ref, bitexts[0], student),
+        min_count=settings.min_count,
+        units=settings.vocabulary,
+        subwords=settings.subwords,
+        count=_count_function(workspace, ref, bitexts[0], student),
     )
+
+
+def _count_function(
+    workspace: Workspace, ref: Ref, bitext: Bitext, student: Encoder
+) -> CountFunction:
+    """Return how the English tokens of new token embeddings are found, as student.rows says."""
+    first = first_pass(ref)
+    if first is None:
+        return COUNT_FUNCTIONS[workspace.settings.student.rows]
+    folder = graph.path_of(workspace, first)
+    earlier = open_encoder_at(workspace, folder, student.device, student.precision)
+    title = f"first pass aligns {ref.pair}"
+    return plan_counts(align_bitext(workspace, ref.pair, bitext, earlier, word_plans, title))
 
 
 def _with_rows(workspace: Workspace, student: Encoder, lexicon: Lexicon) -> Encoder:
@@ -126,5 +143,5 @@ def _adapted(workspace: Workspace, student: Encoder, words: Sequence[str]) -> En
     rank = workspace.settings.training.lora_rank
     if not rank:
         return student
-    rows = student.tokenizer.convert_tokens_to_ids(list(words)) if words else []
-    return adapters.with_adapters(student, rank, cast(list[int], rows))
+    rows = cast(list[int], student.tokenizer.convert_tokens_to_ids(list(words))) if words else []
+    return adapters.with_adapters(student, rank, rows)

@@ -1,6 +1,7 @@
-"""What the teacher makes of texts: token embeddings, computed once and kept."""
+"""The teacher's token embeddings of texts, computed once and stored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +12,12 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
+
+T = TypeVar("T")
 
 
 def teacher_embeddings(
@@ -22,10 +25,10 @@ def teacher_embeddings(
 ) -> tuple[Packed, Packed]:
     """Return the teacher's embeddings of the English sides, train and held out; computed once.
 
-    The student is a query encoder, and is to stand where the teacher's query encoder puts the
-    translation: a teacher that tells queries and documents apart reads the sentences as queries.
-    Tokens of query expansion are left out, since no word of the other language stands for them, and
-    so is the length of a query, since sentences are longer.
+    The student is trained against the teacher's query encoder, so a teacher that encodes queries
+    and documents differently encodes the sentences as queries. Tokens of query expansion are left
+    out, since no word of the other language corresponds to them, and so is the fixed length of a
+    query, since sentences are longer.
     """
     english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
     return _embeddings(
@@ -37,6 +40,32 @@ def teacher_embeddings(
         title="encode the bitext",
         device=device,
     )
+
+
+def align_bitext(
+    workspace: Workspace,
+    pair: Pair,
+    bitext: Bitext,
+    student: Encoder,
+    align: Callable[..., T],
+    title: str,
+) -> T:
+    """Return what ``align`` makes of a student's transport plans over the pairs to train on.
+
+    ``align`` is ``alignment.induce_dictionary`` or ``from_plans.word_plans``.
+    """
+    embeddings, _ = teacher_embeddings(workspace, pair, bitext, student.device)
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
+    with workspace.talk.counting(title, len(bitext.train), unit="pairs") as advance:
+        return align(
+            student,
+            teacher,
+            bitext.train,
+            embeddings,
+            workspace.settings.transport,
+            max_tokens=workspace.settings.teacher.query_tokens,
+            advance=advance,
+        )
 
 
 def document_embeddings(
@@ -77,14 +106,9 @@ def _embeddings(
     with store.make(artifact, force=artifact.state() == "stale", wait=True) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
-            with workspace.talk.progress(unit=plural) as progress:
-                bar = progress.add_task(title, total=len(texts), note="")
+            with workspace.talk.counting(title, len(texts), unit=plural) as advance:
                 packed = teacher.encode(
-                    texts,
-                    limit,
-                    kind=kind,
-                    dtype=torch.float16,
-                    advance=lambda count: progress.advance(bar, count),
+                    texts, limit, kind=kind, dtype=torch.float16, advance=advance
                 )
             np.save(draft / "vectors.npy", packed.vectors.numpy())
             np.save(draft / "offsets.npy", packed.offsets.numpy())

@@ -33,22 +33,21 @@ def by_dictionary(workspace: Workspace, run: Ref, queries: Mapping[str, str]) ->
     return {key: translate(text, words, choices) for key, text in queries.items()}
 
 
-def by_model(workspace: Workspace, pair_of: Ref, queries: Mapping[str, str]) -> dict[str, str]:
+def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict[str, str]:
     """Translate queries with the model that ``nmt.model`` names."""
     from clir_cli.retrieval.nmt import load_translator
 
     runtime.hush_libraries()
-    settings, pair = workspace.settings.nmt, pair_of.pair
+    settings, pair = workspace.settings.nmt, ref.pair
     codes = (pair.query, *catalogue.languages()[pair.query].iso639_3)
     device = runtime.choose_device(workspace.device)
     translator = load_translator(fetched_folder(workspace, settings.model), codes, device)
-    with workspace.talk.progress(unit="queries") as progress:
-        bar = progress.add_task(f"translate {pair}", total=len(queries), note="")
+    with workspace.talk.counting(f"translate {pair}", len(queries), unit="queries") as advance:
         english = translator.translate(
             list(queries.values()),
             beams=settings.beams,
             max_tokens=settings.max_tokens,
-            advance=lambda count: progress.advance(bar, count),
+            advance=advance,
         )
     return dict(zip(queries, english, strict=True))
 
