@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from clir_cli import runtime
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell, group_name
@@ -16,9 +18,8 @@ from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
-from clir_cli.retrieval import memory
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.stages.support.checkpointing import first_device, leave, made_together, run_training
+from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, require_training
 from clir_cli.stages.support.marginals import masses
 from clir_cli.stages.support.methods import METHODS
@@ -27,7 +28,6 @@ from clir_cli.stages.support.sources import load_bitext
 from clir_cli.stages.support.starting_points import Start, student_to_train
 from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.training.loop import Training
 
 
 def distill(workspace: Workspace, ref: Ref) -> Path:
@@ -40,20 +40,19 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
         UserError: A missing input, a fault in the bitext, or a student that was made from
             something else.
     """
-    artifact, group = graph.resolve(workspace, ref), workspace.group
-    cell, only = ref.cell, ref.cell.only(ref.pair)
-    with made_together(workspace, artifact) as draft:
-        if draft is None:
-            workspace.talk.say(f"{artifact.path} is current")
-            return artifact.path
-        device = group.device(workspace.device)
-        runtime.hush_libraries()
+    settings, group, cell = workspace.settings, workspace.group, ref.cell
+    trains, loop = METHODS[cell.method].learns, settings.training
+
+    def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
         bitexts = {pair: load_bitext(workspace, pair) for pair in ref.pairs}
         rows = [row for bitext in bitexts.values() for row in bitext.train]
-        _refuse_batch(workspace.settings.training.batch_size, len(rows))
-        precision = runtime.choose_precision(workspace.settings.training.precision, device)
-        folder = initial_folder(workspace, only)
-        lengths = longest(folder, rows, workspace.settings.teacher.query_tokens)
+        if loop.batch_size > len(rows):
+            raise UserError(
+                f"training.batch_size is {loop.batch_size} and the bitext has {len(rows)} pairs; "
+                "choose a smaller batch"
+            )
+        folder = initial_folder(workspace, cell.only(ref.pair))
+        lengths = longest(folder, rows, settings.teacher.query_tokens)
         needed = require_training(workspace, folder, lengths, device, precision)
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)
@@ -62,37 +61,36 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
             for pair, bitext in bitexts.items()
         }
         runtime.seed_everything(cell.seed)
-        loading_device = first_device(workspace, device)
-        learns, loop = METHODS[cell.method].learns, workspace.settings.training
         start = student_to_train(
             workspace,
             list(bitexts.values()),
-            loading_device,
+            first_device(workspace, device),
             precision,
             ref,
-            folds=workspace.settings.student.folds if learns else 1,
+            folds=settings.student.folds if trains else 1,
         )
-        student = replace(start.student, device=device)
-        task = _task(workspace, replace(start, student=student), bitexts, teachers, cell)
-        if not learns:
-            loop = loop.model_copy(update={"epochs": 0})
-        training = Training(student, task, loop, cell.seed, group)
-        title = f"distill {group_name(ref.pairs)} {cell.own_label}"
-        best = run_training(workspace, training, draft, title)
-        notes = {
-            **_pair_notes(task, student, bitexts),
-            "new_rows": start.new_rows,
-            "device": str(device),
-            "precision": str(student.precision).removeprefix("torch."),
-            "memory_estimate": memory.size(needed.total),
-            **best,
-        }
-        adapted = bool(workspace.settings.training.lora_rank)
-        leave(training, draft, notes, adapted=adapted, rows=start.own_rows)
-    workspace.talk.say(
-        f"{artifact.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+        start = replace(start, student=replace(start.student, device=device))
+        task = _task(workspace, start, bitexts, teachers, cell)
+        return Prepared(
+            encoder=start.student,
+            task=task,
+            notes=lambda: {
+                **_pair_notes(task, start.student, bitexts),
+                "new_rows": start.new_rows,
+            },
+            memory=needed,
+            adapted=bool(loop.lora_rank),
+            rows=start.own_rows,
+        )
+
+    return make_trained(
+        workspace,
+        graph.resolve(workspace, ref),
+        prepare,
+        loop=loop if trains else loop.model_copy(update={"epochs": 0}),
+        seed=cell.seed,
+        title=f"distill {group_name(ref.pairs)} {cell.own_label}",
     )
-    return artifact.path
 
 
 def _report_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
@@ -104,14 +102,6 @@ def _report_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
     if bitext.skipped:
         faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
         workspace.talk.say(f"{pair}: bad lines skipped: {faults}")
-
-
-def _refuse_batch(size: int, pairs: int) -> None:
-    if size > pairs:
-        raise UserError(
-            f"training.batch_size is {size} and the bitext has {pairs} pairs; choose a smaller "
-            "batch"
-        )
 
 
 def _task(
@@ -140,24 +130,26 @@ def _pair_notes(
     task: Distillation | JointDistillation, student: Encoder, bitexts: Mapping[Pair, Bitext]
 ) -> dict[str, Any]:
     """Return the manifest's notes about the bitexts, one entry each for a joint student."""
-    counts = {str(pair): _counts(bitext) for pair, bitext in bitexts.items()}
+    counts: dict[str, dict[str, Any]] = {
+        str(pair): {
+            "train_pairs": len(bitext.train),
+            "held_out_pairs": len(bitext.held_out),
+            "sources": bitext.counts,
+            "skipped_lines": bitext.skipped,
+            "realigned_pairs": bitext.moved,
+        }
+        for pair, bitext in bitexts.items()
+    }
     if not isinstance(task, JointDistillation):
         return next(iter(counts.values()))
     for name, (loss, mrr) in task.validate_each(student).items():
-        quota = {"pairs_an_epoch": task.quotas[name]}
-        counts[name] |= {**quota, "held_out_loss": round(loss, 6), "held_out_mrr": round(mrr, 6)}
+        counts[name] |= {
+            "pairs_an_epoch": task.quotas[name],
+            "held_out_loss": round(loss, 6),
+            "held_out_mrr": round(mrr, 6),
+        }
     total = {
         name: sum(notes[name] for notes in counts.values())
         for name in ("train_pairs", "held_out_pairs")
     }
     return {**total, "pairs": counts}
-
-
-def _counts(bitext: Bitext) -> dict[str, Any]:
-    return {
-        "train_pairs": len(bitext.train),
-        "held_out_pairs": len(bitext.held_out),
-        "sources": bitext.counts,
-        "skipped_lines": bitext.skipped,
-        "realigned_pairs": bitext.moved,
-    }

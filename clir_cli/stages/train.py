@@ -10,19 +10,20 @@ import torch
 
 from clir_cli import runtime
 from clir_cli.artifacts import graph
-from clir_cli.artifacts.cell import Cell, group_name
+from clir_cli.artifacts.cell import group_name
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.codeswitch import CodeSwitcher
 from clir_cli.corpus.records import Collection, Pair, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.joint import quotas
-from clir_cli.retrieval import memory, projection
+from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.retrieval.memory import Estimate
 from clir_cli.settings import Settings, TrainingSettings
 from clir_cli.stages.support.augmentation import augmenting
-from clir_cli.stages.support.checkpointing import first_device, leave, made_together, run_training
+from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.models import initial_folder, teacher_folder
@@ -31,8 +32,6 @@ from clir_cli.stages.support.sources import load_bitext, training_collection
 from clir_cli.stages.support.starting_points import initial_student
 from clir_cli.stages.support.teacher_embeddings import document_embeddings
 from clir_cli.stages.support.training_data import (
-    Change,
-    Questions,
     Split,
     bitext_questions,
     cloze_questions,
@@ -41,15 +40,16 @@ from clir_cli.stages.support.training_data import (
     rest_questions,
 )
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.training.contrastive import Contrastive, QuerySource, shares
-from clir_cli.training.loop import Task, Training
+from clir_cli.training.contrastive import Change, Contrastive, QuerySource, shares
+from clir_cli.training.loop import Task
 
 Notes = dict[str, object]
+Made = tuple[Encoder, Task, Notes]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model to train: the recipe, the pairs whose bitext it reads, variant and seed."""
+    """One model to train by a recipe."""
 
     workspace: Workspace
     ref: Ref
@@ -60,25 +60,14 @@ class Job:
         return self.ref.settings
 
     @property
-    def cell(self) -> Cell:
-        """Return the recipe as a cell, with variant and seed."""
-        return self.ref.cell
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.ref.cell.seed
 
     @property
     def recipe(self) -> Recipe:
         """Return the recipe."""
         return RECIPES[self.ref.cell.method]
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """Return the pairs whose bitext is read; none where a teacher reads a collection."""
-        return self.ref.pairs
-
-    @property
-    def name(self) -> str:
-        """Return what the training is called: the pairs and the column."""
-        group = "en" if self.recipe.leaves == "teacher" else group_name(self.pairs)
-        return f"{group} {self.cell.own_label}"
 
     @property
     def loop(self) -> TrainingSettings:
@@ -94,12 +83,12 @@ class Job:
         """Return the folder of the encoder to train, as it is before."""
         if self.recipe.leaves == "teacher":
             return teacher_folder(self.workspace)
-        return initial_folder(self.workspace, self.cell.only(self.ref.pair))
+        return initial_folder(self.workspace, self.ref.cell.only(self.ref.pair))
 
     @cached_property
     def bitexts(self) -> dict[Pair, Bitext]:
-        """Return the bitexts of the pairs; read once."""
-        return {pair: load_bitext(self.workspace, pair) for pair in self.pairs}
+        """Return the bitexts by pair; empty if a teacher is trained on a collection."""
+        return {pair: load_bitext(self.workspace, pair) for pair in self.ref.pairs}
 
     @cached_property
     def english(self) -> Collection | None:
@@ -122,38 +111,25 @@ def train(workspace: Workspace, ref: Ref) -> Path:
         raise UserError(
             "recipe augment needs the whole embedding table; start it without training.shard"
         )
-    with made_together(workspace, artifact) as draft:
-        if draft is None:
-            workspace.talk.say(f"{artifact.path} is current")
-            return artifact.path
-        device = workspace.group.device(workspace.device)
-        runtime.hush_libraries()
-        precision = runtime.choose_precision(job.loop.precision, device)
+    makes_teacher = job.recipe.leaves == "teacher"
+
+    def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
         needed = _require_memory(job, device, precision)
-        runtime.seed_everything(job.cell.seed)
+        runtime.seed_everything(job.seed)
         encoder, task, notes = TASKS[job.recipe.name](job, device, precision)
-        encoder = replace(encoder, device=device)
-        training = Training(encoder, task, job.loop, job.cell.seed, workspace.group)
-        best = run_training(workspace, training, draft, f"train {job.name}")
-        adapted = bool(job.loop.lora_rank) and job.recipe.leaves != "teacher"
-        notes |= {
-            "device": str(device),
-            "precision": str(encoder.precision).removeprefix("torch."),
-            "memory_estimate": memory.size(needed.total),
-            **best,
-        }
-        leave(training, draft, notes, adapted=adapted)
-    workspace.talk.say(
-        f"{artifact.path}: held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
-    )
-    return artifact.path
+        adapted = bool(job.loop.lora_rank) and not makes_teacher
+        return Prepared(replace(encoder, device=device), task, lambda: notes, needed, adapted)
+
+    group = "en" if makes_teacher else group_name(ref.pairs)
+    title = f"train {group} {ref.cell.own_label}"
+    return make_trained(workspace, artifact, prepare, loop=job.loop, seed=job.seed, title=title)
 
 
-def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> memory.Estimate:
-    """Return what training needs, or refuse; the longest sentences stand for all texts."""
+def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> Estimate:
+    """Return what training needs, or refuse; estimated from the longest sentences."""
     rows = [row for bitext in job.bitexts.values() for row in bitext.train]
     limit = job.settings.teacher.query_tokens
-    if job.recipe.leaves == "teacher":  # it reads queries and documents
+    if job.recipe.leaves == "teacher":  # it encodes queries and documents
         texts = [row.english for row in rows]
         texts += [document.full_text for document in job.english.documents] if job.english else []
         rows = [SentencePair(text, text) for text in texts]
@@ -162,194 +138,185 @@ def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> m
     return require_training(job.workspace, job.folder, lengths, device, precision)
 
 
-# ------------------------------------------------------------------ monolingual: a teacher
+# ------------------------------------------------------------------ data
 
 
-def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, Task, Notes]:
-    place = first_device(job.workspace, device)
-    encoder = open_encoder_at(job.workspace, job.folder, place, precision)
-    wanted = job.settings.monolingual.dimensions
-    if wanted and wanted != encoder.dimensions:
-        head = projection.orthogonal(encoder.hidden_size, wanted, job.cell.seed)
-        encoder = replace(encoder, projection=head.to(place))
-    splits = _asked(job, "en")
-    splits += _passages(job, splits) if job.settings.monolingual.passages else []
-    if not splits:
-        most = job.settings.contrastive.sentences
-        splits = [rest_questions(list(job.bitexts.values()), most, job.cell.seed)]
-    sources = [[part.source(job.cell.seed, None, None) for part in split] for split in splits]
-    task = _contrastive(job, sources, query="query")
-    return encoder, task, {**_told(sources), "dimensions": encoder.dimensions}
+def _questions(job: Job, language: str) -> list[Split]:
+    """Return the questions in a language of the collection to train on, if there are any."""
+    settings = job.settings.contrastive
+    collection = job.english if language == "en" else training_collection(job.workspace, language)
+    if collection is None:
+        return []
+    held_out = job.settings.bitext.held_out
+    return [collection_questions(collection, language, settings.queries, held_out)]
 
 
 def _english(job: Job) -> list[Split]:
-    """Return what there is of English queries: questions of a collection, spans of sentences."""
-    chosen = job.settings.contrastive
-    splits = [cloze_questions(list(job.bitexts.values()), chosen.sentences)]
-    return [*_asked(job, "en"), *splits]
-
-
-def _passages(job: Job, asked: Sequence[Split]) -> list[Split]:
-    """Return sentences of the training collection's documents, where there are several in one."""
+    """Return English queries: questions of a collection, spans of sentences."""
     most = job.settings.contrastive.sentences
-    splits = [passage_questions("passages", split, most) for split in asked]
-    return [split for split in splits if all(len(part) for part in split)]
+    return [*_questions(job, "en"), cloze_questions(list(job.bitexts.values()), most)]
 
 
-def _asked(job: Job, language: str) -> list[Split]:
-    chosen = job.settings.contrastive
-    found = job.english if language == "en" else training_collection(job.workspace, language)
-    if found is None:
-        return []
-    return [collection_questions(found, language, chosen.queries, job.settings.bitext.held_out)]
+def _with_embeddings(
+    job: Job, split: Split, device: torch.device, changes: Sequence[Change] = ()
+) -> Split:
+    """Return a split with the teacher's embeddings of its documents, and with changed queries."""
+    train, held_out = split
+    name = f"{group_name(job.ref.pairs)} {train.name}".replace(" ", ".")
+    documents = train.documents, held_out.documents
+    embed = partial(document_embeddings, job.workspace, name, documents, device)
+    embeddings = job.workspace.group.main_first(embed)
+
+    def ready(source: QuerySource, packed: Packed) -> QuerySource:
+        changed = [*source.changes, *changes]
+        return replace(source, embeddings=packed, seed=job.seed, changes=changed)
+
+    return ready(train, embeddings[0]), ready(held_out, embeddings[1])
 
 
-# ------------------------------------------------------------------ students
+# ------------------------------------------------------------------ the recipes
 
 
-def _code_switched(
-    job: Job, device: torch.device, precision: torch.dtype
-) -> tuple[Encoder, Task, Notes]:
-    chosen, workspace = job.settings.contrastive, job.workspace
-    named = switching_pairs(job.settings, job.pairs)
-    lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in named]
-    switch = CodeSwitcher(lexicons, chosen.share, job.cell.seed)
+def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+    load_device = first_device(job.workspace, device)
+    encoder = open_encoder_at(job.workspace, job.folder, load_device, precision)
+    dimensions = job.settings.monolingual.dimensions
+    if dimensions and dimensions != encoder.dimensions:
+        head = projection.orthogonal(encoder.hidden_size, dimensions, job.seed)
+        encoder = replace(encoder, projection=head.to(load_device))
+    most, splits = job.settings.contrastive.sentences, _questions(job, "en")
+    if job.settings.monolingual.passages:
+        passages = [passage_questions("passages", split, most) for split in splits]
+        splits += [split for split in passages if all(len(part) for part in split)]
+    if not splits:
+        splits = [rest_questions(list(job.bitexts.values()), most, job.seed)]
+    task = _contrastive(job, splits, query_kind="query")
+    return encoder, task, {**_counts(splits), "dimensions": encoder.dimensions}
+
+
+def _code_switched(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+    share, workspace = job.settings.contrastive.share, job.workspace
+    pairs = switching_pairs(job.settings, job.ref.pairs)
+    lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in pairs]
+    switch = CodeSwitcher(lexicons, share, job.seed)
     splits = _english(job)
-    _refuse_batch(job, [split[0] for split in splits])
-    encoder, rows = _student(job, device, precision)
-    sources = [_sides(job, split, device, switch) for split in splits]
-    known = switch.coverage(text for split in splits for text in split[0].texts)
+    _refuse_batch(job, splits)
+    encoder, new_rows = _student(job, device, precision)
+    sources = [_with_embeddings(job, split, device, [switch]) for split in splits]
+    coverage = switch.coverage(text for train, _ in splits for text in train.texts)
     workspace.talk.say(
-        f"{job.name}: {known:.0%} of the English words have a translation, and {chosen.share:.0%} "
-        "of those are switched"
+        f"{group_name(job.ref.pairs)} {job.ref.cell.own_label}: {coverage:.0%} of the English "
+        f"words have a translation, and {share:.0%} of those are switched"
     )
     notes = {
-        **_told(sources),
-        "new_rows": rows,
-        "coverage": round(known, 4),
-        "share": chosen.share,
-        "languages": [pair.query for pair in named],
-        "english_words": [len(each) for each in lexicons],
+        **_counts(sources),
+        "new_rows": new_rows,
+        "coverage": round(coverage, 4),
+        "share": share,
+        "languages": [pair.query for pair in pairs],
+        "english_words": [len(lexicon) for lexicon in lexicons],
     }
     return encoder, _contrastive(job, sources), notes
 
 
-def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, Task, Notes]:
-    alpha = job.settings.contrastive.alpha
-    splits, across = _english(job), [_crossing(job, pair) for pair in job.pairs]
-    _refuse_batch(job, [split[0] for split in splits] if alpha > 0 else [])
-    _refuse_batch(job, [split[0] for of in across for split in of] if alpha < 1 else [])
-    encoder, rows = _student(job, device, precision)
-    english = [_sides(job, split, device) for split in splits]
-    crossing = [[_sides(job, split, device) for split in of_pair] for of_pair in across]
-    sizes = [sum(len(sides[0]) for sides in of_pair) for of_pair in crossing]
-    # The rule by which joint distillation shares out its pairs.
+def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+    alpha, english = job.settings.contrastive.alpha, _english(job)
+    # Queries of a pair's language: the bitext's sentences, a collection's questions.
+    crossing = [
+        [bitext_questions(f"bitext {pair}", bitext), *_questions(job, pair.query)]
+        for pair, bitext in job.bitexts.items()
+    ]
+    _refuse_batch(job, english if alpha > 0 else [])
+    _refuse_batch(job, [split for splits in crossing for split in splits] if alpha < 1 else [])
+    encoder, new_rows = _student(job, device, precision)
+    sources = [
+        _with_embeddings(job, split, device) for splits in (english, *crossing) for split in splits
+    ]
+    sizes = [sum(len(train) for train, _ in splits) for splits in crossing]
+    # Pairs have the shares that joint distillation gives them.
     drawn = quotas(sizes, job.settings.joint.temperature) if len(sizes) > 1 else sizes
-    weights = shares([len(sides[0]) for sides in english], alpha)
-    for of_pair, share in zip(crossing, shares(drawn, 1 - alpha), strict=True):
-        weights += shares([len(sides[0]) for sides in of_pair], share)
-    sources = [*english, *(sides for of_pair in crossing for sides in of_pair)]
+    weights = shares([len(train) for train, _ in english], alpha)
+    for splits, share in zip(crossing, shares(drawn, 1 - alpha), strict=True):
+        weights += shares([len(train) for train, _ in splits], share)
     steps = -(-sum(sizes) // job.loop.batch_size)
     task = _contrastive(job, sources, weights=weights, steps=steps)
     probability = {
-        sides[0].name: round(weight, 4) for sides, weight in zip(sources, weights, strict=True)
+        train.name: round(weight, 4) for (train, _), weight in zip(sources, weights, strict=True)
     }
-    return encoder, task, {**_told(sources), "new_rows": rows, "probability": probability}
+    return encoder, task, {**_counts(sources), "new_rows": new_rows, "probability": probability}
 
 
-def _crossing(job: Job, pair: Pair) -> list[Split]:
-    """Return queries of a pair's language: the bitext's sentences, a collection's questions."""
-    return [bitext_questions(f"bitext {pair}", job.bitexts[pair]), *_asked(job, pair.query)]
+def _augmented(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+    encoder, new_rows = _student(job, device, precision)
+    bitext = job.bitexts[job.ref.pair]
+    encoder, task, notes = augmenting(job.settings, encoder, new_rows, bitext, job.seed)
+    return encoder, cast(Task, task), notes  # the task of an encoder with a head
 
 
 def _student(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
-    """Return the student that distillation would start from, and its number of word rows."""
-    bitexts, where = list(job.bitexts.values()), first_device(job.workspace, device)
-    return initial_student(job.workspace, bitexts, where, precision, job.ref)
+    """Return the student that distillation would start from, and its number of new embeddings."""
+    bitexts, load_device = list(job.bitexts.values()), first_device(job.workspace, device)
+    return initial_student(job.workspace, bitexts, load_device, precision, job.ref)
 
 
-def _sides(
-    job: Job, split: Split, device: torch.device, change: Change | None = None
-) -> list[QuerySource]:
-    """Return a split as sources whose documents the fixed teacher has read."""
-    name = f"{group_name(job.pairs)} {split[0].name}"
-    documents = split[0].documents, split[1].documents
-    reads = partial(document_embeddings, job.workspace, name.replace(" ", "."), documents, device)
-    packed = job.workspace.group.main_first(reads)
-    seed = job.cell.seed
-    return [part.source(seed, change, own) for part, own in zip(split, packed, strict=True)]
-
-
-# ------------------------------------------------------------------ all of them
-
-
-def _contrastive(
-    job: Job,
-    sources: Sequence[Sequence[QuerySource]],
-    *,
-    query: TextKind = "sentence",
-    weights: Sequence[float] = (),
-    steps: int = 0,
-) -> Contrastive:
-    """Return the task over sources (to train on, held out).
-
-    Raises:
-        UserError: A batch is larger than a source.
-    """
-    chosen, teacher = job.settings.contrastive, job.settings.teacher
-    kept = [place for place in range(len(sources)) if not weights or weights[place] > 0]
-    _refuse_batch(job, [sources[place][0] for place in kept])
-    return Contrastive(
-        train=[sources[place][0] for place in kept],
-        held_out=[sources[place][1] for place in kept],
-        query_kind=query,
-        query_tokens=teacher.query_tokens,
-        document_tokens=teacher.document_tokens,
-        batch_size=job.loop.batch_size,
-        temperature=chosen.temperature,
-        negatives=chosen.negatives,
-        seed=job.cell.seed,
-        weights=[weights[place] for place in kept] if weights else (),
-        steps=steps,
-    )
-
-
-def _refuse_batch(job: Job, kinds: Sequence[Questions | QuerySource]) -> None:
-    """Refuse a batch that is larger than what it is drawn from, before the teacher reads that."""
-    size = job.loop.batch_size
-    if size < 2:
-        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
-    for rows in kinds:
-        if size > len(rows):
-            raise UserError(
-                f"training.batch_size is {size} and {rows.name} has {len(rows)} queries; choose a "
-                "smaller batch"
-            )
-
-
-def _told(sources: Sequence[Sequence[QuerySource]]) -> Notes:
-    return {
-        "train_queries": {sides[0].name: len(sides[0]) for sides in sources},
-        "held_out_queries": {sides[1].name: len(sides[1]) for sides in sources},
-    }
-
-
-Making = Callable[[Job, torch.device, torch.dtype], tuple[Encoder, Task, Notes]]
-
-
-def _augmented(
-    job: Job, device: torch.device, precision: torch.dtype
-) -> tuple[Encoder, Task, Notes]:
-    encoder, rows = _student(job, device, precision)
-    encoder, task, notes = augmenting(
-        job.settings, encoder, rows, job.bitexts[job.pairs[0]], job.cell.seed
-    )
-    return encoder, cast(Task, task), notes  # it trains this encoder alone, the one with a head
-
-
-TASKS: dict[str, Making] = {
+TASKS: dict[str, Callable[[Job, torch.device, torch.dtype], Made]] = {
     "monolingual": _teacher,
     "code-switch": _code_switched,
     "hybrid": _hybrid,
     "augment": _augmented,
 }
+
+
+# ------------------------------------------------------------------ what they share
+
+
+def _contrastive(
+    job: Job,
+    sources: Sequence[Split],
+    *,
+    query_kind: TextKind = "sentence",
+    weights: Sequence[float] = (),
+    steps: int = 0,
+) -> Contrastive:
+    """Return the task over sources.
+
+    Raises:
+        UserError: A batch is larger than a source.
+    """
+    settings, teacher = job.settings.contrastive, job.settings.teacher
+    if weights:
+        sources = [split for split, weight in zip(sources, weights, strict=True) if weight > 0]
+    _refuse_batch(job, sources)
+    return Contrastive(
+        train=[train for train, _ in sources],
+        held_out=[held_out for _, held_out in sources],
+        query_kind=query_kind,
+        query_tokens=teacher.query_tokens,
+        document_tokens=teacher.document_tokens,
+        batch_size=job.loop.batch_size,
+        temperature=settings.temperature,
+        negatives=settings.negatives,
+        seed=job.seed,
+        weights=[weight for weight in weights if weight > 0],
+        steps=steps,
+    )
+
+
+def _refuse_batch(job: Job, splits: Sequence[Split]) -> None:
+    """Refuse a batch that is larger than a source, before the teacher encodes the source."""
+    size = job.loop.batch_size
+    if size < 2:
+        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
+    for train, _ in splits:
+        if size > len(train):
+            raise UserError(
+                f"training.batch_size is {size} and {train.name} has {len(train)} queries; choose "
+                "a smaller batch"
+            )
+
+
+def _counts(sources: Sequence[Split]) -> Notes:
+    return {
+        "train_queries": {train.name: len(train) for train, _ in sources},
+        "held_out_queries": {held_out.name: len(held_out) for _, held_out in sources},
+    }

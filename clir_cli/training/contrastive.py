@@ -20,6 +20,7 @@ from clir_cli.retrieval.maxsim import maxsim, mean_maxsim
 from clir_cli.training.batches import epoch_batches, pad_vectors
 from clir_cli.training.loop import Loss
 
+Change = Callable[[str, str], str]
 HELD_OUT = 0  # the epoch of the held-out queries, every time
 
 
@@ -29,25 +30,37 @@ class QuerySource:
 
     Attributes:
         name: Name of the source, for people.
-        query: The text of a row's query in an epoch: a function of the two alone.
+        texts: One text for each row: the query before any change.
         documents: K texts.
         relevant: The documents of each row, one or more; they take turns as the positive.
         negatives: Known wrong documents of each row; empty if there are none.
         neutral: Documents of each row that are neither right nor wrong, likewise.
         embeddings: The fixed teacher's embeddings of the K documents. None if the encoder in
             training encodes the documents too.
+        seed: Seed of the changes.
+        changes: Functions of a text and a key, which make a row's query of its text; applied in
+            this order, with another key in each epoch.
     """
 
     name: str
-    query: Callable[[int, int], str]
+    texts: Sequence[str]
     documents: Sequence[str]
     relevant: Sequence[Sequence[int]]
     negatives: Sequence[Sequence[int]] = ()
     neutral: Sequence[Sequence[int]] = ()
     embeddings: Packed | None = None
+    seed: int = 0
+    changes: Sequence[Change] = ()
 
     def __len__(self) -> int:
         return len(self.relevant)
+
+    def query(self, row: int, epoch: int) -> str:
+        """Return the query of a row in an epoch."""
+        text = self.texts[row]
+        for change in self.changes:
+            text = change(text, f"{self.seed} {self.name} {epoch} {row}")
+        return text
 
     def positive(self, row: int, epoch: int) -> int:
         """Return the document that is the answer of a row in an epoch."""

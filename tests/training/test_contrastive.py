@@ -39,7 +39,7 @@ def tiny(models, tmp_path_factory):
 def source(name="one", rows=8, **changes) -> QuerySource:
     documents = [f"all about {topic} and nothing else" for topic in TOPICS[:rows]]
     return QuerySource(
-        name, lambda row, epoch: TOPICS[row], documents, [[row] for row in range(rows)], **changes
+        name, TOPICS[:rows], documents, [[row] for row in range(rows)], **changes
     )
 
 
@@ -129,7 +129,8 @@ def test_a_share_of_the_batches_is_of_each_source():
 
 def test_a_document_of_two_queries_stands_once_and_other_answers_are_not_wrong(tiny):
     documents = ["the river", "the lake", "the hill"]
-    one = QuerySource("one", lambda row, _: f"query {row}", documents, [[0], [0], [1, 0], [2]])
+    queries = [f"query {row}" for row in range(4)]
+    one = QuerySource("one", queries, documents, [[0], [0], [1, 0], [2]])
     with torch.no_grad():
         found = task(one).loss(tiny, task(one).batches(0)[0]).value
         table = torch.stack([
@@ -147,7 +148,7 @@ def test_a_document_of_two_queries_stands_once_and_other_answers_are_not_wrong(t
 def test_given_negatives_join_the_batch_and_take_turns(tiny):
     documents = [*TOPICS[:4], "water water", "water again", "maize maize"]
     rows = [[row] for row in range(4)]
-    bare = QuerySource("bare", lambda row, _: TOPICS[row], documents, rows)
+    bare = QuerySource("bare", TOPICS[:4], documents, rows)
     hard = replace(bare, negatives=[[4, 5], [6], [], []])
     assert hard.negatives_in(0, 0, 1) == [4]
     assert hard.negatives_in(0, 1, 1) == [5]

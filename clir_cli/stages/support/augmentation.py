@@ -1,7 +1,6 @@
-"""augment: what a student reads on in before it is distilled."""
+"""augment: the text of continued masked-LM pre-training of an initial student."""
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
@@ -15,16 +14,16 @@ from clir_cli.training.masked_lm import MaskedEncoder, MaskedLM, with_head
 def augmenting(
     settings: Settings, student: Encoder, rows: int, bitext: Bitext, seed: int
 ) -> tuple[MaskedEncoder, MaskedLM, dict[str, object]]:
-    """Return a student with a head, what it reads, and what to tell of it.
+    """Return a student with a masked-LM head, its task, and notes for the manifest.
 
     The text is the query side of the bitext, or the lines of ``augment.files``.
 
     Raises:
-        UserError: Too little text for a batch, or a student that cannot guess tokens.
+        UserError: Too little text for a batch, or a student that cannot predict tokens.
     """
-    chosen, size = settings.augment, settings.training.batch_size
+    size = settings.training.batch_size
     train, held_out = _text(settings, bitext)
-    train = sampled(train, chosen.sentences, "augment")
+    train = sampled(train, settings.augment.sentences, "augment")
     if size > len(train):
         raise UserError(
             f"training.batch_size is {size} for {len(train)} sentences; choose a smaller batch"
@@ -36,39 +35,38 @@ def augmenting(
         special=frozenset(tokenizer.all_special_ids),
         mask=tokenizer.mask_token_id,
         vocabulary=len(tokenizer),
-        share=chosen.share,
+        share=settings.augment.share,
         batch_size=size,
         seed=seed,
     )
-    tokens = sum(len(ids) - 2 for ids in task.train)
     notes: dict[str, object] = {
         "train_sentences": len(train),
         "held_out_sentences": len(held_out),
-        "train_tokens": tokens,
+        "train_tokens": sum(len(ids) - 2 for ids in task.train),
         "new_rows": rows,
     }
     return with_head(student), task, notes
 
 
 def _text(settings: Settings, bitext: Bitext) -> tuple[list[str], list[str]]:
-    """Return the sentences to read and those held out, each once."""
+    """Return the sentences to train on and those held out, each once."""
     names = settings.augment.files
     if not names:
-        held = dict.fromkeys(row.query for row in bitext.held_out)
-        rest = dict.fromkeys(row.query for row in bitext.train if row.query not in held)
-        return list(rest), list(held)
+        held_out = dict.fromkeys(row.query for row in bitext.held_out)
+        rest = dict.fromkeys(row.query for row in bitext.train if row.query not in held_out)
+        return list(rest), list(held_out)
     lines = list(dict.fromkeys(line for name in names for line in _lines(Path(name))))
-    wanted = min(settings.bitext.held_out, len(lines) // 10)
-    if not wanted:
+    size = min(settings.bitext.held_out, len(lines) // 10)
+    if not size:
         raise UserError(f"augment.files: {len(lines)} different lines; at least 10 are needed")
-    chosen = set(random.Random(SPLIT_SEED).sample(range(len(lines)), wanted))
+    numbers = set(random.Random(SPLIT_SEED).sample(range(len(lines)), size))
     return (
-        [line for place, line in enumerate(lines) if place not in chosen],
-        [lines[place] for place in sorted(chosen)],
+        [line for number, line in enumerate(lines) if number not in numbers],
+        [lines[number] for number in sorted(numbers)],
     )
 
 
-def _lines(path: Path) -> Sequence[str]:
+def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,13 +1,14 @@
 """Training with checkpoints and a log, the same for every stage that trains.
 
-Where several processes train together the main one alone writes: lock, draft, log and checkpoints.
+Only the main one of several processes writes: lock, draft, log and checkpoints.
 """
 
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from clir_cli import files
+from clir_cli import files, runtime
 from clir_cli.artifacts import store
 from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
-from clir_cli.retrieval import adapters
+from clir_cli.retrieval import adapters, memory
 from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.memory import Estimate
 from clir_cli.retrieval.projection import save_projection
 from clir_cli.retrieval.tensor_files import read_tensors
+from clir_cli.settings import TrainingSettings
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.fsdp import whole
-from clir_cli.training.loop import Step, Training
+from clir_cli.training.loop import Step, Task, Training
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -39,13 +42,11 @@ COLUMNS = (
 
 @contextmanager
 def made_together(workspace: Workspace, artifact: Artifact) -> Iterator[Path | None]:
-    """Yield an artifact's draft as ``store.make`` does, which the main process alone enters.
-
-    The others see the same folder, and leave when the artifact is made.
+    """Yield an artifact's draft in each process; only the main one enters ``store.make``.
 
     Raises:
-        UserError: As ``store.make``; or there are more processes than a batch has examples, or
-            they do not see one folder, or would make different things.
+        UserError: As ``store.make``; or there are more processes than examples in a batch, or they
+            do not see one folder, or would make different artifacts.
     """
     group = workspace.group
     batch = workspace.settings.training.batch_size
@@ -55,19 +56,19 @@ def made_together(workspace: Workspace, artifact: Artifact) -> Iterator[Path | N
             f"fewer (--nproc-per-node {batch}) or choose a larger batch"
         )
     if not group.is_main:
-        wanted = group.broadcast("")
-        if wanted:
+        is_made = group.broadcast("")
+        if is_made:
             group.require_shared(artifact.draft)
             group.gather(artifact.fingerprint)
-        yield artifact.draft if wanted else None
+        yield artifact.draft if is_made else None
         group.broadcast("made")
         return
     with store.make(artifact, force=workspace.force, resume=True) as draft:
-        group.broadcast("wanted" if draft else "")
+        group.broadcast("make" if draft else "")
         if draft is not None:
             group.require_shared(draft)
-            for rank, found in enumerate(group.gather(artifact.fingerprint)):
-                if found != artifact.fingerprint:
+            for rank, fingerprint in enumerate(group.gather(artifact.fingerprint)):
+                if fingerprint != artifact.fingerprint:
                     raise UserError(
                         f"process {rank} would make something else than process 0; all need the "
                         "same settings and the same downloads"
@@ -77,25 +78,88 @@ def made_together(workspace: Workspace, artifact: Artifact) -> Iterator[Path | N
 
 
 def first_device(workspace: Workspace, device: torch.device) -> torch.device:
-    """Return where a model is loaded: on the CPU, where no GPU is to hold the whole of it."""
+    """Return where a model is loaded: on the CPU if its weights are sharded over GPUs."""
     sharded = workspace.settings.training.shard and workspace.group.several
     return torch.device("cpu") if sharded else device
 
 
-def run_training(
-    workspace: Workspace, training: Training, draft: Path, title: str
-) -> dict[str, float]:
-    """Train to the end, from a checkpoint if there is one; leave the best epoch's weights.
+@dataclass(frozen=True)
+class Prepared:
+    """What a stage trains.
+
+    Attributes:
+        encoder: The encoder before training.
+        task: What it is trained on.
+        notes: Returns the stage's notes for the manifest, once training has ended.
+        memory: The memory that training needs.
+        adapted: True if the encoder has low-rank adapters.
+        rows: Number of rows to keep of its embedding table, the first ones; 0 keeps all.
+    """
+
+    encoder: Encoder
+    task: Task
+    notes: Callable[[], Mapping[str, Any]]
+    memory: Estimate
+    adapted: bool
+    rows: int = 0
+
+
+def make_trained(
+    workspace: Workspace,
+    artifact: Artifact,
+    prepare: Callable[[torch.device, torch.dtype], Prepared],
+    *,
+    loop: TrainingSettings,
+    seed: int,
+    title: str,
+) -> Path:
+    """Train an encoder unless the artifact is current; return its folder.
 
     Args:
-        workspace: How often to save, and how to tell of progress.
-        training: The encoder in training; it ends with the weights of its best epoch.
-        draft: Where checkpoints and the log (``training.csv``) are kept.
-        title: What the progress is called.
+        workspace: Settings, folders and behaviour.
+        artifact: The artifact.
+        prepare: Returns what is trained, on a device and in a number format.
+        loop: Settings of the training loop.
+        seed: Seed of dropout.
+        title: Title of the progress bar.
+
+    Raises:
+        UserError: As ``made_together`` and ``prepare``.
+    """
+    group = workspace.group
+    with made_together(workspace, artifact) as draft:
+        if draft is None:
+            report = f"{artifact.path} is current"
+        else:
+            device = group.device(workspace.device)
+            runtime.hush_libraries()
+            prepared = prepare(device, runtime.choose_precision(loop.precision, device))
+            encoder = prepared.encoder
+            training = Training(encoder, prepared.task, loop, seed, group)
+            best = _run(workspace, training, draft, title)
+            notes = {
+                **prepared.notes(),
+                "device": str(device),
+                "precision": str(encoder.precision).removeprefix("torch."),
+                "memory_estimate": memory.size(prepared.memory.total),
+                **best,
+                **({"processes": group.size} if group.several else {}),
+            }
+            finished = training.finished()
+            if group.is_main:
+                _save_encoder(draft, finished, prepared)
+                files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+            result = f"held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+            report = f"{artifact.path}: {result}"
+    workspace.talk.say(report)
+    return artifact.path
+
+
+def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> dict[str, float]:
+    """Train to the end, from a checkpoint if there is one; load the best epoch's weights.
 
     Returns:
-        Number, held-out loss and held-out MRR of the best epoch; of number 0 where nothing is to be
-        learnt.
+        Number, held-out loss and held-out MRR of the best epoch; number 0 without training.
     """
     if not training.total_steps:
         loss, mrr = training.validate()
@@ -105,7 +169,7 @@ def run_training(
         _train(workspace, training, draft, title)
     else:
         for step in training.run():
-            _keep(workspace, training, step, draft)
+            _checkpoint(workspace, training, step, draft)
     training.group.broadcast("trained")
     training.load_weights(read_tensors(draft / BEST)[0])
     best = _best_epoch(draft / LOG)
@@ -129,20 +193,17 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
             rate = step.pairs / step.seconds
             speed = rate if not speed else 0.95 * speed + 0.05 * rate
             writer.writerow(_row(step))
-            told = "".join(
-                f"  {name.replace('_', ' ')} {v:.2f}" for name, v in step.metrics.items()
+            metrics = "".join(
+                f"  {name.replace('_', ' ')} {value:.2f}" for name, value in step.metrics.items()
             )
-            note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}{told}"
+            note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}{metrics}"
             progress.update(bar, completed=step.number, note=note)
             log.flush()
-            _keep(workspace, training, step, draft)
+            _checkpoint(workspace, training, step, draft)
 
 
-def _keep(workspace: Workspace, training: Training, step: Step, draft: Path) -> None:
-    """Save the best weights and a checkpoint where the step wants it.
-
-    Sharded weights are brought together by all processes; the main one writes them.
-    """
+def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Path) -> None:
+    """Save the best weights and a checkpoint if due; all processes gather sharded weights."""
     due = step.number % workspace.settings.training.checkpoint_steps == 0 or step.improved
     if not due or not (training.sharded or training.group.is_main):
         return
@@ -157,13 +218,12 @@ def _keep(workspace: Workspace, training: Training, step: Step, draft: Path) -> 
 def _restore(workspace: Workspace, training: Training, path: Path) -> None:
     """Continue from a checkpoint, if there is one and the main process can read it."""
     group = training.group
-    if not group.broadcast(group.is_main and _readable(workspace, path)):
-        return
-    training.restore(*read_tensors(path))
-    workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
+    if group.broadcast(group.is_main and _is_readable(workspace, path)):
+        training.restore(*read_tensors(path))
+        workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
 
 
-def _readable(workspace: Workspace, path: Path) -> bool:
+def _is_readable(workspace: Workspace, path: Path) -> bool:
     if not path.exists():
         return False
     try:
@@ -189,7 +249,7 @@ def _row(step: Step) -> dict[str, object]:
 
 
 def _logged(path: Path, upto: int) -> list[dict[str, str]]:
-    """Return the rows of a cut log up to the checkpoint that the run goes on from."""
+    """Return the rows of an interrupted log up to the step that training resumes from."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
@@ -208,43 +268,22 @@ def _best_epoch(path: Path) -> dict[str, float]:
 
 
 def _save_tensors(
-    tensors: dict[str, torch.Tensor], words: dict[str, str] | None = None, *, path: Path
+    tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None, *, path: Path
 ) -> None:
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata=words)
+    save_file(tensors, temporary, metadata=metadata)
     temporary.replace(path)
 
 
-def leave(
-    training: Training, draft: Path, notes: Mapping[str, Any], *, adapted: bool, rows: int = 0
-) -> None:
-    """Write the trained encoder and what the manifest is to tell; the main process does.
-
-    Args:
-        training: It has come to its end.
-        draft: The folder of the artifact.
-        notes: What to tell; how many processes there were is added where there were several.
-        adapted: Whether the encoder has low-rank adapters.
-        rows: What is kept of its embedding table, the first so many rows; 0 keeps all.
-    """
-    group = training.group
-    encoder = training.finished()
-    if not group.is_main:
-        return
-    save_encoder(draft, encoder, adapted=adapted, rows=rows)
-    told = {**notes, **({"processes": group.size} if group.several else {})}
-    files.write_text(draft / "notes.json", json.dumps(told, indent=1) + "\n")
-
-
-def save_encoder(draft: Path, student: Encoder, *, adapted: bool, rows: int = 0) -> None:
-    """Write an encoder in the formats of transformers; its checkpoints go only then."""
-    student = adapters.merged(student) if adapted else student
-    if rows:
-        student.model.resize_token_embeddings(rows)
-    student.model.save_pretrained(draft, safe_serialization=True)
-    student.tokenizer.save_pretrained(draft)
-    write_text_format(draft, student.text_format)
-    if student.projection is not None:
-        save_projection(draft, student.projection)
+def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:
+    """Write an encoder in the formats of transformers, then delete its checkpoints."""
+    encoder = adapters.merged(encoder) if prepared.adapted else encoder
+    if prepared.rows:
+        encoder.model.resize_token_embeddings(prepared.rows)
+    encoder.model.save_pretrained(draft, safe_serialization=True)
+    encoder.tokenizer.save_pretrained(draft)
+    write_text_format(draft, encoder.text_format)
+    if encoder.projection is not None:
+        save_projection(draft, encoder.projection)
     for name in (CHECKPOINT, BEST):  # only now: until here a full disk costs nothing
         (draft / name).unlink(missing_ok=True)
