@@ -1,7 +1,6 @@
 """index: the teacher encodes the documents, once for every pair and method of a suite."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,14 +10,7 @@ import numpy as np
 from clir_cli import files, runtime
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
-from clir_cli.artifacts.store import (
-    Artifact,
-    is_readable,
-    make,
-    read_manifest,
-    require,
-    stale,
-)
+from clir_cli.artifacts.store import Artifact, is_readable, make, read_manifest, require, stale
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import shard_checksums, shard_layout, store
@@ -26,7 +18,6 @@ from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
 from clir_cli.stages.support import codec as codecs
 from clir_cli.stages.support import encoding
-from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.workspace import Workspace
@@ -34,7 +25,7 @@ from clir_cli.stages.support.workspace import Workspace
 IDS = "documents.txt"
 UNSEEN = ("collection", "shard_documents")  # settings that no embedding depends on
 How = Literal["make", "update", "repair"]
-ENCODERS = {"local": encoding.encode, "ray": encoding.encode_on_ray}  # by the engine
+ENCODERS = {"local": encoding.encode_here, "ray": encoding.encode_on_ray}  # by the engine
 
 
 def index(workspace: Workspace, ref: Ref, how: How = "make") -> Path:
@@ -46,30 +37,25 @@ def index(workspace: Workspace, ref: Ref, how: How = "make") -> Path:
     Args:
         workspace: Settings, folders and behaviour.
         ref: The index.
-        how: ``update`` brings an index up to date with its collection: only documents that are new
-            or changed are encoded. ``repair`` makes again what is damaged. ``make`` refuses to
-            replace what was made from something else, unless forced.
+        how: ``update`` encodes only documents that are new or changed. ``repair`` makes again what
+            is damaged. ``make`` refuses to replace what was made from something else, unless
+            forced.
 
     Raises:
         UserError: The teacher is missing, or the index was made from something else.
     """
     artifact = graph.resolve(workspace, ref)
-    ready = READY[how](workspace, artifact)
-    if ready:
-        workspace.talk.say(ready)
-        return artifact.path
-    force = workspace.force or how != "make"
-    collection = read_collection(workspace, "en")
-    with make(artifact, force=force, resume=True) as draft:
-        if draft is None:
-            workspace.talk.say(f"{artifact.path} is current")
-            return artifact.path
-        tokens = _fill(
-            workspace, collection, artifact, draft, None if how == "make" else artifact.path
-        )
-    workspace.talk.say(
-        f"{artifact.path}: {len(collection.documents):,} documents, {tokens:,} tokens"
-    )
+    report = _repaired(workspace, artifact) if how == "repair" else _ready(workspace, artifact, how)
+    if not report:
+        before = None if how == "make" else artifact.path
+        collection = read_collection(workspace, "en")
+        with make(artifact, force=workspace.force or how != "make", resume=True) as draft:
+            report = f"{artifact.path} is current"
+            if draft is not None:
+                tokens = _fill(workspace, collection, artifact, draft, before)
+                count = len(collection.documents)
+                report = f"{artifact.path}: {count:,} documents, {tokens:,} tokens"
+    workspace.talk.say(report)
     return artifact.path
 
 
@@ -80,31 +66,35 @@ def _fill(
     draft: Path,
     before: Path | None,
 ) -> int:
-    """Write an index into a draft, taking from the one before what is whole; return its tokens."""
-    runtime.hush_libraries()
+    """Write an index into a draft, reusing what is whole of the one before; return its tokens."""
     settings = workspace.settings.index
     device = runtime.choose_device(workspace.device)
-    precision = runtime.choose_precision(settings.precision, device)
     batch = settings.batch_tokens or usual_batch(device)
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), device, precision, tokens=batch)
+    teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
-    if before is not None:
-        _take_codec(before, draft)
+    if before is not None and not (draft / store.CODEC).exists() and _is_whole(before, store.CODEC):
+        shard_checksums.link(before / store.CODEC, draft / store.CODEC)
     codec = codecs.make_codec(workspace, collection, teacher, draft)
     digests = text_digests([document.full_text for document in collection.documents])
     blocks = shard_layout.new_layout(len(digests), size)
     held: list[np.ndarray] = []
     if before is not None:
-        # Where it is not known what the shards hold, perhaps it is what a new index would have.
-        held = _held(before) or [digests[block.documents] for block in blocks]
+        if all(_is_whole(before, name) for name in (shard_layout.DIGESTS, shard_layout.SHARDS)):
+            held = shard_layout.read_layout(before)
+        # If it is not known what the shards hold, perhaps it is what a new index would have.
+        held = held or [digests[block.documents] for block in blocks]
         blocks = shard_layout.updated_layout(digests, held, size)
-    job = encoding.Job(
-        workspace, collection, teacher, draft, codec, _made_by(artifact), digests, before, held
-    )
+    # The fingerprint of all that a document's embeddings depend on beside its text.
+    config = {key: value for key, value in artifact.config.items() if key not in UNSEEN}
+    made_by = files.digest({"config": config, "teacher": artifact.inputs["teacher"]})
+    trained = draft / store.CODEC
+    made_from = files.digest([made_by, files.file_digest(trained) if trained.exists() else ""])
+    encoder = encoding.ShardEncoder(workspace.settings, teacher, codec, draft, batch, made_from)
+    job = encoding.Job(workspace, collection, encoder, digests, before, held)
     for line in encoding.write_shards(job, blocks, ENCODERS[workspace.engine.name]):
         workspace.talk.say(f"made again: {line}")
-    rows = [place for block in blocks for place in block.documents.tolist()]
-    in_order = [collection.documents[place] for place in rows]
+    rows = [row for block in blocks for row in block.documents.tolist()]
+    in_order = [collection.documents[row] for row in rows]
     files.write_text(draft / IDS, "".join(f"{document.id}\n" for document in in_order))
     shard_layout.write_layout(draft, digests, blocks)
     tokens = sum(int(shard.offsets[-1]) for shard in store.read_shards(draft))
@@ -119,55 +109,39 @@ def _fill(
     return tokens
 
 
-def _made_by(artifact: Artifact) -> str:
-    """Return the fingerprint of all that a document's embeddings depend on beside its text."""
-    config = {key: value for key, value in artifact.config.items() if key not in UNSEEN}
-    return files.digest({"config": config, "teacher": artifact.inputs["teacher"]})
-
-
 # ------------------------------------------------------------------ the index before
 
 
-def _ready_to_make(workspace: Workspace, artifact: Artifact) -> str:
-    """Refuse to replace an index of other documents, and tell what would bring it up to date."""
-    if not workspace.force and artifact.state() == "stale" and _only_documents_differ(artifact):
-        raise UserError(
-            f"{stale(artifact)}; --update encodes what is new or changed, --force all of it"
-        )
+def _ready(workspace: Workspace, artifact: Artifact, how: How) -> str:
+    """Return why there is nothing to update; refuse to replace what was made from other things."""
+    if how == "update" and artifact.state() == "current":
+        return f"{artifact.path} is current"
+    if artifact.state() == "stale" and not (how == "make" and workspace.force):
+        only_documents = _only_documents_differ(artifact)
+        if how == "update" and not only_documents:
+            raise UserError(f"{stale(artifact)}; --force makes it again")
+        if how == "make" and only_documents:
+            raise UserError(
+                f"{stale(artifact)}; --update encodes what is new or changed, --force all of it"
+            )
     return ""
 
 
-def _ready_to_update(_: Workspace, artifact: Artifact) -> str:
-    """Return why there is nothing to bring up to date; refuse what another teacher made."""
-    state = artifact.state()
-    if state == "stale" and not _only_documents_differ(artifact):
-        raise UserError(f"{stale(artifact)}; --force makes it again")
-    return f"{artifact.path} is current" if state == "current" else ""
-
-
-def _ready_to_repair(workspace: Workspace, artifact: Artifact) -> str:
+def _repaired(workspace: Workspace, artifact: Artifact) -> str:
     """Return that nothing is damaged; refuse what is of other documents or another teacher."""
+    report = f"{artifact.path} is whole"
     try:
         require(artifact.path, artifact.command)
     except MissingInput:
         raise
     except UserError as error:
         workspace.talk.say(str(error))
+        report = ""
         if not is_readable(artifact.path):
             return ""
-        whole = False
-    else:
-        whole = True
     if artifact.state() == "stale":
         raise UserError(f"{stale(artifact)}; --update or --force makes it again")
-    return f"{artifact.path} is whole" if whole else ""
-
-
-READY: dict[How, Callable[[Workspace, Artifact], str]] = {
-    "make": _ready_to_make,
-    "update": _ready_to_update,
-    "repair": _ready_to_repair,
-}
+    return report
 
 
 def _only_documents_differ(artifact: Artifact) -> bool:
@@ -180,7 +154,7 @@ def _only_documents_differ(artifact: Artifact) -> bool:
 
 
 def _is_whole(before: Path, name: str) -> bool:
-    """Return True if a file of an index is as its manifest says, so far as there is one to ask."""
+    """Return True if a file of an index is as its manifest says, or is there without a manifest."""
     if not (before / name).is_file():
         return False
     if not is_readable(before):
@@ -189,20 +163,9 @@ def _is_whole(before: Path, name: str) -> bool:
     return bool(entry) and files.file_digest(before / name) == entry["sha256"]
 
 
-def _take_codec(before: Path, draft: Path) -> None:
-    if not (draft / store.CODEC).exists() and _is_whole(before, store.CODEC):
-        shard_checksums.link(before / store.CODEC, draft / store.CODEC)
-
-
-def _held(before: Path) -> list[np.ndarray]:
-    """Return the digests of the rows of each shard of an index; nothing where that is not known."""
-    whole = _is_whole(before, shard_layout.DIGESTS) and _is_whole(before, shard_layout.SHARDS)
-    return shard_layout.read_layout(before) if whole else []
-
-
 @dataclass(frozen=True)
 class Index:
-    """An index that was opened for search: document ids in the order of the shards, and these."""
+    """An index that was opened for search: its shards, and document ids in their order."""
 
     ids: list[str]
     shards: list[store.Shard]
@@ -217,7 +180,7 @@ def open_index(workspace: Workspace) -> Index:
     ref = workspace.ref("index")
     key = ("index", graph.resolve(workspace, ref).fingerprint)
     if key not in workspace.cache:
-        for other in [kept for kept in workspace.cache if kept[0] == "index"]:
+        for other in [other for other in workspace.cache if other[0] == "index"]:
             del workspace.cache[other]
         folder = graph.require_current(workspace, ref).path
         ids = (folder / IDS).read_text(encoding="utf-8").splitlines()

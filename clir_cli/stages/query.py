@@ -72,9 +72,9 @@ def _check_inputs(workspace: Workspace, ref: Ref) -> None:
 
 def _word_marks(_: Search, documents: Sequence[Document], text: str) -> list[Spans]:
     """Return where each document has words of the query."""
-    wanted = set(words(text))
+    query = set(words(text))
     return [
-        [(low, high) for low, high, word in word_spans(document.full_text) if word in wanted]
+        [(low, high) for low, high, word in word_spans(document.full_text) if word in query]
         for document in documents
     ]
 
@@ -84,8 +84,14 @@ def _token_marks(job: Search, documents: Sequence[Document], text: str) -> list[
     workspace, index = job.workspace, job.index
     encoder, packed = job.encoded
     limit = workspace.settings.teacher
-    spans = encoder.spans(text, limit.query_tokens, job.reading)
-    query = packed[0][_word_tokens(text, spans)]
+    spans = encoder.spans(text, limit.query_tokens, job.kind)
+    # Only tokens that are part of words: no comma, no special token.
+    in_words = [
+        number
+        for number, (low, high) in enumerate(spans)
+        if any(character.isalnum() for character in text[low:high])
+    ]
+    query = packed[0][in_words]
     teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
     position = {identity: number for number, identity in enumerate(index.ids)}
     marks = []
@@ -95,15 +101,6 @@ def _token_marks(job: Search, documents: Sequence[Document], text: str) -> list[
         nearest = (query @ embeddings.T).argmax(dim=1).tolist()
         marks.append(_whole_words(document.full_text, {tokens[token] for token in nearest}))
     return marks
-
-
-def _word_tokens(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
-    """Return the numbers of the query's tokens that are part of words: no comma, no marker."""
-    return [
-        number
-        for number, (low, high) in enumerate(spans)
-        if any(character.isalnum() for character in text[low:high])
-    ]
 
 
 def _embeddings(index: Index, position: int) -> torch.Tensor:

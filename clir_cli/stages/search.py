@@ -1,7 +1,7 @@
 """search: queries to a run, by exact late interaction, by BM25, or by fusing other runs."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -65,27 +65,25 @@ class Search:
     @cached_property
     def texts(self) -> list[str]:
         """Return the texts to encode or to match, in the order of the queries."""
-        return list(self._translated().values())
-
-    def _translated(self) -> dict[str, str]:
+        texts = self.queries
         if self.method.queries == "dictionary":
-            return by_dictionary(self.workspace, self.ref, self.queries)
-        if self.method.queries == "nmt":
-            if self.typed:
-                return by_model(self.workspace, self.ref, self.queries)
-            return stored_translations(self.workspace, self.ref)
-        return self.queries
+            texts = by_dictionary(self.workspace, self.ref, texts)
+        elif self.method.queries == "nmt" and self.typed:
+            texts = by_model(self.workspace, self.ref, texts)
+        elif self.method.queries == "nmt":
+            texts = stored_translations(self.workspace, self.ref)
+        return list(texts.values())
 
     @cached_property
     def encoded(self) -> tuple[Encoder, Packed]:
         """Return the encoder of the method's queries, and their token embeddings."""
         encoder = open_encoder(self.workspace, self.ref)
         limit = self.workspace.settings.teacher.query_tokens
-        return encoder, encoder.encode(self.texts, limit, kind=self.reading)
+        return encoder, encoder.encode(self.texts, limit, kind=self.kind)
 
     @property
-    def reading(self) -> TextKind:
-        """Return how the encoder reads queries: the teacher in full, a student as it learned."""
+    def kind(self) -> TextKind:
+        """Return the kind of text of a query: a student is trained on sentences."""
         return "query" if self.method.encoder == "teacher" else "sentence"
 
 
@@ -114,14 +112,13 @@ def rank(job: Search) -> Rankings:
         cells = fused_cells(settings.fusion.runs, job.ref.cell)
         runs = [_part(job, job.ref.other("run", cell=cell)) for cell in cells]
         return fuse(runs, settings.fusion.by, settings.search.top_k)
-    documents = DOCUMENTS[job.method.scorer](job)
+    documents, all_scores = _scores(job)
     rankings: dict[str, list[tuple[str, float]]] = {}
-    with job.workspace.talk.progress(unit="queries") as progress:
-        title = f"search {job.ref.pair} {job.ref.cell.label}"
-        bar = progress.add_task(title, total=len(job.queries), note="")
-        for query, scores in zip(job.queries, SCORERS[job.method.scorer](job), strict=True):
+    title = f"search {job.ref.pair} {job.ref.cell.label}"
+    with job.workspace.talk.counting(title, len(job.queries), unit="queries") as advance:
+        for query, scores in zip(job.queries, all_scores, strict=True):
             rankings[query] = top_documents(scores, documents, settings.search.top_k)
-            progress.advance(bar)
+            advance(1)
     return rankings
 
 
@@ -133,14 +130,16 @@ def _part(job: Search, part: Ref) -> Run:
     return read_run(graph.path_of(job.workspace, part) / RUN_FILE)
 
 
-# ------------------------------------------------------------------ late interaction
-
-
-def _maxsim_scores(job: Search) -> Iterator[Tensor]:
+def _scores(job: Search) -> tuple[list[str], Iterator[Tensor]]:
+    """Return the ids of the documents, and for each query the scores of these documents."""
+    if job.method.scorer == "bm25":
+        documents = job.collection.documents
+        scores = bm25_scores([document.full_text for document in documents], job.texts)
+        return [document.id for document in documents], scores
     index = job.index
     encoder, packed = job.encoded
     queries = Packed(packed.vectors.to(encoder.device), packed.offsets)
-    yield from RANKERS[job.workspace.engine.name](job.workspace, index).rank(queries)
+    return index.ids, ranker_of(job.workspace, index).rank(queries)
 
 
 def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
@@ -152,39 +151,18 @@ def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
     return open_encoder_at(workspace, encoder_folder(workspace, ref.pair, ref.cell), device)
 
 
-def _ranker(workspace: Workspace, index: Index) -> Ranker:
-    settings, limit = workspace.settings.search, workspace.settings.index.memory_bytes
-    return Ranker(index.shards, settings.top_k, settings.candidates, limit)
-
-
-def _ranker_on_ray(workspace: Workspace, index: Index) -> Ranker:
+def ranker_of(workspace: Workspace, index: Index) -> Ranker:
+    """Return what ranks the documents of an index: in this process, or on Ray by shards."""
+    settings = workspace.settings
+    if workspace.engine.name == "local":
+        search = settings.search
+        return Ranker(index.shards, search.top_k, search.candidates, settings.index.memory_bytes)
     return sharded_ranker(
         workspace.engine,
-        workspace.settings,
+        settings,
         graph.path_of(workspace, workspace.ref("index")),
         index.shards,
         home=workspace.home,
         device=workspace.device,
         say=workspace.talk.say,
     )
-
-
-RANKERS: dict[str, Callable[[Workspace, Index], Ranker]] = {"local": _ranker, "ray": _ranker_on_ray}
-
-
-# ------------------------------------------------------------------ words
-
-
-def _bm25_scores(job: Search) -> Iterator[Tensor]:
-    yield from bm25_scores([document.full_text for document in job.collection.documents], job.texts)
-
-
-SCORERS: dict[str, Callable[[Search], Iterator[Tensor]]] = {
-    "maxsim": _maxsim_scores,
-    "bm25": _bm25_scores,
-}
-# The ids of the documents, in the order in which they are scored.
-DOCUMENTS: dict[str, Callable[[Search], list[str]]] = {
-    "maxsim": lambda job: job.index.ids,
-    "bm25": lambda job: [document.id for document in job.collection.documents],
-}

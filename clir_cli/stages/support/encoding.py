@@ -1,4 +1,4 @@
-"""Encoding a collection's documents into shards: what is there already is never encoded again.
+"""Encoding a collection's documents into shards; whole shards are not encoded again.
 
 Texts are tokenised and shards are written while the model computes.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import ray_cluster
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
-from clir_cli.files import digest, file_digest
 from clir_cli.retrieval import memory, shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs, usual_batch
 from clir_cli.retrieval.memory import PROCESS, Load
@@ -35,76 +34,88 @@ LEAST_DOCUMENTS = 32  # of a shard
 
 
 @dataclass(frozen=True)
-class Job:
-    """The shards of one index: of what, by what, where, and where some of it may be taken from.
+class ShardEncoder:
+    """Encodes documents and writes them as shards of a draft, in this process or in a worker.
 
-    ``digests`` (documents, 16) are those of the texts; ``before`` is an index that has some of
-    them, and ``held`` the digests of the rows of each of its shards.
+    ``made_from`` is the fingerprint of all that a shard's bytes depend on beside the texts.
+    """
+
+    settings: Settings
+    teacher: Encoder
+    codec: store.Codec
+    draft: Path
+    batch_tokens: int
+    made_from: str
+
+    def inputs(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Return texts as the teacher encodes them."""
+        return self.teacher.inputs(texts, self.settings.teacher.document_tokens, "document")
+
+    def encode(
+        self, inputs: Sequence[TokenizedText], advance: Callable[[int], None] = lambda _: None
+    ) -> Packed:
+        """Return the token embeddings of texts."""
+        return encode_inputs(
+            self.teacher,
+            inputs,
+            batch_tokens=self.batch_tokens,
+            dtype=getattr(torch, self.settings.index.dtype),
+            advance=advance,
+        )
+
+    def write(self, number: int, packed: Packed, digests: np.ndarray) -> None:
+        """Write a shard of texts with these digests, and then its checksum file."""
+        store.write_shard(self.draft, number, packed, self.codec)
+        shard_checksums.write_checksums(self.draft, number, self.made_from, digests)
+
+
+@dataclass(frozen=True)
+class Job:
+    """The shards of one index: of which texts, by what, and which index may have some already.
+
+    ``digests`` (documents, 16) are those of the texts; ``before`` is the other index, and ``held``
+    has the digests of the rows of each of its shards.
     """
 
     workspace: Workspace
     collection: Collection
-    teacher: Encoder
-    draft: Path
-    codec: store.Codec
-    made_by: str
+    encoder: ShardEncoder
     digests: np.ndarray
     before: Path | None = None
     held: Sequence[np.ndarray] = ()
 
-    @cached_property
-    def recipe(self) -> str:
-        """Return the fingerprint of all that a shard's bytes depend on beside the texts."""
-        path = self.draft / store.CODEC
-        return digest([self.made_by, file_digest(path) if path.exists() else ""])
-
-    def fault(self, number: int, block: ShardDocuments) -> str:
-        """Return what is wrong with a shard of the draft; nothing when it is whole."""
-        return shard_checksums.fault(self.draft, number, self.recipe, self.digests[block.documents])
-
-    def take(self, number: int, block: ShardDocuments) -> str:
-        """Take a shard from the index before; return why that cannot be, or nothing."""
-        reused = block.reused
-        if reused is None or self.before is None:
-            return "new"
-        wrong = shard_checksums.fault(
-            self.before, reused.shard, self.recipe, self.held[reused.shard]
-        )
-        if wrong:
-            return wrong
-        if reused.whole:
-            shard_checksums.link_shard(self.before, reused.shard, self.draft, number)
-        else:
-            shard = store.read_shard(self.before, reused.shard, self.codec)
-            some = store.select_documents(shard, torch.from_numpy(reused.rows))
-            store.save_shard(self.draft, number, some)
-            self.sign(number, block)
-        return ""
-
-    def sign(self, number: int, block: ShardDocuments) -> None:
-        """Write a shard's checksum file."""
-        shard_checksums.write_checksums(
-            self.draft, number, self.recipe, self.digests[block.documents]
-        )
-
     def texts(self, block: ShardDocuments) -> list[str]:
         """Return the texts of the documents of a block."""
         documents = self.collection.documents
-        return [documents[place].full_text for place in block.documents.tolist()]
+        return [documents[index].full_text for index in block.documents.tolist()]
 
-    def inputs(self, block: ShardDocuments) -> list[TokenizedText]:
-        """Return the documents of a block as the teacher encodes them."""
-        limit = self.workspace.settings.teacher.document_tokens
-        return self.teacher.inputs(self.texts(block), limit, "document")
+    def fault(self, number: int, block: ShardDocuments) -> str:
+        """Return what is wrong with a shard of the draft; nothing if it is whole."""
+        encoder, digests = self.encoder, self.digests[block.documents]
+        return shard_checksums.fault(encoder.draft, number, encoder.made_from, digests)
 
-    def write(self, number: int, block: ShardDocuments, packed: Packed) -> None:
-        """Write a shard, and then its checksum file."""
-        store.write_shard(self.draft, number, packed, self.codec)
-        self.sign(number, block)
+    def reuse(self, number: int, block: ShardDocuments) -> str:
+        """Copy a shard from the index before; return why that is impossible, or nothing."""
+        reused, draft, made_from = block.reused, self.encoder.draft, self.encoder.made_from
+        if reused is None or self.before is None:
+            return "new"
+        held = self.held[reused.shard]
+        if fault := shard_checksums.fault(self.before, reused.shard, made_from, held):
+            return fault
+        if reused.whole:
+            shard_checksums.link_shard(self.before, reused.shard, draft, number)
+            return ""
+        shard = store.read_shard(self.before, reused.shard, self.encoder.codec)
+        store.save_shard(
+            draft, number, store.select_documents(shard, torch.from_numpy(reused.rows))
+        )
+        digests = self.digests[block.documents]
+        shard_checksums.write_checksums(draft, number, made_from, digests)
+        return ""
 
 
-# Encodes the blocks that are left, each with its number; the index has so many documents then.
-Encode = Callable[[Job, Sequence[tuple[int, ShardDocuments]], int], None]
+Blocks = Sequence[tuple[int, ShardDocuments]]  # the documents of shards, each with its number
+Encode = Callable[[Job, Blocks, int], None]  # encodes blocks; the index then has so many documents
 
 
 def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) -> int:
@@ -117,14 +128,14 @@ def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) 
         return settings.shard_documents
     width = torch.finfo(getattr(torch, settings.dtype)).bits // 8
     a_number = COPIES * width + (ROUNDING if settings.format != "dense" or settings.lists else 0)
-    each = a_number * document_tokens * teacher.dimensions
+    a_document = a_number * document_tokens * teacher.dimensions
     weights = sum(value.numel() * value.element_size() for value in teacher.trained.parameters())
     batch = settings.batch_tokens or usual_batch(teacher.device)
     at_work = 40 * batch * teacher.hidden_size  # a layer's states and its wider ones
     fixed = PROCESS + int(1.5 * weights) + at_work
-    room = (settings.memory_bytes - fixed) // each
+    room = (settings.memory_bytes - fixed) // a_document
     if room < LEAST_DOCUMENTS:
-        least = memory.size(fixed + LEAST_DOCUMENTS * each)
+        least = memory.size(fixed + LEAST_DOCUMENTS * a_document)
         raise UserError(
             f"index.memory={settings.memory} is too small to encode with this teacher; it takes "
             f"{least}"
@@ -133,123 +144,111 @@ def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) 
 
 
 def write_shards(job: Job, blocks: Sequence[ShardDocuments], encode: Encode) -> list[str]:
-    """Bring the shards of a draft to what the blocks say.
+    """Make the shards of a draft what the blocks say.
 
-    Whole ones stay; those that the index before has are taken from it; the others are encoded.
+    Whole ones stay; those of the index before are reused; the others are encoded.
 
     Args:
         job: The shards of one index.
         blocks: The documents of each.
-        encode: Who encodes: ``encode`` in this process, or workers of a cluster.
+        encode: ``encode_here`` or ``encode_on_ray``.
 
     Returns:
         What was wrong with shards of the index before that had to be encoded again.
     """
-    for path in job.draft.glob("shard-*.receipt.json"):  # of a longer draft
+    draft = job.encoder.draft
+    for path in draft.glob("shard-*.receipt.json"):  # of a longer draft
         number = int(path.name.split("-")[1].split(".")[0])
         if number >= len(blocks):
-            for each in (path, *shard_checksums.shard_files(job.draft, number)):
-                each.unlink()
-    left: list[tuple[int, ShardDocuments]] = []
-    told: list[str] = []
+            for file in (path, *shard_checksums.shard_files(draft, number)):
+                file.unlink()
+    missing: list[tuple[int, ShardDocuments]] = []
+    faults: list[str] = []
     for number, block in enumerate(blocks):
-        if job.fault(number, block):
-            why = job.take(number, block)
-            if why:
-                left.append((number, block))
-                told += [why] if block.reused else []
-    encode(job, left, sum(len(block.documents) for block in blocks))
-    return told
+        if job.fault(number, block) and (fault := job.reuse(number, block)):
+            missing.append((number, block))
+            faults += [fault] if block.reused else []
+    encode(job, missing, sum(len(block.documents) for block in blocks))
+    return faults
 
 
 def open_teacher(workspace: Workspace, folder: Path, tokens: int) -> Encoder:
-    """Load the teacher as documents are encoded with it, ``tokens`` padded tokens at once."""
+    """Load the teacher to encode documents with, ``tokens`` padded tokens at once."""
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
     precision = runtime.choose_precision(workspace.settings.index.precision, device)
     return open_encoder_at(workspace, folder, device, precision, tokens=tokens)
 
 
-def encode(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> None:
-    """Encode the blocks that are left in this process; with them there are ``done`` documents."""
-    settings = job.workspace.settings.index
-    wanted = sum(len(block.documents) for _, block in left)
-    with counter(job, done, done - wanted) as advance, _overlapped() as (reads, writes):
+def encode_here(job: Job, blocks: Blocks, total: int) -> None:
+    """Encode blocks in this process; the index then has ``total`` documents."""
+    encoder = job.encoder
+    missing = sum(len(block.documents) for _, block in blocks)
+
+    def read(index: int) -> list[TokenizedText]:
+        return encoder.inputs(job.texts(blocks[index][1]))
+
+    with _counting(job, total, total - missing) as advance, _overlapped() as (reads, writes):
         written: Future[None] | None = None
-        coming = reads.submit(job.inputs, left[0][1]) if left else None
-        for place, (number, block) in enumerate(left):
-            assert coming is not None
-            inputs = coming.result()
-            if place + 1 < len(left):
-                coming = reads.submit(job.inputs, left[place + 1][1])
-            packed = encode_inputs(
-                job.teacher,
-                inputs,
-                batch_tokens=settings.batch_tokens,
-                dtype=getattr(torch, settings.dtype),
-                advance=advance,
-            )
+        ahead = reads.submit(read, 0) if blocks else None
+        for index, (number, block) in enumerate(blocks):
+            assert ahead is not None
+            inputs = ahead.result()
+            if index + 1 < len(blocks):
+                ahead = reads.submit(read, index + 1)
+            packed = encoder.encode(inputs, advance)
             if written is not None:
                 written.result()
-            written = writes.submit(job.write, number, block, packed)
+            written = writes.submit(encoder.write, number, packed, job.digests[block.documents])
             del packed, inputs
         if written is not None:
             written.result()
 
 
-def encode_on_ray(job: Job, left: Sequence[tuple[int, ShardDocuments]], done: int) -> None:
-    """Encode the blocks that are left by workers of Ray, with the bytes of ``encode``.
+def encode_on_ray(job: Job, blocks: Blocks, total: int) -> None:
+    """Encode blocks by workers of Ray, with the bytes of ``encode_here``.
 
     Each shard is encoded in the batches of one process and written by the worker that encoded it.
 
     Raises:
         UserError: No Ray, no room, or a worker died too often; complete shards stay.
     """
-    workspace, settings = job.workspace, job.workspace.settings
-    shards = [(number, job.texts(block), job.digests[block.documents]) for number, block in left]
+    workspace, draft = job.workspace, job.encoder.draft
+    shards = [(number, job.texts(block), job.digests[block.documents]) for number, block in blocks]
     sizes = [len(texts) for _, texts, _ in shards]
     with (
-        counter(job, done, done - sum(sizes)) as advance,
+        _counting(job, total, total - sum(sizes)) as advance,
         ray_cluster(workspace.engine, workspace.home, workspace.talk.say) as cluster,
     ):
         device = cluster.device(workspace.device)
+        settings = workspace.settings.index
         # What suits the processors here, not a worker's share of them: other batches, other bytes.
-        batch = settings.index.batch_tokens or usual_batch(torch.device(device))
-        folder, draft = teacher_folder(workspace).resolve(), job.draft.resolve()
+        batch = settings.batch_tokens or usual_batch(torch.device(device))
+        folder = teacher_folder(workspace).resolve()
         there = replace(workspace, home=workspace.home.resolve(), device=device)
-        needed = settings.index.memory_bytes or _worker_bytes(job, folder, device, batch, sizes)
+        needed = settings.memory_bytes or _worker_bytes(job, folder, device, batch, sizes)
         for (number, texts, _), _ in cluster.map_unordered(
-            partial(_open_for_worker, there, folder, draft, batch),
-            partial(_encode_by_worker, settings, draft, batch, job.recipe),
+            partial(_open_in_worker, there, folder, draft.resolve(), batch, job.encoder.made_from),
+            _encode_in_worker,
             shards,
-            cluster.resources(settings.cluster, device, needed),
+            cluster.resources(workspace.settings.cluster, device, needed),
         ):
-            await_file(shard_checksums.checksum_path(job.draft, number))
+            await_file(shard_checksums.checksum_path(draft, number))
             advance(len(texts))
-    for unfinished in job.draft.glob(".*.tmp"):  # of workers that died while writing
+    for unfinished in draft.glob(".*.tmp"):  # of workers that died while writing
         unfinished.unlink()
 
 
-def _open_for_worker(
-    workspace: Workspace, teacher: Path, draft: Path, batch: int
-) -> tuple[Encoder, store.Codec]:
-    return open_teacher(workspace, teacher, batch), store.read_codec(draft)
+def _open_in_worker(
+    workspace: Workspace, folder: Path, draft: Path, batch: int, made_from: str
+) -> ShardEncoder:
+    teacher, codec = open_teacher(workspace, folder, batch), store.read_codec(draft)
+    return ShardEncoder(workspace.settings, teacher, codec, draft, batch, made_from)
 
 
-def _encode_by_worker(
-    settings: Settings,
-    draft: Path,
-    batch: int,
-    recipe: str,
-    opened: tuple[Encoder, store.Codec],
-    shard: tuple[int, list[str], np.ndarray],
-) -> None:
-    (teacher, codec), (number, texts, digests) = opened, shard
-    inputs = teacher.inputs(texts, settings.teacher.document_tokens, "document")
-    dtype = getattr(torch, settings.index.dtype)
-    packed = encode_inputs(teacher, inputs, batch_tokens=batch, dtype=dtype)
-    store.write_shard(draft, number, packed, codec)
-    shard_checksums.write_checksums(draft, number, recipe, digests)
+def _encode_in_worker(encoder: ShardEncoder, shard: tuple[int, list[str], np.ndarray]) -> None:
+    number, texts, digests = shard
+    encoder.write(number, encoder.encode(encoder.inputs(texts)), digests)
 
 
 def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, sizes: Sequence[int]) -> int:
@@ -258,12 +257,13 @@ def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, sizes: Seque
     estimate = memory.encoding(memory.size_of(teacher), Load(1, batch))
     tokens = max(sizes, default=0) * settings.teacher.document_tokens // 2  # half the limit each
     width = torch.finfo(getattr(torch, settings.index.dtype)).bits // 8
-    return PROCESS + estimate.on_host(device) + COPIES * tokens * job.teacher.dimensions * width
+    vectors = COPIES * tokens * job.encoder.teacher.dimensions * width
+    return PROCESS + estimate.on_host(device) + vectors
 
 
 @contextmanager
 def _overlapped() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    """Yield a thread that reads ahead and one that writes behind; an error ends both at once."""
+    """Yield a thread that reads ahead and one that writes; an error ends both at once."""
     with ThreadPoolExecutor(1) as reads, ThreadPoolExecutor(1) as writes:
         try:
             yield reads, writes
@@ -272,8 +272,8 @@ def _overlapped() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 
 @contextmanager
-def counter(job: Job, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """Yield what is called with the number of documents that were encoded."""
+def _counting(job: Job, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is called with the number of documents that were encoded."""
     started, counted = time.monotonic(), 0
     talk = job.workspace.talk
     with talk.progress(unit="documents") as progress:
