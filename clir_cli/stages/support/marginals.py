@@ -1,4 +1,4 @@
-"""The masses that tokens hold in transport: `transport.marginals` other than uniform."""
+"""The marginals of transport: `transport.marginals` other than uniform."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,15 +6,9 @@ import torch
 from torch import Tensor
 
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.optical.marginals import (
-    Marginals,
-    by_idf,
-    by_norm,
-    document_frequencies,
-    idf_weights,
-    norm_weights,
-)
-from clir_cli.retrieval.encoder import Encoder, TokenizedText, batches_by_tokens, pad
+from clir_cli.optical import marginals
+from clir_cli.optical.marginals import Marginals, document_frequencies, idf_weights, norm_weights
+from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
@@ -31,17 +25,17 @@ def masses(
     student: Encoder,
     own_rows: int = 0,
 ) -> tuple[Marginals | None, Marginals | None]:
-    """Return the masses of a bitext's tokens, train and held out; None where all have the same.
+    """Return the marginals of a bitext, train and held out; None if they are uniform.
 
-    Frequencies are counted over the sentences to train on, each side for itself. Norms are those of
-    the states before they are brought to unit length; the student's change as it learns.
+    Frequencies are counted over the sentences to train on, separately for each side. Norms are
+    those of the hidden states before normalisation; the student's change as it is trained.
 
     Args:
-        workspace: The setting, and the teacher.
+        workspace: The settings, and the teacher's folder.
         bitext: Sentence pairs.
-        ids: The token ids by which the student reads the sentences to train on.
-        student: Its tokenizer reads what is held out.
-        own_rows: Where the rows of folds begin in its embedding table, if there are any
+        ids: The student's token ids of the sentences to train on.
+        student: Its tokenizer encodes what is held out.
+        own_rows: Where the embeddings of folds begin in its embedding table, if there are any
             (vocabulary/cross_fitting.py).
     """
     kind = workspace.settings.transport.marginals
@@ -50,51 +44,49 @@ def masses(
     teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
     limit = workspace.settings.teacher.query_tokens
     english = [row.english for row in (*bitext.train, *bitext.held_out)]
-    read = teacher.inputs(english, limit, "sentence")
-    cut = len(bitext.train)
-    of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = by_norm
+    inputs, count = teacher.inputs(english, limit, "sentence"), len(bitext.train)
+    of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = marginals.by_norm
     if kind == "norm":
-        weights = _norms(teacher, read)
+        weights = _norms(teacher, inputs)
     else:
-        weights = _idf(read, cut, len(teacher.tokenizer))
-        size = embedding_table(student.model).num_embeddings
-        frequencies = _frequencies(ids, size)
-        if own_rows:  # that of a fold stands for as many in each of the others
+        weights = _idf(inputs, count, len(teacher.tokenizer))
+        frequencies = _frequencies(ids, embedding_table(student.model).num_embeddings)
+        if own_rows:  # a token's embedding in one fold has a copy in each of the other folds
             own = student.tokenize([row.query for row in bitext.train], limit)
             frequencies *= workspace.settings.student.folds
-            frequencies[:own_rows] = _frequencies(own, size)[:own_rows]
-        of_student = by_idf(frequencies, len(ids))
-    return Marginals(of_student, weights[:cut]), Marginals(of_student, weights[cut:])
+            frequencies[:own_rows] = _frequencies(own, len(frequencies))[:own_rows]
+        of_student = marginals.by_idf(frequencies, len(ids))
+    return Marginals(of_student, weights[:count]), Marginals(of_student, weights[count:])
 
 
-def _kept(text: TokenizedText, values: Tensor) -> Tensor:
+def _embedded(text: TokenizedText, values: Tensor) -> Tensor:
     """Return the values (n,) of the tokens that have an embedding."""
     return values[: len(text)] if text.selected is None else values[text.selected]
 
 
 @torch.inference_mode()
-def _norms(teacher: Encoder, read: Sequence[TokenizedText]) -> list[Tensor]:
+def _norms(teacher: Encoder, inputs: Sequence[TokenizedText]) -> list[Tensor]:
     teacher.model.eval()
-    found: dict[int, Tensor] = {}
-    for batch in batches_by_tokens([len(each) for each in read], BATCH_TOKENS):
-        ids, mask = pad([read[index].ids for index in batch], teacher.pad_id, teacher.device)
+    by_text: dict[int, Tensor] = {}
+    for batch in by_length([len(text) for text in inputs], BATCH_TOKENS):
+        ids, mask = pad([inputs[index].ids for index in batch], teacher.pad_id, teacher.device)
         norms = norm_weights(teacher.states(ids, mask), mask).cpu()
-        found |= {index: _kept(read[index], norms[row]) for row, index in enumerate(batch)}
-    return [found[index].clone() for index in range(len(read))]
+        by_text |= {index: _embedded(inputs[index], norms[row]) for row, index in enumerate(batch)}
+    return [by_text[index].clone() for index in range(len(inputs))]
 
 
-def _idf(read: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
-    frequencies = _frequencies([each.ids for each in read[:train]], vocabulary)
-    found = []
-    for each in read:
-        ids = torch.tensor([each.ids])
-        weights = idf_weights(ids, torch.ones_like(ids, dtype=torch.bool), frequencies, train)
-        found.append(_kept(each, weights[0]))
-    return found
+def _idf(inputs: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
+    frequencies = _frequencies([text.ids for text in inputs[:train]], vocabulary)
+    weights = []
+    for text in inputs:
+        ids = torch.tensor([text.ids])
+        idf = idf_weights(ids, torch.ones_like(ids, dtype=torch.bool), frequencies, train)
+        weights.append(_embedded(text, idf[0]))
+    return weights
 
 
 def _frequencies(ids: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
-    """Return in how many sentences each id occurs (V,)."""
+    """Return the number of sentences that have each id (V,)."""
     total = torch.zeros(vocabulary, dtype=torch.long)
     for start in range(0, len(ids), CHUNK):
         tokens, mask = pad(ids[start : start + CHUNK], 0, torch.device("cpu"))
