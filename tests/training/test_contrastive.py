@@ -38,9 +38,7 @@ def tiny(models, tmp_path_factory):
 
 def source(name="one", rows=8, **changes) -> QuerySource:
     documents = [f"all about {topic} and nothing else" for topic in TOPICS[:rows]]
-    return QuerySource(
-        name, TOPICS[:rows], documents, [[row] for row in range(rows)], **changes
-    )
+    return QuerySource(name, TOPICS[:rows], documents, [[row] for row in range(rows)], **changes)
 
 
 def task(*sources, size=4, **changes) -> Contrastive:

@@ -20,7 +20,7 @@ MULTIPLES = (2, 5, 10, 20)  # of TOP_K: numbers of candidates that are measured
 def make_codec(
     workspace: Workspace, collection: Collection, teacher: Encoder, draft: Path
 ) -> store.Codec:
-    """Return the codec of an index that is being made: trained, or read from an interrupted draft."""
+    """Return the codec of an index: trained, or read from its interrupted draft."""
     if (draft / store.CODEC).exists():
         return store.read_codec(draft)
     settings, total = workspace.settings.index, len(collection.documents)

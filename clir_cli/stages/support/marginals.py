@@ -8,7 +8,7 @@ from torch import Tensor
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical import marginals
 from clir_cli.optical.marginals import Marginals, document_frequencies, idf_weights, norm_weights
-from clir_cli.retrieval.encoder import Encoder, TokenizedText, by_length, pad
+from clir_cli.retrieval.encoder import Encoder, TokenizedText, batches_by_tokens, pad
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import teacher_folder
@@ -68,7 +68,7 @@ def _embedded(text: TokenizedText, values: Tensor) -> Tensor:
 def _norms(teacher: Encoder, inputs: Sequence[TokenizedText]) -> list[Tensor]:
     teacher.model.eval()
     by_text: dict[int, Tensor] = {}
-    for batch in by_length([len(text) for text in inputs], BATCH_TOKENS):
+    for batch in batches_by_tokens([len(text) for text in inputs], BATCH_TOKENS):
         ids, mask = pad([inputs[index].ids for index in batch], teacher.pad_id, teacher.device)
         norms = norm_weights(teacher.states(ids, mask), mask).cpu()
         by_text |= {index: _embedded(inputs[index], norms[row]) for row, index in enumerate(batch)}
