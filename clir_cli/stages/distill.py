@@ -74,10 +74,7 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
         return Prepared(
             encoder=start.student,
             task=task,
-            notes=lambda: {
-                **_pair_notes(task, start.student, bitexts),
-                "new_rows": start.new_rows,
-            },
+            notes=lambda: {**_pair_notes(task, start.student, bitexts), "new_rows": start.new_rows},
             memory=needed,
             adapted=bool(loop.lora_rank),
             rows=start.own_rows,

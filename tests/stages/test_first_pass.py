@@ -47,7 +47,7 @@ def test_a_second_student_from_the_plans_of_the_first(distill, home):
     ("words", "pairs", "told"),
     [
         (PLANS, "sw-en", "give it a name of its own with --variant"),
-        ((*SECOND, "--joint"), "sw-en,de-en", "a student of one pair"),
+        ((*SECOND, "--joint"), "sw-en,de-en", "works for one pair"),
     ],
 )
 def test_a_first_student_cannot_read_its_own_plans(distill, words, pairs, told):

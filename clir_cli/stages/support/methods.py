@@ -95,16 +95,8 @@ METHODS = {
             "hard alignment: each student token is pulled to its nearest teacher token",
             "distilled",
         ),
-        Method(
-            "kd-mse",
-            "matches the teacher's pooled vector: squared distance",
-            "distilled",
-        ),
-        Method(
-            "kd-cosine",
-            "matches the teacher's pooled vector: cosine",
-            "distilled",
-        ),
+        Method("kd-mse", "matches the teacher's pooled vector: squared distance", "distilled"),
+        Method("kd-cosine", "matches the teacher's pooled vector: cosine", "distilled"),
         Method(
             "kd-score",
             "matches the teacher's score distribution over the batch: KL divergence",
@@ -117,9 +109,7 @@ METHODS = {
             "trained",
         ),
         Method(
-            "hybrid",
-            "clir train: contrastive, on English and cross-lingual batches",
-            "trained",
+            "hybrid", "clir train: contrastive, on English and cross-lingual batches", "trained"
         ),
         *(
             Method(

@@ -211,8 +211,7 @@ def initial_input(settings: Settings, pair: Pair | None, name: str) -> Input:
 def student_input(ref: Ref, name: str, *, deep: bool = False) -> Input:
     """Return a student as an input called ``name``."""
     return Input(
-        lambda workspace: {name: models.model_digest(graph.require(workspace, ref, deep=deep))},
-        ref,
+        lambda workspace: {name: models.model_digest(graph.require(workspace, ref, deep=deep))}, ref
     )
 
 
