@@ -132,25 +132,19 @@ def config_of(ref: Ref) -> dict[str, Any]:
     return config
 
 
+@lru_cache(maxsize=4096)
 def reach(ref: Ref, *, past_names: bool = True) -> frozenset[str]:
     """Return the settings that decide what an artifact holds, its inputs' included.
 
-    Args:
-        ref: The artifact.
-        past_names: Whether to include what reaches inputs that have a name for their settings
-            (``ArtifactSpec.named``).
+    ``past_names`` includes what reaches inputs that have a name for their settings
+    (``ArtifactSpec.named``).
     """
-    return _reach(ref, past_names)
-
-
-@lru_cache(maxsize=4096)
-def _reach(ref: Ref, past_names: bool) -> frozenset[str]:
     spec = spec_of(ref)
     keys = keys_of(*spec.settings(ref).values()) - keys_of(*spec.excluded(ref))
     for part in inputs_of(ref):
         keys |= keys_of(*part.settings)
         if part.of is not None and (past_names or not spec_of(part.of).named):
-            keys |= _reach(part.of, past_names)
+            keys |= reach(part.of, past_names=past_names)
     return frozenset(keys - keys_of(*NEUTRAL))
 
 
@@ -158,11 +152,6 @@ def _reach(ref: Ref, past_names: bool) -> frozenset[str]:
 def keys_of(*prefixes: str) -> frozenset[str]:
     """Return the settings that prefixes stand for: sections, or settings of their own."""
     return frozenset(key for key in known_keys() if matches(key, prefixes))
-
-
-def reaches(key: str, ref: Ref) -> bool:
-    """Return True if a setting decides what an artifact holds."""
-    return key in reach(ref)
 
 
 # ------------------------------------------------------------------ commands
@@ -178,21 +167,16 @@ def with_settings(context: Context, first: Command, ref: Ref, *, neutral: bool =
     spec = spec_of(ref)
     keys = reach(ref, past_names=False) | keys_of(*spec.shown(ref))
     keys |= keys_of(*NEUTRAL) if neutral else set()
-    own = _configured(context, ref.suite)
+    cached = ("suite", ref.suite, context.config)
+    if cached not in context.cache:
+        context.cache[cached] = load_settings(ref.suite, context.config)
+    values = {key: value_of(ref.settings, key) for key in known_keys() if key in keys}
     changed = [
-        ("--set", assignment(key, value_of(ref.settings, key)))
-        for key in known_keys()
-        if key in keys - {"collection"} and value_of(ref.settings, key) != value_of(own, key)
+        ("--set", assignment(key, value))
+        for key, value in values.items()
+        if key != "collection" and value != value_of(context.cache[cached], key)
     ]
     return first.adding([("--suite", ref.suite), *context.shown, *changed])
-
-
-def _configured(context: Context, suite: str) -> Settings:
-    """Return the settings of a suite with ``--config`` and without any ``--set``; read once."""
-    key = ("suite", suite, context.config)
-    if key not in context.cache:
-        context.cache[key] = load_settings(suite, context.config)
-    return context.cache[key]
 
 
 # ------------------------------------------------------------------ order
@@ -220,8 +204,7 @@ def upstream(refs: Sequence[Ref]) -> list[Ref]:
 
 def reset(settings: Settings, key: str) -> Settings:
     """Return settings with one of them as the suite has it."""
-    own = suite_settings(settings.suite)
     section, _, name = key.partition(".")
-    values = getattr(settings, section)
-    part = values.model_copy(update={name: value_of(own, key)})
-    return settings.model_copy(update={section: part}) if part != values else settings
+    before = getattr(settings, section)
+    after = before.model_copy(update={name: value_of(suite_settings(settings.suite), key)})
+    return settings.model_copy(update={section: after}) if after != before else settings

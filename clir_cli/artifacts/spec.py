@@ -7,7 +7,7 @@ messages, the order of work and what a setting reaches.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
@@ -21,27 +21,23 @@ NEUTRAL = (
 )  # fmt: skip
 
 
-class Context(Protocol):
-    """What the graph asks of the place where artifacts lie."""
+@dataclass(frozen=True)
+class Context:
+    """The settings of a command, and where artifacts lie.
 
-    @property
-    def home(self) -> Path:
-        """Return the folder for artifacts."""
+    ``config`` is the file of ``--config``; ``shown`` are the options that every command must
+    repeat: ``--home`` and ``--config``; ``cache`` holds what was read and is needed again.
+    """
 
-    @property
-    def config(self) -> Path | None:
-        """Return the file that ``--config`` names."""
+    settings: Settings
+    home: Path
+    config: Path | None = field(default=None, kw_only=True)
+    shown: Sequence[Option] = field(default=(), kw_only=True)
+    cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
-    @property
-    def shown(self) -> Sequence[Option]:
-        """Return the options that every command must repeat: ``--home`` and ``--config``."""
-
-    def using(self, settings: Settings) -> "Context":
-        """Return the same place with other settings."""
-
-    @property
-    def cache(self) -> dict[Any, Any]:
-        """Return what was read already and is kept as long as the context."""
+    def using(self, settings: Settings) -> Self:
+        """Return the same place and behaviour with other settings."""
+        return self if settings is self.settings else replace(self, settings=settings)
 
 
 @dataclass(frozen=True)
@@ -99,12 +95,12 @@ class ArtifactSpec:
         unreached: Sections and settings that were in manifests once and never reached it.
         excluded: Settings of those sections that do not reach it.
         inputs: What it is made from.
-        make: Makes it; imports what is heavy.
+        make: Makes it.
         command: Returns the command that makes it, without suite, place and settings.
         shown: Settings that its command repeats although they do not reach it.
-        named: Whether method, variant and seed name its settings, so that the commands of what is
-            made from it need not repeat them.
-        mend: The option that mends damage, where that is less than to make it again.
+        named: True if method, variant and seed name its settings, so that commands of what is made
+            from it need not repeat them.
+        mend: The option that repairs damage, if that is less work than making it again.
     """
 
     kind: str
