@@ -48,7 +48,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         if name.endswith(".toml"):
             with (tmp_path / name).open("a", encoding="utf-8") as stream:
                 stream.write(f"\n{body}")
-    caches = [catalogue._table, catalogue.languages, catalogue.sources]
+    caches = [catalogue.languages, catalogue.sources]
     for module in (suites, catalogue):
         monkeypatch.setattr(module, "bundled", lambda folder: tmp_path / folder)
     for each in caches:
@@ -70,7 +70,6 @@ def test_a_language_is_an_entry(edited: Path) -> None:
     with (edited / "data/catalogue/bitext.toml").open(encoding="utf-8") as stream:
         told = stream.read().replace('sw = "en-sw", ', 'sw = "en-sw", yo = "en-yo", ')
     (edited / "data/catalogue/bitext.toml").write_text(told, encoding="utf-8")
-    catalogue._table.cache_clear()
     catalogue.sources.cache_clear()
     (file,) = catalogue.source("bitext", "ccaligned").files_for("yo")
     assert file.url.endswith("/moses/en-yo.txt.zip")

@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
@@ -24,22 +24,16 @@ from clir_cli.settings import BitextSettings
 SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they are comparable
 IN_MEMORY = 200_000  # pairs; a larger source is sampled as a stream
 
-Key = Callable[[SentencePair], object]
-
 
 @dataclass(frozen=True)
 class Bitext:
-    """The sentence pairs to train on and those held out for model selection.
-
-    ``counts`` has the number of pairs of each source; ``skipped`` counts what was left out, by
-    fault or filter; ``moved`` counts, for each misaligned source, the pairs that were realigned.
-    """
+    """The sentence pairs to train on and those held out for model selection."""
 
     train: list[SentencePair]
     held_out: list[SentencePair]
-    counts: Mapping[str, int]
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    moved: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int]  # pairs of each source
+    skipped: Mapping[str, int] = field(default_factory=dict)  # what was left out, by fault, filter
+    moved: Mapping[str, int] = field(default_factory=dict)  # realigned pairs of misaligned sources
 
 
 def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, str]:
@@ -84,17 +78,20 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
         head = list(itertools.islice(stream, IN_MEMORY + 1))
         is_large = len(head) > IN_MEMORY
         if settings.realign and in_order and not is_large:
-            realigned = realign(head)
-            head = realigned.pairs
-            if realigned.moved:
-                moved[name] = realigned.moved
+            head, realigned = realign(head)
+            if realigned:
+                moved[name] = realigned
         rest = filtered(itertools.chain(head, stream), tests, dropped)
         if is_large and limits:
             unseen = (row for row in rest if key(row) not in seen)
             chosen = bottom_k(unseen, min(limits), seed=f"{settings.seed} {name}", key=key)
             seen.update(map(key, chosen))
         else:
-            chosen = list(_unseen(rest, key, seen))
+            chosen = []
+            for row in rest:
+                if (value := key(row)) not in seen:
+                    seen.add(value)
+                    chosen.append(row)
             chosen = _sample(chosen, settings.max_pairs_per_source, f"{settings.seed} {name}")
         counts[name] = len(chosen)
         pairs += chosen
@@ -103,9 +100,8 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
     train, held_out = _split(pairs, min(settings.held_out, len(pairs) // 10))
     if not train:
-        raise UserError(
-            f"the {len(pairs)} sentence pairs for {pair} have too few English sentences"
-        )
+        what = "have too few English sentences"
+        raise UserError(f"the {len(pairs)} sentence pairs for {pair} {what}")
     return Bitext(train, held_out, counts, {**faults.skipped, **dropped}, moved)
 
 
@@ -124,15 +120,6 @@ def _sources(
             yield name, rows, bool(source.options.get("in_order", True))
 
 
-def _unseen(rows: Iterable[SentencePair], key: Key, seen: set[object]) -> Iterator[SentencePair]:
-    """Yield the pairs whose key is new, and add the keys to ``seen``."""
-    for row in rows:
-        value = key(row)
-        if value not in seen:
-            seen.add(value)
-            yield row
-
-
 def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair]:
     if not most or len(rows) <= most:
         return rows
@@ -143,10 +130,7 @@ def _split(pairs: list[SentencePair], count: int) -> tuple[list[SentencePair], l
     """Return the pairs to train on and ``count`` held-out ones."""
     order = list(range(len(pairs)))
     random.Random(SPLIT_SEED).shuffle(order)
-    chosen = set(order[:count])
-    held_out = [pairs[index] for index in sorted(chosen)]
+    held_out = [pairs[index] for index in sorted(order[:count])]
     english = {row.english for row in held_out}
-    train = [
-        row for index, row in enumerate(pairs) if index not in chosen and row.english not in english
-    ]
-    return train, held_out
+    others = (pairs[index] for index in sorted(order[count:]))
+    return [row for row in others if row.english not in english], held_out

@@ -4,7 +4,6 @@ The entries are data (``data/catalogue/*.toml``), one table per source.
 """
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.suites import bundled
+from clir_cli.suites import bundled, read_toml
 
 Kind = Literal["bitext", "collections", "dictionaries"]
 HUB = "https://huggingface.co"
@@ -21,27 +20,29 @@ HUB = "https://huggingface.co"
 
 @dataclass(frozen=True)
 class CatalogueFile:
-    """One file of a source. ``url`` is empty for files in the package.
+    """One file of a source; ``bytes`` and ``sha256`` pin it.
 
-    ``bytes`` and ``sha256`` pin the file. If the publisher does not give them, ``about`` is the
-    expected size, and the sha256 of the first fetch is recorded beside the file
+    If the publisher does not give them, the sha256 of the first fetch is recorded
     (corpus/checksums.py).
     """
 
     path: str
-    url: str = ""
+    url: str = ""  # none if it is in the package
     lang: str = ""
     role: str = ""
     bytes: int = 0
     sha256: str = ""
-    about: int = 0
+    about: int = 0  # the expected size, if ``bytes`` is not known
 
     def local(self, downloads: Path) -> Path:
-        """Return the path on this machine: the URL without its scheme, under ``downloads``."""
-        if not self.url:
-            return bundled("data") / self.path
-        parts = urlsplit(self.url)
-        return downloads / parts.netloc / parts.path.lstrip("/")
+        """Return the path on this machine: in the package, or under ``downloads``."""
+        return downloads / host_path(self.url) if self.url else bundled("data") / self.path
+
+
+def host_path(url: str) -> str:
+    """Return ``<host>/<path>``: where downloads, a mirror and a shared cache have a URL's file."""
+    parts = urlsplit(url)
+    return f"{parts.netloc}/{parts.path.lstrip('/')}"
 
 
 class LocalFile(NamedTuple):
@@ -53,11 +54,7 @@ class LocalFile(NamedTuple):
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A source of sentence pairs, a collection, or a dictionary; ``options`` is for its reader.
-
-    ``codes`` maps the languages of a source whose files are not one per language (one archive for
-    all, an id of ir_datasets) to the source's names of them.
-    """
+    """A source of sentence pairs, a collection, or a dictionary."""
 
     name: str
     kind: Kind
@@ -67,7 +64,8 @@ class CatalogueEntry:
     homepage: str
     citation: str
     files: tuple[CatalogueFile, ...]
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # for its reader
+    # The source's names of its languages, if one file (an archive, an id of ir_datasets) has all.
     codes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -86,15 +84,13 @@ class CatalogueEntry:
         A collection can always be read in English, for its documents; one that has only English
         queries can be read for every language, for methods that use those.
         """
-        if language in self.languages:
-            return True
-        return self.kind == "collections" and (language == "en" or self.languages == ("en",))
+        for_all = self.kind == "collections" and (language == "en" or self.languages == ("en",))
+        return for_all or language in self.languages
 
     def files_for(self, language: str) -> tuple[CatalogueFile, ...]:
         """Return the files a query language needs, or none when the source lacks the language."""
-        if not self.has(language):
-            return ()
-        return tuple(file for file in self.files if file.lang in ("", "en", language))
+        files = self.files if self.has(language) else ()
+        return tuple(file for file in files if file.lang in ("", "en", language))
 
     def local_files(self, language: str, downloads: Path) -> list[LocalFile]:
         """Return ``files_for`` a language with their paths on this machine."""
@@ -113,12 +109,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that clir fetches itself.
-
-    Where the catalogue pins no ``files``, they are what the hub has under the revision, and the
-    manifest records what was fetched first. ``shape`` has the sizes that memory is estimated from
-    (retrieval/memory.py); ``weights`` names the file where it is not safetensors.
-    """
+    """A model that clir fetches itself."""
 
     name: str
     title: str
@@ -127,9 +118,9 @@ class Model:
     citation: str
     repository: str
     revision: str
-    files: tuple[CatalogueFile, ...]
+    files: tuple[CatalogueFile, ...]  # if none, the hub's; the manifest records what was fetched
     package: Package | None = None
-    shape: Mapping[str, int] = field(default_factory=dict)
+    shape: Mapping[str, int] = field(default_factory=dict)  # for estimates (retrieval/memory.py)
     bytes: int = 0
     weights: str = "model.safetensors"
     looked_up: str = ""
@@ -137,22 +128,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Language:
-    """A query language; ``resource`` is `low` or `high`, as OPTICAL's tables group them.
-
-    ``iso639_3`` are the codes that sources with three letters use for it.
-    """
+    """A query language."""
 
     code: str
     name: str
     family: str
-    resource: Literal["low", "high"]
-    iso639_3: tuple[str, ...] = ()
+    resource: Literal["low", "high"]  # as OPTICAL's tables group them
+    iso639_3: tuple[str, ...] = ()  # the codes that sources with three letters use for it
 
 
-@cache
 def _table(name: str) -> dict[str, dict[str, Any]]:
-    text = (bundled("data") / "catalogue" / f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return read_toml(bundled("data") / "catalogue" / f"{name}.toml")
 
 
 @cache
@@ -169,28 +155,27 @@ def sources(kind: Kind) -> dict[str, CatalogueEntry]:
     """Return the sources of a kind by name."""
     entries: dict[str, CatalogueEntry] = {}
     for name, table in _table(kind).items():
-        shared = {key: value for key, value in table.items() if key != "variants"}
-        if "variants" not in table:
-            entries[name] = _entry(name, kind, shared)
         # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
-        for variant, changes in table.get("variants", {}).items():
-            full = f"{name}-{variant}"
-            entries[full] = _entry(full, kind, _filled({**shared, **changes}, "variant", variant))
+        for variant, changes in table.pop("variants", {"": {}}).items():
+            full = f"{name}-{variant}" if variant else name
+            entries[full] = _entry(full, kind, _filled({**table, **changes}, "variant", variant))
     return entries
 
 
 @cache
 def models() -> dict[str, Model]:
     """Return the models by name."""
-    return {name: _model(name, dict(entry)) for name, entry in _table("models").items()}
+    known = {}
+    for name, table in _table("models").items():
+        base = f"{HUB}/{table['repository']}/resolve/{table['revision']}/"
+        files = tuple(_file(base, row) for row in table.pop("files", []))
+        package = Package(**table.pop("package")) if "package" in table else None
+        known[name] = Model(name=name, files=files, package=package, **table)
+    return known
 
 
 def source(kind: Kind, name: str) -> CatalogueEntry:
-    """Return one source.
-
-    Raises:
-        UserError: The catalogue has no such source; the message has the nearest name.
-    """
+    """Return one source; UserError, with the nearest name, if the catalogue does not have it."""
     known = sources(kind)
     if name not in known:
         raise UserError(f"unknown {kind} source {name!r}: {nearest(name, known)}")
@@ -205,22 +190,19 @@ def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
 
 def _entry(name: str, kind: Kind, table: dict[str, Any]) -> CatalogueEntry:
     base, rows, codes = table.pop("base", ""), table.pop("files", []), table.pop("codes", {})
-    keys = ("format", "title", "licence", "homepage", "citation")
-    texts = {key: table.pop(key) for key in keys}
+    texts = {k: table.pop(k) for k in ("format", "title", "licence", "homepage", "citation")}
     files = tuple(_file(base, row) for row in _by_language(rows, codes))
     return CatalogueEntry(name=name, kind=kind, files=files, options=table, codes=codes, **texts)
 
 
 def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of files, one for each language where ``{code}`` is in the path.
-
-    A value that differs by language (``bytes``, ``sha256``) is a table in such a row.
-    """
+    """Yield the rows of files, one for each language where ``{code}`` is in the path."""
     for row in rows:
         if "{code}" not in row["path"]:
             yield row
             continue
         for language, code in codes.items():
+            # A value that differs by language (``bytes``, ``sha256``) is a table.
             values = {k: v.get(language) if isinstance(v, dict) else v for k, v in row.items()}
             known = {key: value for key, value in values.items() if value is not None}
             yield {"lang": language, **_filled(known, "code", code)}
@@ -230,10 +212,3 @@ def _file(base: str, row: dict[str, Any]) -> CatalogueFile:
     if base.startswith("bundled:"):
         return CatalogueFile(**{**row, "path": base.removeprefix("bundled:") + row["path"]})
     return CatalogueFile(url=base + row["path"], **row)
-
-
-def _model(name: str, table: dict[str, Any]) -> Model:
-    package = table.pop("package", None)
-    base = f"{HUB}/{table['repository']}/resolve/{table['revision']}/"
-    files = tuple(_file(base, row) for row in table.pop("files", []))
-    return Model(name=name, files=files, package=Package(**package) if package else None, **table)

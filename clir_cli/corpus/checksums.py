@@ -46,8 +46,7 @@ def checked_digest(file: LocalFile) -> str:
     """Return the sha256 of a source's file.
 
     Raises:
-        MissingInput: It has not been fetched, or its sha256 is not the one in the catalogue or in
-            the record of the first fetch.
+        MissingInput: It has not been fetched, or its sha256 is not the declared or recorded one.
     """
     if not file.path.is_file():
         raise MissingInput(f"{file.path} is missing")
@@ -61,12 +60,7 @@ def checked_digest(file: LocalFile) -> str:
 def source_digests(
     kind: catalogue.Kind, names: Iterable[str], language: str, downloads: Path
 ) -> dict[str, str]:
-    """Return the sha256 of every file of some sources for a language, as ``source/path``.
-
-    Raises:
-        MissingInput: As ``checked_digest``.
-        UserError: The catalogue has no such source.
-    """
+    """Return the ``checked_digest`` of the files of some sources for a language, by source/path."""
     return {
         f"{name}/{file.declared.path}": checked_digest(file)
         for name in names

@@ -21,10 +21,9 @@ LEAST_PAIRS = 2  # sentence pairs with a word, for it to have an induced transla
 
 
 def inverted(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
-    """Return a dictionary to English as one from English: ``{english word: (word, ...)}``.
+    """Return a dictionary to English as one from English: ``{english: (word, ...)}``, in order.
 
-    English translations of several words are left out, as a query is switched word by word. The
-    order is that of the dictionary.
+    English translations of several words are left out, as a query is switched word by word.
     """
     sources: dict[str, dict[str, None]] = {}
     for word, translations in dictionary.items():
@@ -38,9 +37,7 @@ def inverted(dictionary: Mapping[str, Sequence[str]]) -> Dictionary:
 def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictionary:
     """Return English words with the words that they occur with most, by Dice's coefficient.
 
-    Args:
-        bitext: Sentence pairs.
-        least: Coefficient, 0 to 1, below which two words are not regarded as translations.
+    ``least`` is the coefficient, 0 to 1, below which two words are not regarded as translations.
     """
     rows = [(set(words(pair.english)), set(words(pair.query))) for pair in bitext]
     sides = [_frequent([row[side] for row in rows]) for side in (0, 1)]
@@ -56,11 +53,9 @@ def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictiona
     dictionary = {}
     for word, row in english.items():
         scored = zip(columns[row], values[row], strict=True)
-        translations = [
-            query_words[column] for column, dice in scored if dice >= least and dice > 0
-        ]
-        if translations:
-            dictionary[word] = tuple(translations)
+        close = tuple(query_words[column] for column, dice in scored if dice >= least and dice > 0)
+        if close:
+            dictionary[word] = close
     return dictionary
 
 
@@ -71,16 +66,10 @@ def _frequent(sentences: Sequence[set[str]]) -> list[set[str]]:
 
 @dataclass(frozen=True)
 class CodeSwitcher:
-    """Replaces a share of the words of a text by words of other languages.
+    """Replaces a share of the words of a text by words of other languages."""
 
-    Attributes:
-        dictionaries: From English words to those of a language, one per language.
-        share: Probability p that a word which has a translation is replaced by it, 0 to 1.
-        seed: Seed of the sampler.
-    """
-
-    dictionaries: Sequence[Mapping[str, Sequence[str]]]
-    share: float
+    dictionaries: Sequence[Mapping[str, Sequence[str]]]  # from English, one per language
+    share: float  # probability, 0 to 1, that a word which has a translation is replaced by it
     seed: int
 
     def __call__(self, text: str, key: str) -> str:

@@ -45,15 +45,14 @@ class RequiredFile:
     """Something a source needs: the declared file, its local path, and where it comes from.
 
     ``declared.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches.
-    It is empty for what is in the package and for what the user must supply, which
-    ``user_supplied`` describes.
+    It is empty for what is in the package and for what the user must supply.
     """
 
     source: str
     licence: str
     declared: CatalogueFile
     path: Path
-    user_supplied: str = ""
+    user_supplied: str = ""  # what it is
 
     @cached_property
     def there(self) -> bool:
@@ -70,11 +69,7 @@ class RequiredFile:
 
 
 def required_files(name: str, language: str, downloads: Path) -> list[RequiredFile]:
-    """Return what a collection needs to be read in a language; nothing for a user's directory.
-
-    Raises:
-        UserError: Unknown name.
-    """
+    """Return what a collection needs to be read in a language; nothing for a user's directory."""
     if is_directory(name):
         return []
     entry = _entry(name)
@@ -96,10 +91,8 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
 def load_collection(name: str, language: str, downloads: Path) -> Collection:
     """Read a collection with the queries of one language, and the English ones where it has them.
 
-    Args:
-        name: A name of the catalogue, ``irds:ID``, or a directory.
-        language: The query language; ``en`` reads documents and English queries alone.
-        downloads: Where downloaded files are.
+    ``name`` is one of the catalogue, ``irds:ID``, or a directory. With ``en`` as language there are
+    documents and English queries alone.
 
     Raises:
         MissingInput: A file of the catalogue has not been fetched.
@@ -115,24 +108,18 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
     content = parse_cache.load(cached_at, key)
     documents: Sequence[Document]
     if content is not None:
-        expected = content["digests"]["documents"]
-        reread = partial(_reread, name, parser, expected)
+        reread = partial(_reread, name, parser, content["digests"]["documents"])
         documents = parse_cache.LazyDocuments(content["documents"], reread)
     else:
-        parsed = parser.parse()
-        documents = parsed.documents
+        documents, queries, qrels = parser.parse()
         # By content, not by file: the same documents are the same input, whatever their format.
         digests = {
             "documents": _documents_digest(documents),
-            "qrels": digest(parsed.qrels),
-            **{f"queries.{code}": digest(texts) for code, texts in parsed.queries.items()},
+            "qrels": digest(qrels),
+            **{f"queries.{code}": digest(texts) for code, texts in queries.items()},
         }
-        content = {
-            "documents": len(documents),
-            "queries": parsed.queries,
-            "qrels": parsed.qrels,
-            "digests": digests,
-        }
+        count = len(documents)
+        content = {"documents": count, "queries": queries, "qrels": qrels, "digests": digests}
         parse_cache.save(cached_at, key, content)
     return Collection(collection_label(name), **{**content, "documents": documents})
 
@@ -172,7 +159,7 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
 
 def _reread(name: str, parser: _Parser, expected: str) -> list[Document]:
     """Read the documents of a collection whose queries and qrels come from the cache."""
-    documents = parser.parse().documents
+    documents, *_ = parser.parse()
     if _documents_digest(documents) != expected:
         raise UserError(f"collection {name} was changed while it was read; run the command again")
     return documents
@@ -213,24 +200,15 @@ def _documents_digest(documents: Iterable[Document]) -> str:
 
 def _files_under(folder: Path) -> list[Path]:
     """Return all files of a folder, also those behind links to folders."""
-    paths = [
-        Path(top) / name for top, _, names in os.walk(folder, followlinks=True) for name in names
-    ]
+    walk = os.walk(folder, followlinks=True)
+    paths = (Path(top) / name for top, _, names in walk for name in names)
     return sorted(path for path in paths if parse_cache.FOLDER not in path.parts)
-
-
-# ------------------------------------------------------------------ the user's own
 
 
 def _own_parser(folder: Path, language: str) -> _Parser:
     if folder.is_dir() and trec.is_trec(folder):
         request = ReadRequest(language, folder=folder)
         return _Parser(partial(trec.read_trec, [], request), _files_under(folder))
-    files = _own_files(folder, language)
-    return _Parser(partial(read_beir, files), [file.path for file in files])
-
-
-def _own_files(folder: Path, language: str) -> list[LocalFile]:
     layout = "a collection has corpus.jsonl, queries.jsonl and qrels/test.tsv"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
@@ -246,9 +224,8 @@ def _own_files(folder: Path, language: str) -> list[LocalFile]:
     english = _first(folder / "queries.en", suffixes)
     if english.is_file():
         languages.setdefault(english, "en")
-    return [
-        LocalFile(path, CatalogueFile(path.name, lang=code)) for path, code in languages.items()
-    ]
+    files = [LocalFile(p, CatalogueFile(p.name, lang=lang)) for p, lang in languages.items()]
+    return _Parser(partial(read_beir, files), list(languages))
 
 
 def _first(stem: Path, suffixes: tuple[str, ...]) -> Path:

@@ -22,18 +22,11 @@ def dice_matrix(
 ) -> sparse.csr_matrix:
     """Return Dice(x, y) = 2 c(x, y) / (c(x) + c(y)) for all items that occur together.
 
-    Args:
-        left: (sentences, X) incidence of one side.
-        right: (sentences, Y) incidence of the other.
-        discount: Subtracted from each joint count, so that two words that met once by chance are
-            not regarded as translations.
-
-    Returns:
-        (X, Y), sparse, float32.
+    The incidences (sentences, X) and (sentences, Y) give a sparse matrix (X, Y), float32.
+    ``discount`` is subtracted from joint counts: words that met once may be no translations.
     """
     dice = (left.T @ right).tocsr()
-    left_counts = np.asarray(left.sum(axis=0)).ravel()
-    right_counts = np.asarray(right.sum(axis=0)).ravel()
+    left_counts, right_counts = (np.asarray(side.sum(axis=0)).ravel() for side in (left, right))
     rows = np.repeat(np.arange(dice.shape[0]), np.diff(dice.indptr))
     joint = np.maximum(dice.data - discount, 0)
     dice.data = 2 * joint / (left_counts[rows] + right_counts[dice.indices])

@@ -30,15 +30,9 @@ OWN_FORMATS = {".tsv": "tsv", ".txt": "muse", ".csv": "terminology", ".zip": "pa
 def load_dictionary(
     chosen: DictionarySettings | str | Path, pair: Pair, downloads: Path
 ) -> Dictionary:
-    """Return a dictionary from words of the query language to their English translations.
+    """Return ``{word: (translation, ...)}`` from the query language to English.
 
-    Args:
-        chosen: The settings; or the name of one source of the catalogue, or one file.
-        pair: The language pair.
-        downloads: Where downloaded files are.
-
-    Returns:
-        ``{word: (translation, ...)}``; words in lower case, translations as written, best first.
+    ``chosen`` is the settings; or the name of one source of the catalogue, or one file.
 
     Raises:
         MissingInput: A file of the catalogue has not been fetched.

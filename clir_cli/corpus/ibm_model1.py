@@ -68,8 +68,7 @@ def expected_links(
         right: The N sentences of the other side.
         sizes: Numbers of different words of both sides, X and Y.
         rounds: Rounds of expectation and maximisation, at least one.
-        folds: The sentences of each fold, if there are folds; each sentence is in one. The tables t
-            are estimated on all sentences.
+        folds: The sentences of each fold; each sentence is in one. All of them give the tables t.
 
     Returns:
         The links within each fold, (X, Y), sparse; one matrix if there are no folds.
@@ -79,8 +78,9 @@ def expected_links(
         fold_of_sentence[list(sentences)] = fold
     fold_of_word = np.repeat(fold_of_sentence, list(map(len, left)))
     one, two = Side.of(left, sizes[0]), Side.of(right, sizes[1])
-    meetings = incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
-    meetings = meetings.tocsr()
+    meetings = (
+        incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
+    ).tocsr()
     meetings.sort_indices()
     x = np.repeat(np.arange(sizes[0]), np.diff(meetings.indptr))
     y = meetings.indices.astype(np.int64)
@@ -110,11 +110,7 @@ def expected_links(
 
 
 def _choice(table: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Return the probability of each link that its chooser chooses it.
-
-    ``table`` is t(chooser | chosen) of each link; ``share`` a word's share of its language, by
-    position. The links of a chooser are all in the same block.
-    """
+    """Return each link's probability, from t(chooser | chosen) and word shares by position."""
     low = chooser.min(initial=0)
     position = chooser - low
     others = np.bincount(position)  # m: each link of a chooser is another word of the other side
@@ -126,9 +122,9 @@ def _choice(table: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.nda
 def _linked(
     one: Side, two: Side, keys: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield positions (i, j) of all links within sentences, and the indices of their words' keys.
+    """Yield positions (i, j) of links and the indices of their keys, in blocks of whole sentences.
 
-    Each block is some whole sentences. ``keys`` are x * Y + y of all words that meet, ascending.
+    ``keys`` are x * Y + y of all words that meet, ascending.
     """
     lengths, others = np.diff(one.starts), np.diff(two.starts)
     ends = np.cumsum(lengths * others)

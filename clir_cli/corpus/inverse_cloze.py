@@ -25,12 +25,7 @@ def has_enough_words(sentence: str) -> bool:
 def cloze_pair(sentence: str, key: str) -> tuple[str, str]:
     """Return a run of the sentence's words, from three to two thirds of them, and the rest.
 
-    Args:
-        sentence: One that ``has_enough_words``.
-        key: Seed of the run.
-
-    Raises:
-        ValueError: The sentence is too short.
+    ``key`` is the seed of the run. ValueError unless ``has_enough_words(sentence)``.
     """
     spans = [(low, high) for low, high, _ in word_spans(sentence)]
     if len(spans) < LEAST:

@@ -46,9 +46,7 @@ class LazyDocuments(Sequence[Document]):
 def cache_key(files: Sequence[Path], *facts: object) -> str:
     """Return the key of what is parsed from files; empty if they may still be changing.
 
-    Args:
-        files: All files that are read; none if that is not known.
-        facts: What else the result depends on, such as the language; JSON values.
+    ``facts`` are JSON values that the result depends on too, such as the language.
     """
     try:
         stats = {str(path.resolve()): path.stat() for path in files}

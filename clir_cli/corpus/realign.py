@@ -28,6 +28,8 @@ LARGEST = 50_000  # lines; larger corpora are mined sentence by sentence and are
 SKIP_QUERY, SKIP_ENGLISH, MATCH = 1, 2, 3
 IMPOSSIBLE = -1e9
 
+Matches = list[tuple[int, int]]  # a line of the query language, and its English one
+
 
 class Realigned(NamedTuple):
     """The pairs, and how many of them have another line than before."""
@@ -44,8 +46,10 @@ def realign(pairs: Sequence[SentencePair]) -> Realigned:
     """
     if not 100 <= len(pairs) <= LARGEST:
         return Realigned(list(pairs), 0)
-    queries = [_words(pair.query) for pair in pairs]
-    english = [_words(pair.english) for pair in pairs]
+    queries, english = (
+        [set(re.findall(r"\w+", text.lower())) for text in side]
+        for side in zip(*pairs, strict=True)
+    )
     lengths = np.array([[len(pair.query) + 10, len(pair.english) + 10] for pair in pairs])
     path = [(line, line) for line in range(len(pairs))]
     for _ in range(ROUNDS):
@@ -54,20 +58,12 @@ def realign(pairs: Sequence[SentencePair]) -> Realigned:
         moved = sum(one != two for one, two in path)
         if moved <= SUSPICIOUS * len(pairs):
             return Realigned(list(pairs), 0)
-    return Realigned(
-        [SentencePair(pairs[one].query, pairs[two].english) for one, two in path], moved
-    )
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
+    realigned = [SentencePair(pairs[one].query, pairs[two].english) for one, two in path]
+    return Realigned(realigned, moved)
 
 
 def _band_scores(
-    queries: Sequence[set[str]],
-    english: Sequence[set[str]],
-    lengths: np.ndarray,
-    path: Sequence[tuple[int, int]],
+    queries: list[set[str]], english: list[set[str]], lengths: np.ndarray, path: Matches
 ) -> np.ndarray:
     """Return how well line i goes with line i + k - BAND, as (lines, 2 BAND + 1).
 
@@ -99,9 +95,9 @@ def _band_scores(
     return scores
 
 
-def _in_step(path: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _in_step(path: Matches) -> Matches:
     """Return the matches of lines that are not shifted, or shifted like their neighbours."""
-    runs: list[list[tuple[int, int]]] = []
+    runs: list[Matches] = []
     for one, two in path:
         last = runs[-1][-1] if runs else (-WIDEST_GAP, 0)
         if runs and two - one == last[1] - last[0] and one - last[0] <= WIDEST_GAP:
@@ -112,11 +108,9 @@ def _in_step(path: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return [match for run in in_step for match in run]
 
 
-def _best_path(scores: np.ndarray) -> list[tuple[int, int]]:
-    """Return the monotone alignment with the largest sum of scores above ``THRESHOLD``.
-
-    Dynamic programming over (query lines used, English lines used) within the band.
-    """
+def _best_path(scores: np.ndarray) -> Matches:
+    """Return the monotone alignment with the largest sum of scores above ``THRESHOLD``."""
+    # Dynamic programming over (query lines used, English lines used) within the band.
     count, width = scores.shape
     best = np.full((count + 1, width + 2), IMPOSSIBLE)
     step = np.zeros((count + 1, width + 2), dtype=np.int8)

@@ -20,13 +20,9 @@ def bottom_k(
     seed: str,
     key: Callable[[SentencePair], object] = lambda row: row,
 ) -> list[SentencePair]:
-    """Return a random sample of the pairs with distinct keys, in the order of the stream.
+    """Return a random sample of ``count`` pairs with distinct keys, in the order of the stream.
 
-    Args:
-        rows: The pairs; read once.
-        count: Size of the sample; all distinct pairs when there are fewer.
-        seed: Another seed gives another sample.
-        key: What must be distinct; of pairs with the same key the first is kept.
+    All distinct pairs if there are fewer; of pairs with the same key the first is kept.
     """
     salt = hashlib.blake2b(seed.encode(), digest_size=16).digest()
     heap: list[tuple[int, int]] = []  # (minus hash, position): the largest hash on top

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.catalogue import CatalogueFile, host_path
 from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
-from clir_cli.errors import MissingInput, NotThere, UserError
+from clir_cli.errors import MissingInput, NotThere, UserError, first_line
 from clir_cli.files import alone, file_digest
 
 BLOCK = 1 << 16
@@ -43,7 +43,7 @@ def cached(declared: CatalogueFile) -> Path | None:
     folder = os.environ.get("CLIR_CACHE", "")
     if not folder or not declared.url:
         return None
-    path = Path(folder) / _path_of(declared.url)
+    path = Path(folder) / host_path(declared.url)
     return path.resolve() if is_whole(path, declared) else None
 
 
@@ -63,7 +63,7 @@ def fetch(
     the catalogue does not pin is recorded beside it (``<target>.sha256``) and checked from then on.
 
     Args:
-        declared: What to fetch; ``url``, ``bytes`` and ``sha256`` come from the catalogue.
+        declared: What to fetch, as the catalogue has it.
         target: The path to write.
         mirror: A directory or http(s) base that holds ``<host>/<path>`` for each URL.
         advance: Called with the number of bytes that arrived.
@@ -98,9 +98,12 @@ def fetch(
             return True
         is_pinned = bool(declared.bytes or declared.sha256)
         if source is not None:
-            _copy(source, part, advance)
+            with source.open("rb") as reader, part.open("wb") as writer:
+                while block := reader.read(BLOCK):
+                    writer.write(block)
+                    advance(len(block))
         elif not (is_pinned and is_whole(part, declared)):  # else only renaming was interrupted
-            url = f"{mirror.rstrip('/')}/{_path_of(declared.url)}" if mirror else declared.url
+            url = f"{mirror.rstrip('/')}/{host_path(declared.url)}" if mirror else declared.url
             _download(url, part, declared, advance, pause)
         _check(part, target, declared)
         part.replace(target)
@@ -108,25 +111,13 @@ def fetch(
     return True
 
 
-def _path_of(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.netloc}/{parts.path.lstrip('/')}"
-
-
 def _on_mirror(mirror: str, url: str) -> Path:
     if not Path(mirror).is_dir():
         raise UserError(f"--mirror {mirror}: no such directory (or give an http(s) address)")
-    path = Path(mirror) / _path_of(url)
+    path = Path(mirror) / host_path(url)
     if not path.is_file():
         raise NotThere(f"{path}: not on the mirror; add it there, or leave --mirror out")
     return path
-
-
-def _copy(source: Path, part: Path, advance: Advance) -> None:
-    with source.open("rb") as reader, part.open("wb") as writer:
-        while block := reader.read(BLOCK):
-            writer.write(block)
-            advance(len(block))
 
 
 def _download(
@@ -152,10 +143,9 @@ def _download(
             failures = 1 if size > furthest else failures + 1
             furthest = max(size, furthest)
             if failures >= ATTEMPTS:
-                brief = (str(error) or type(error).__name__).splitlines()[0]
                 raise UserError(
-                    f"{url}: cannot be fetched after {failures} attempts ({brief}); run the same "
-                    "command again to continue, or give a copy with --mirror"
+                    f"{url}: cannot be fetched after {failures} attempts ({first_line(error)}); "
+                    "run the same command again to continue, or give a copy with --mirror"
                 ) from None
             time.sleep(max(pause * 2 ** (failures - 1), _retry_after(url, error)))
 
@@ -178,11 +168,7 @@ def _refuse_final(url: str, error: Exception) -> None:
 
 
 def _retry_after(url: str, error: Exception) -> float:
-    """Return the seconds that the server asks to wait in Retry-After (seconds, or a date).
-
-    Raises:
-        UserError: It asks for more than ``PATIENCE``.
-    """
+    """Return the seconds that the server asks to wait in Retry-After (seconds, or a date)."""
     if not isinstance(error, httpx.HTTPStatusError):
         return 0.0
     value = error.response.headers.get("Retry-After", "").strip()
@@ -202,8 +188,7 @@ def _retry_after(url: str, error: Exception) -> float:
 
 
 def _is_hub(url: str) -> bool:
-    parts = urlsplit(url)
-    return (parts.scheme, parts.netloc) == TOKEN_ORIGIN
+    return urlsplit(url)[:2] == TOKEN_ORIGIN
 
 
 def _headers(url: str, size: int, version: str) -> dict[str, str]:
@@ -237,7 +222,10 @@ def _download_once(
         if reply.status_code != 206:
             size = 0
             if not declared.sha256:
-                tag.write_text(_version(reply), encoding="utf-8")
+                version = reply.headers.get("ETag", "")
+                if not version or version.startswith("W/"):  # a weak one does not identify a file
+                    version = reply.headers.get("Last-Modified", "")
+                tag.write_text(version, encoding="utf-8")
         length = reply.headers.get("Content-Length", "")
         announced = int(length) if length.isdecimal() else 0
         _require_room(url, part, announced or max(0, declared.bytes - size))
@@ -256,24 +244,15 @@ def _download_once(
                     _require_room(url, part, 0)
                 writer.write(block)
                 reached(size)
-    if not declared.bytes and not declared.sha256 and not _has_known_end(reply):
+    chunked = "chunked" in reply.headers.get("Transfer-Encoding", "").lower()
+    has_end = chunked or "Content-Length" in reply.headers or reply.http_version == "HTTP/2"
+    if not (declared.bytes or declared.sha256 or has_end):
         part.unlink()
         raise UserError(
             f"{url}: neither server nor catalogue gives its length, so that a truncation would go "
             "unnoticed; give a copy with --mirror"
         )
     tag.unlink(missing_ok=True)
-
-
-def _version(reply: httpx.Response) -> str:
-    """Return what identifies the version of a file in ``If-Range``; a weak tag does not."""
-    tag = reply.headers.get("ETag", "")
-    return reply.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
-
-
-def _has_known_end(reply: httpx.Response) -> bool:
-    chunked = "chunked" in reply.headers.get("Transfer-Encoding", "").lower()
-    return chunked or "Content-Length" in reply.headers or reply.http_version == "HTTP/2"
 
 
 def _require_room(url: str, part: Path, more: int) -> None:

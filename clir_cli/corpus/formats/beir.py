@@ -22,10 +22,6 @@ def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> Parse
 
     Each file of queries is in the language that is declared. ``.jsonl.gz`` and ``.parquet`` hold
     the same columns.
-
-    Raises:
-        UserError: A duplicate or empty id, a line that is not JSON, qrels that name no known
-            query or document; the message has file and line.
     """
     by_part: dict[str, list[LocalFile]] = {}
     for file in files:
@@ -54,9 +50,6 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
     Queries and documents are English. Of the queries only those of the split are kept, since BEIR
     has all splits in one file. Some sets have documents without any text, or judgments of documents
     that they lack; both are kept, so that scores are comparable with published ones.
-
-    Raises:
-        UserError: The zip is damaged or lacks a part, or as ``read_beir``.
     """
     path, split = files[0].path, request.options.get("split", "test")
     with open_zip(path, tested=False) as archive:

@@ -53,11 +53,7 @@ def read_tsv(path: Path, faults: Faults) -> Iterator[SentencePair]:
 
 
 def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
-    """Yield the pairs of the user's own bitext: one TSV, or two parallel files.
-
-    Raises:
-        UserError: A file is missing, or there are more than two.
-    """
+    """Yield the pairs of the user's own bitext: one TSV, or two parallel files."""
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path}: no such file (bitext.files)")
@@ -78,10 +74,7 @@ def read_sides(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
 
 
 def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
-    """Yield the units of translation memories (TMX 1.4), zipped or not.
-
-    The side that is not English is the query's.
-    """
+    """Yield the units of translation memories (TMX 1.4), zipped or not, in English and another."""
     for file in files:
         if file.path.suffix != ".zip":
             with file.path.open("rb") as stream:
@@ -103,17 +96,14 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
             if element.tag != "tu":
                 continue
             number += 1
-            query = english = ""
+            sides = {True: "", False: ""}  # by whether the language is English
             for variant in element.iter("tuv"):
-                language = (variant.get(XML_LANG) or variant.get("lang") or "").lower()
+                language = variant.get(XML_LANG) or variant.get("lang") or ""
                 segment = variant.find("seg")
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
-                if language.startswith("en"):
-                    english = text
-                else:
-                    query = text
+                sides[language.lower().startswith("en")] = text
             element.clear()
-            yield from _non_empty((path, query), (path, english), number, faults, "unit")
+            yield from _non_empty((path, sides[False]), (path, sides[True]), number, faults, "unit")
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
 

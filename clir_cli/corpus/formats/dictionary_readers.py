@@ -9,9 +9,9 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.moses import read_moses
@@ -90,10 +90,8 @@ def read_panlex(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[En
     """
     codes = set(request.options.get("codes", ()))
     for file in files:
-        varieties = {
-            row["id"]: row["lang_code"]
-            for row in _table(file.path, "langvar.csv", ("id", "lang_code"))
-        }
+        rows = _table(file.path, "langvar.csv", ("id", "lang_code"))
+        varieties = {row["id"]: row["lang_code"] for row in rows}
         words, english = {}, {}
         for row in _table(file.path, "expr.csv", ("id", "langvar", "txt")):
             code = varieties.get(row["langvar"])
@@ -118,32 +116,24 @@ def read_panlex(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[En
 
 def _table(path: Path, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """Yield the rows of a table of a PanLex snapshot; none of the columns may be empty."""
-    with _open_table(path, name) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    with ExitStack() as stack:
+        if not path.is_dir():
+            archive = stack.enter_context(open_zip(path, tested=False))
+            stream = archive.open(only_member(archive, name, "a PanLex snapshot"))
+        elif (path / name).is_file():
+            stream = (path / name).open("rb")
+        else:
+            raise UserError(f"{path}: no {name}; a PanLex snapshot has langvar, expr, denotation")
+        text = io.TextIOWrapper(stack.enter_context(stream), encoding="utf-8-sig", newline="")
         rows = csv.DictReader(text, strict=True)
         try:
             if not set(columns) <= set(rows.fieldnames or ()):
                 raise UserError(f"{path}/{name}: no columns {', '.join(columns)}")
             for row in rows:
-                if any(not row[column] for column in columns):
-                    raise UserError(
-                        f"{path}/{name}, line {rows.line_num}: {', '.join(columns)} are needed"
-                    )
+                if not all(row[column] for column in columns):
+                    what = f"line {rows.line_num}: {', '.join(columns)} are needed"
+                    raise UserError(f"{path}/{name}, {what}")
                 yield row
         except (csv.Error, UnicodeDecodeError) as error:
             where = f"{path}/{name}, line {rows.line_num}"
             raise UserError(f"{where}: cannot be read: {error}") from None
-
-
-@contextmanager
-def _open_table(path: Path, name: str) -> Iterator[IO[bytes]]:
-    if not path.is_dir():
-        with open_zip(path, tested=False) as archive:
-            member = only_member(archive, name, "a PanLex snapshot")
-            with archive.open(member) as stream:
-                yield stream
-    elif (path / name).is_file():
-        with (path / name).open("rb") as stream:
-            yield stream
-    else:
-        raise UserError(f"{path}: no {name}; a PanLex snapshot has langvar, expr, denotation")

@@ -7,21 +7,19 @@ transfer: ir_datasets itself downloads whatever is missing while it reads.
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, Queries, ReadRequest
 from clir_cli.corpus.records import Document
-from clir_cli.errors import MissingInput, UserError, nearest
+from clir_cli.errors import MissingInput, UserError, first_line, nearest
 from clir_cli.files import write_text
 
 FETCHING = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Ids:
+class Ids(NamedTuple):
     """The ids that documents, queries and qrels come from; ``english`` has the English queries."""
 
     documents: str
@@ -32,9 +30,8 @@ class Ids:
     @property
     def parts(self) -> list[str]:
         """Return what is read, each once, as ``ID#docs``, ``ID#queries``, ``ID#qrels``."""
-        ids = (self.documents, self.queries, self.english, self.qrels)
         kinds = ("docs", "queries", "queries", "qrels")
-        named = [f"{name}#{kind}" for name, kind in zip(ids, kinds, strict=True) if name]
+        named = (f"{name}#{kind}" for name, kind in zip(self, kinds, strict=True) if name)
         return list(dict.fromkeys(named))
 
 
@@ -68,20 +65,18 @@ def marker_of(folder: Path, part: str) -> Path:
 def fetch(part: str, marker: Path) -> int:
     """Let ir_datasets download a part (``ID#docs``) by reading it once, and record the count.
 
-    One at a time: parts of one set often lie in one archive.
-
     Raises:
         UserError: ir_datasets is missing, does not know the id, or cannot download it.
     """
     name, _, kind = part.partition("#")
-    with FETCHING:
+    with FETCHING:  # one at a time: parts of one set often lie in one archive
         try:
             count = sum(1 for _ in _part(name, kind))
         except UserError:
             raise
         except Exception as error:  # those of many servers and formats
-            brief = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"irds:{name}: ir_datasets cannot fetch it: {brief}") from None
+            what = f"irds:{name}: ir_datasets cannot fetch it: {first_line(error)}"
+            raise UserError(what) from None
         marker.parent.mkdir(parents=True, exist_ok=True)
         write_text(marker, json.dumps({"id": name, "part": kind, "count": count}) + "\n")
     return count
@@ -95,13 +90,11 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
 
     Raises:
         MissingInput: It has not been downloaded.
-        UserError: ir_datasets is missing, or does not know the id.
     """
     ids = ids_for(request)
     for part in ids.parts:
         if not marker_of(request.folder, part).is_file():
             raise MissingInput(f"irds:{part} has not been fetched")
-    documents = _part(ids.documents, "docs")
     queries: Queries = {}
     if ids.queries:
         language = request.language
@@ -120,16 +113,16 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
             language: {query: text for query, text in texts.items() if query in qrels}
             for language, texts in queries.items()
         }
-    return ParsedCollection([_document(row) for row in documents], queries, qrels)
+    documents = [_document(row) for row in _part(ids.documents, "docs")]
+    return ParsedCollection(documents, queries, qrels)
 
 
 def _queries(name: str) -> dict[str, str]:
-    return {
-        query.query_id: " ".join(
-            (query.default_text() if hasattr(query, "default_text") else query.text).split()
-        )
-        for query in _part(name, "queries")
-    }
+    queries = {}
+    for query in _part(name, "queries"):
+        text = query.default_text() if hasattr(query, "default_text") else query.text
+        queries[query.query_id] = " ".join(text.split())
+    return queries
 
 
 def _part(name: str, kind: str) -> Iterator[Any]:
@@ -140,10 +133,10 @@ def _part(name: str, kind: str) -> Iterator[Any]:
 
 
 def _document(row: Any) -> Document:
-    title = " ".join((getattr(row, "title", "") or "").split())
     text = getattr(row, "text", None) or getattr(row, "body", None)
     if text is None:
-        text, title = row.default_text(), ""
+        return Document(row.doc_id, "", row.default_text().strip())
+    title = " ".join((getattr(row, "title", "") or "").split())
     return Document(row.doc_id, title, text.strip())
 
 
@@ -151,8 +144,8 @@ def _load(name: str) -> Any:
     try:
         import ir_datasets
     except ImportError:
-        extra = "collections of ir_datasets need it: pip install 'clir-cli[irds]'"
-        raise UserError(extra) from None
+        install = "pip install 'clir-cli[irds]'"
+        raise UserError(f"collections of ir_datasets need it: {install}") from None
     try:
         return ir_datasets.load(name)
     except KeyError:

@@ -22,10 +22,8 @@ def open_plain_or_gzip(path: Path) -> IO[bytes]:
 def read_records(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the records of a file by its suffix: ``.parquet``, else JSON lines (``.gz`` or plain).
 
-    Each comes with ``<path>, line <number>``, for messages.
-
-    Raises:
-        UserError: As ``json_lines``; or pyarrow is needed and not installed.
+    Each comes with ``<path>, line <number>``, for messages. UserError if the file is damaged, or if
+    pyarrow is needed and not installed.
     """
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
@@ -35,11 +33,7 @@ def read_records(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def json_lines(name: str, stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    """Yield the values of JSON lines, each with its place; blank lines are skipped.
-
-    Raises:
-        UserError: A line is not JSON in UTF-8, or the file is truncated.
-    """
+    """Yield the values of JSON lines, each with its place; blank lines are skipped."""
     try:
         for number, raw in enumerate(stream, start=1):
             if raw.strip():
@@ -52,11 +46,7 @@ def json_lines(name: str, stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def parsed_json(where: str, raw: bytes) -> Any:
-    """Return a JSON value.
-
-    Raises:
-        UserError: It is not JSON in UTF-8.
-    """
+    """Return a JSON value; UserError if it is not JSON in UTF-8."""
     try:
         value = json.loads(raw)
         texts = list(value.values()) if isinstance(value, dict) else []
@@ -82,11 +72,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def text_of(record: Any, key: str, where: str) -> str:
-    """Return a text of a record without outer white space.
-
-    Raises:
-        UserError: It is missing, empty, or no text.
-    """
+    """Return a text of a record without outer white space; UserError if it has none."""
     text = record.get(key) if isinstance(record, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"{where}: {key!r} is missing or empty")

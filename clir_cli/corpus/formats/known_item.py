@@ -34,9 +34,6 @@ def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
 
     Sentences that follow each other on one page (column ``URL`` of the metadata) are a run; pages
     have three to five, so a rest of two is kept. Nothing is unpacked to disk.
-
-    Raises:
-        UserError: The archive is damaged, or lacks a language.
     """
     path, split = files[0].path, request.options.get("split", "devtest")
     codes = {"en": request.options["english"]}
@@ -74,11 +71,10 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
                 if name is None or file is None:
                     continue
                 missing.discard(name)
-                text = file.read().decode("utf-8-sig").removesuffix("\n")
-                yield members[name], [line.strip() for line in text.split("\n")]
+                yield members[name], text_lines(path / member.name, file.read())
                 if not missing:
                     return
-    except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise UserError(
             f"{path}: truncated or damaged tar.gz ({error}); delete it and fetch it again"
         ) from None
@@ -87,13 +83,7 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
 def _known_items(
     names: Sequence[str], by_language: Mapping[str, Sequence[str]], least: int
 ) -> ParsedCollection:
-    """Split parallel sentences into runs of at most five with the same name, in order.
-
-    Args:
-        names: The document of each sentence.
-        by_language: The sentences of each language, aligned by line; English among them.
-        least: A shorter rest of a document is dropped.
-    """
+    """Split the aligned sentences of each document (``names``) into runs; drop a shorter rest."""
     sentences_of: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         sentences_of.setdefault(name, []).append(number)

@@ -1,8 +1,7 @@
 """OPUS in Moses format: a zip with two files of which line k of one translates line k of the other.
 
-Beside ``<corpus>.<pair>.<language>`` and ``<corpus>.<pair>.en`` the zip holds README, LICENSE, and
-for mined corpora scores or links, which are not read. Both members are read as a stream, so a
-corpus of any size needs the memory of two lines.
+The members are ``<corpus>.<pair>.<language>`` and ``<corpus>.<pair>.en``; others are not read. Both
+are read as a stream, so a corpus of any size needs the memory of two lines.
 """
 
 import io
@@ -27,9 +26,6 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
 
     Lines that are empty, not UTF-8 or too long are faults as elsewhere, but a mined corpus has a
     few of them everywhere: where the source says ``faults = "skip"`` they are always counted.
-
-    Raises:
-        UserError: The zip is damaged, lacks a side, or its sides have unequal numbers of lines.
     """
     always = request.options.get("faults") == "skip"
     faults = Faults("skip", request.faults.skipped) if always else request.faults
@@ -37,9 +33,8 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
         code = file.declared.role or request.language
         corpus = "*." + "-".join(sorted((code, "en")))  # OPUS orders the codes alphabetically
         with open_zip(file.path, tested=False) as archive:
-            names = [
-                only_member(archive, f"{corpus}.{side}", "a Moses zip") for side in (code, "en")
-            ]
+            sides = (f"{corpus}.{side}" for side in (code, "en"))
+            names = [only_member(archive, side, "a Moses zip") for side in sides]
             yield from _pairs(file.path, archive, names, faults)
 
 
@@ -55,15 +50,12 @@ def _pairs(
                     f"{path}: {shorter} ends before line {number} of its other side (unequal "
                     "sides); no pair can be trusted, download it again"
                 )
-            sides = []
-            for name, raw in zip(names, (query, english), strict=True):
-                text, fault = _text(raw)
-                if fault:
-                    faults.report(path / name, number, fault)
-                    break
-                sides.append(text)
+            (left_text, left_fault), (right_text, right_fault) = _text(query), _text(english)
+            if left_fault or right_fault:
+                name = names[0] if left_fault else names[1]
+                faults.report(path / name, number, left_fault or right_fault)
             else:
-                yield SentencePair(*sides)
+                yield SentencePair(left_text, right_text)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:

@@ -15,19 +15,15 @@ from clir_cli.errors import UserError
 
 
 class Paragraph(NamedTuple):
-    """A paragraph of a file in SQuAD's format; its questions as id, text and record."""
+    """A paragraph of a file in SQuAD's format."""
 
     context: str
-    questions: list[tuple[str, str, Record]]
+    questions: list[tuple[str, str, Record]]  # id, text and record
     record: Record
 
 
 def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
-    """Read XQuAD: questions of each language over the English paragraphs, joined on their id.
-
-    Raises:
-        UserError: A file is not in SQuAD's format, or asks what the English one does not.
-    """
+    """Read XQuAD: questions of each language over the English paragraphs, joined on their id."""
     documents, qrels = [], {}
     for number, paragraph in enumerate(_squad_file(_english(files)), start=1):
         documents.append(Document(f"p{number:04d}", "", paragraph.context))
@@ -36,11 +32,7 @@ def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollec
 
 
 def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
-    """Read XQuAD-R: the sentence that holds the answer is relevant, of all English sentences.
-
-    Raises:
-        UserError: As ``read_squad``, or an answer is in no sentence.
-    """
+    """Read XQuAD-R: the sentence that holds the answer is relevant, of all English sentences."""
     path = _english(files)
     documents: list[Document] = []
     qrels: Qrels = {}
@@ -63,19 +55,15 @@ def read_mlqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollect
 
     The documents are the English paragraphs of all languages' files, so that they are the same
     for each. Not every question is in every language; those of the language are judged.
-
-    Raises:
-        UserError: The zip is damaged or lacks a file.
     """
     path, split = files[0].path, request.options.get("split", "test")
     ids: dict[str, str] = {}
-    queries: Queries = {}
+    queries: Queries = {language: {} for language in request.codes}
     qrels: Qrels = {}
     with open_zip(path) as archive:
         for language, code in request.codes.items():
             name = f"{split}-context-en-question-{code}.json"
             member = only_member(archive, name, "MLQA_V1.zip")
-            queries[language] = {}
             for paragraph in _paragraphs(path / member, archive.read(member)):
                 document = ids.setdefault(paragraph.context, f"p{len(ids) + 1:05d}")
                 for question, text, _ in paragraph.questions:
@@ -91,9 +79,6 @@ def read_belebele(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
 
     Rows of two languages are joined on ``link``, ``question_number``, and the count of earlier rows
     with both the same, since two passages may share a page.
-
-    Raises:
-        UserError: The languages' rows do not match.
     """
     by_language = {file.declared.lang: dict(_belebele_rows(file)) for file in files}
     ids: dict[str, str] = {}
@@ -130,9 +115,6 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
     The documents are the passages of all languages' files, so that they are the same for each;
     ``role`` of a file is the language of its questions. English queries are their translations. A
     question without a passage is left out.
-
-    Raises:
-        UserError: A row lacks a part.
     """
     ids: dict[tuple[str, str], str] = {}
     queries: Queries = {request.language: {}, "en": {}}
@@ -189,14 +171,13 @@ def _joined(
     documents: list[Document], qrels: Qrels, files: Sequence[LocalFile], request: ReadRequest
 ) -> ParsedCollection:
     """Return a collection with the questions of all files; the English one must have them all."""
-    queries = {}
+    queries: Queries = {file.declared.lang: {} for file in files}
     for file in files:
-        paragraphs = _squad_file(file.path)
-        texts = {key: text for paragraph in paragraphs for key, text, _ in paragraph.questions}
-        for question in texts:
-            if question not in qrels:
-                raise UserError(f"{file.path}: the English file has no question {question}")
-        queries[file.declared.lang] = texts
+        for paragraph in _squad_file(file.path):
+            for question, text, _ in paragraph.questions:
+                if question not in qrels:
+                    raise UserError(f"{file.path}: the English file has no question {question}")
+                queries[file.declared.lang][question] = text
     return ParsedCollection(documents, queries, _judged(qrels, queries[request.language]))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.records import Document, SentencePair
@@ -22,11 +22,7 @@ class Faults:
     setting: str = "bitext.on_error"
 
     def report(self, path: Path, number: int, what: str, *, unit: str = "line") -> None:
-        """Stop with file and line (or another unit of its format), or count the fault.
-
-        Raises:
-            UserError: ``on_error`` is ``stop``.
-        """
+        """Raise UserError with file and line (or another unit), or count the fault."""
         if self.on_error == "stop":
             raise UserError(
                 f"{path}, {unit} {number}: {what}; correct it, or skip such {unit}s with "
@@ -37,25 +33,16 @@ class Faults:
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What to read from a source.
+    """What to read from a source."""
 
-    Attributes:
-        language: The query language; ``en`` for documents and English queries alone.
-        options: The further keys of the source's catalogue entry.
-        codes: The source's own names of its languages.
-        folder: Of a user-supplied collection, or where the notes on ir_datasets' downloads are.
-        faults: What to do with bad lines of a bitext or dictionary.
-    """
-
-    language: str = "en"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    codes: Mapping[str, str] = field(default_factory=dict)
-    folder: Path = Path()
-    faults: Faults = field(default_factory=Faults)
+    language: str = "en"  # of the queries; ``en`` for documents and English queries alone
+    options: Mapping[str, Any] = field(default_factory=dict)  # further keys of the source's entry
+    codes: Mapping[str, str] = field(default_factory=dict)  # the source's names of its languages
+    folder: Path = Path()  # of a user-supplied collection, or of the notes on irds' downloads
+    faults: Faults = field(default_factory=Faults)  # what to do with bad lines
 
 
-@dataclass(frozen=True)
-class ParsedCollection:
+class ParsedCollection(NamedTuple):
     """What a collection reader returns: documents, queries by language, qrels."""
 
     documents: list[Document]
@@ -68,11 +55,7 @@ CollectionReader = Callable[[Sequence[LocalFile], ReadRequest], ParsedCollection
 
 
 def decoded_text(path: Path, raw: bytes | None = None) -> str:
-    """Return the text of a UTF-8 file (or of ``raw``, its bytes) without a byte order mark.
-
-    Raises:
-        UserError: A line is not valid UTF-8.
-    """
+    """Return the text of a UTF-8 file (or of ``raw``, its bytes) without a byte order mark."""
     raw = path.read_bytes() if raw is None else raw
     try:
         return raw.decode("utf-8-sig")

@@ -25,25 +25,19 @@ HELP = "docs/collections.md shows the layout"
 
 
 class Layout(BaseModel):
-    """Where the parts of a directory are and how they are read; ``collection.toml`` sets it.
-
-    Patterns are those of ``Path.glob``; ``{lang}`` in ``topics`` is the language. An empty
-    ``encoding`` means UTF-8 where a document or file is valid UTF-8, else ISO-8859-1. ``title``:
-    the first of these tags is the title; ``text``: all of these are the text, and if a document
-    has none, all of it. ``query``: the fields that are the query. ``missing``: what to do with
-    judgments of topics or documents that are missing.
-    """
+    """Where the parts of a directory are and how they are read; ``collection.toml`` sets it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # Patterns of Path.glob; {lang} is the language.
     documents: tuple[str, ...] = ("documents/**/*", "documents.*")
     topics: tuple[str, ...] = ("topics.{lang}", "topics.{lang}.*", "topics/{lang}/**/*")
     qrels: tuple[str, ...] = ("qrels", "qrels.*", "qrels/**/*")
-    encoding: str = ""
-    title: tuple[str, ...] = ("HEADLINE", "HEAD", "HL", "TITLE", "TTL", "TI")
-    text: tuple[str, ...] = ("LEAD", "LEADPARA", "LP", "TEXT")
+    encoding: str = ""  # none: UTF-8 where a document or file is valid UTF-8, else ISO-8859-1
+    title: tuple[str, ...] = ("HEADLINE", "HEAD", "HL", "TITLE", "TTL", "TI")  # the first of these
+    text: tuple[str, ...] = ("LEAD", "LEADPARA", "LP", "TEXT")  # all of these; else the document
     query: tuple[Literal["title", "desc", "narr"], ...] = ("title",)
-    missing: Literal["stop", "drop"] = "stop"
+    missing: Literal["stop", "drop"] = "stop"  # judgments of topics or documents that are missing
 
 
 def is_trec(folder: Path) -> bool:
@@ -58,10 +52,6 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
 
     Topics in the query language are required, English ones are read if present; for ``en`` none
     are required. Topics without a relevant document are not judged, as in CLEF.
-
-    Raises:
-        UserError: A part is missing or not in its format, a document occurs twice, or judgments
-            name topics or documents that are missing; the message names the file.
     """
     folder = request.folder
     layout = _layout(folder, request.options)
@@ -79,11 +69,10 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
         elif language == request.language != "en":
             raise UserError(f"{folder}: no topics in {language!r} ({patterns[1]}); {HELP}")
     qrels = _qrels(_files(folder, layout.qrels, "qrels"))
-    if request.language in queries:
-        texts = queries[request.language]
-        qrels = _scorable(folder, layout, _matched(qrels, texts), texts, documents)
-    else:
-        qrels = {}
+    texts = queries.get(request.language)
+    if texts is None:
+        return ParsedCollection(list(documents.values()), queries, {})
+    qrels = _scorable(folder, layout, _matched(qrels, texts), texts, documents)
     return ParsedCollection(list(documents.values()), queries, qrels)
 
 
@@ -111,8 +100,6 @@ def _files(folder: Path, patterns: Sequence[str], required: str = "") -> list[Pa
     return visible
 
 
-# ------------------------------------------------------------------ documents
-
 BEGIN = re.compile(rb"<doc(?:\s[^>]*)?>", re.IGNORECASE)
 BLOCK = re.compile(rb"<doc(?:\s[^>]*)?>(.*?)</doc\s*>", re.IGNORECASE | re.DOTALL)
 NUMBER = re.compile(r"<docno(?:\s[^>]*)?>\s*(\S*?)\s*</docno\s*>", re.IGNORECASE)
@@ -122,11 +109,7 @@ ENTITIES = {"&hyph;": "-", "&blank;": " ", "&bull;": " "}
 
 
 def read_documents(path: Path, layout: Layout) -> Iterator[Document]:
-    """Yield the documents of a file, which may be gzipped.
-
-    Raises:
-        UserError: It has no documents, one has no number, or the last has no end.
-    """
+    """Yield the documents of a file, which may be gzipped."""
     if path.suffix in (".Z", ".zip", ".tar", ".tgz", ".bz2"):
         raise UserError(f"{path}: unpack it first; plain files and .gz are read")
     number = 0
@@ -165,10 +148,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 def _document(name: str, block: str, layout: Layout) -> Document:
     title = next((text for tag in layout.title for text in _inside(block, [tag]) if text), "")
-    parts = _inside(block, layout.text)
-    if not parts:
-        outside = _element((*layout.title, "DOCID")).sub(" ", block)
-        parts = [_plain(outside)]
+    outside = _element((*layout.title, "DOCID"))
+    parts = _inside(block, layout.text) or [_plain(outside.sub(" ", block))]
     return Document(name, title, " ".join(part for part in parts if part))
 
 
@@ -197,8 +178,6 @@ def _decoded(raw: bytes, encoding: str, where: str) -> str:
         return raw.decode("iso-8859-1")
 
 
-# ------------------------------------------------------------------ topics and qrels
-
 TOPIC = re.compile(r"(?is)<(top|topic)(\s[^>]*)?>(.*?)(?=</\1\s*>|<\1[\s>]|\Z)")
 FIELD = re.compile(
     r"(?is)<(?:([a-z]{2,3})-)?(num|identifier|title|desc|description|narr|narrative|query)"
@@ -223,8 +202,9 @@ def _topics(paths: Sequence[Path], layout: Layout, language: str) -> dict[str, s
                 raise UserError(f"{path}: topic {name} occurs twice")
             queries[name] = " ".join(fields[key] for key in layout.query if fields.get(key))
             if not queries[name]:
-                keys = ", ".join(layout.query)
-                raise UserError(f"{path}, topic {name}: none of the fields {keys}")
+                raise UserError(
+                    f"{path}, topic {name}: none of the fields {', '.join(layout.query)}"
+                )
         if not number:
             raise UserError(f"{path}: no <top> or <topic> in it")
     return queries
@@ -249,15 +229,14 @@ def _qrels(paths: Sequence[Path]) -> Qrels:
     for path in paths:
         lines = _decoded(path.read_bytes(), "", str(path)).split("\n")
         for number, line in enumerate(lines, start=1):
-            cells = line.split()
+            cells, where = line.split(), f"{path}, line {number}"
             if not cells:
                 continue
             if len(cells) != 4 or not re.fullmatch("-?[0-9]+", cells[3]):
-                what = "expected topic, iteration, document and a whole grade"
-                raise UserError(f"{path}, line {number}: {what}")
+                raise UserError(f"{where}: expected topic, iteration, document and a whole grade")
             topic, _, document, grade = cells
             if qrels.setdefault(topic, {}).setdefault(document, int(grade)) != int(grade):
-                raise UserError(f"{path}, line {number}: {topic} {document} is judged twice")
+                raise UserError(f"{where}: {topic} {document} is judged twice")
     return qrels
 
 
@@ -287,14 +266,12 @@ def _scorable(
     """Return the judgments of topics that have a query and a relevant document."""
     no_query = [topic for topic in qrels if topic not in queries]
     absent = [name for grades in qrels.values() for name in grades if name not in documents]
-    if layout.missing == "stop":
-        for names, what in ((no_query, "topics"), (absent, "documents")):
-            if names:
-                raise UserError(
-                    f"{folder}: {len(set(names)):,} judged {what} are missing, {names[0]} the "
-                    "first; add them, or drop their judgments with "
-                    f'missing = "drop" in {SETTINGS}'
-                )
+    for names, what in ((no_query, "topics"), (absent, "documents")):
+        if names and layout.missing == "stop":
+            raise UserError(
+                f"{folder}: {len(set(names)):,} judged {what} are missing, {names[0]} the first; "
+                f'add them, or drop their judgments with missing = "drop" in {SETTINGS}'
+            )
     scorable = {}
     for topic in queries:
         known = {name: grade for name, grade in qrels.get(topic, {}).items() if name in documents}

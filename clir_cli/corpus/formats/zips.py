@@ -21,11 +21,8 @@ REMEDY = "delete it and download it again"
 def open_zip(path: Path, *, tested: bool = True) -> Iterator[zipfile.ZipFile]:
     """Open a zip whose directory and checksums are whole, and which unpacks to a sane size.
 
-    Args:
-        path: The zip.
-        tested: Whether to read it once from end to end first, so that damage is reported before
-            anything is used. A reader that streams a large zip reports damage where it meets it:
-            ``zipfile`` checks a member's checksum at its end.
+    ``tested``: it is read once from end to end first, so that damage is reported before anything is
+    used. Otherwise damage is reported at the end of the member that has it.
 
     Raises:
         UserError: The file is truncated or damaged, a member's path leads out of the zip, or it
@@ -34,8 +31,7 @@ def open_zip(path: Path, *, tested: bool = True) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(path, archive.infolist())
-            damaged = archive.testzip() if tested else None
-            if damaged:
+            if tested and (damaged := archive.testzip()):
                 raise UserError(f"{path}: {damaged} is damaged in the zip; {REMEDY}")
             yield archive
     except DAMAGED as error:
@@ -43,15 +39,10 @@ def open_zip(path: Path, *, tested: bool = True) -> Iterator[zipfile.ZipFile]:
 
 
 def only_member(archive: zipfile.ZipFile, name: str, kind: str) -> str:
-    """Return the path of the one member, in whatever folder, whose file name matches.
-
-    Args:
-        archive: An open zip.
-        name: The file name; ``*`` stands for any characters.
-        kind: What zip it is, for the message.
+    """Return the path of the one member, in whatever folder, with this name; ``*`` is any text.
 
     Raises:
-        UserError: No member has this name, or several have.
+        UserError: No member has this name, or several have; the message says what ``kind`` has.
     """
     pattern = re.compile(rf"(?:.*/)?{re.escape(name).replace(re.escape('*'), '[^/]+')}")
     members = [member for member in archive.namelist() if pattern.fullmatch(member)]
