@@ -1,10 +1,13 @@
-"""Options of the command line: the ones of every stage, and the ones that some share."""
+"""Options of the command line: those of every command, of cells, and others that some share.
+
+A command takes a group of options as one parameter: a dataclass whose fields are the options.
+"""
 
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,21 +17,7 @@ if TYPE_CHECKING:
     from clir_cli.cluster.connection import EngineOptions
     from clir_cli.stages.support.workspace import Workspace
 
-EVERY_STAGE = {
-    "suite": (str, typer.Option(help="Data, models and budget: sample, open, paper."), "sample"),
-    "config": (Path | None, typer.Option(help="TOML file that overrides the suite."), None),
-    "assign": (
-        list[str],
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as transport.eps=0.1."),
-        (),
-    ),
-    "home": (Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME"), "artifacts"),
-    "device": (str, typer.Option(help="Device: auto, cpu, cuda or mps."), "auto"),
-    "force": (bool, typer.Option("--force", help="Replace existing artifacts."), False),
-    "dry_run": (bool, typer.Option("--dry-run", help="Print the plan and exit."), False),
-    "as_json": (bool, typer.Option("--json", help="Print the result as JSON."), False),
-    "quiet": (bool, typer.Option("--quiet", "-q", help="Print no progress and no log."), False),
-}
+HOME, RESULTS = Path("artifacts"), Path("results")
 
 Lang = Annotated[
     str, typer.Option(help="A pair such as sw-en, several with commas, or all.", metavar="PAIRS")
@@ -56,19 +45,32 @@ Address = Annotated[
 Jobs = Annotated[int, typer.Option(help="Number of Ray workers (default: as many as fit).", min=0)]
 
 
+Mirror = Annotated[
+    str, typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL.")
+]
+Results = Annotated[Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")]
+
+
 @dataclass(frozen=True)
 class Common:
-    """The options that every stage has."""
+    """The options of every command; in its help they come last."""
 
-    suite: str
-    config: Path | None
-    assign: Sequence[str]
-    home: Path
-    device: str
-    force: bool
-    dry_run: bool
-    as_json: bool
-    quiet: bool
+    suite: Annotated[str, typer.Option(help="Data, models and budget: sample, open, paper.")] = (
+        "sample"
+    )
+    config: Annotated[Path | None, typer.Option(help="TOML file that overrides the suite.")] = None
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as transport.eps=0.1."),
+    ] = None
+    home: Annotated[Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME")] = HOME
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.")] = "auto"
+    force: Annotated[bool, typer.Option("--force", help="Replace existing artifacts.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no log.")] = (
+        False
+    )
 
     def workspace(
         self, collection: str = "", engine: "EngineOptions | None" = None, mirror: str = ""
@@ -82,7 +84,7 @@ class Common:
         from clir_cli.training.process_group import current
 
         check_device_name(self.device)
-        settings = load_settings(self.suite, self.config, self.assign)
+        settings = load_settings(self.suite, self.config, self.assign or ())
         if collection:
             settings = settings.model_copy(update={"collection": collection})
         return Workspace(
@@ -101,33 +103,55 @@ class Common:
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
         """Return the options that other commands must repeat to see the same place."""
-        own_home = str(self.home) in (EVERY_STAGE["home"][2], os.environ.get("CLIR_HOME"))
+        own_home = str(self.home) in (str(HOME), os.environ.get("CLIR_HOME"))
         home = () if own_home else (("--home", str(self.home)),)
         config = () if self.config is None else (("--config", str(self.config)),)
         return home + config
 
 
-def takes_common(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every stage beside its own; it gets them as ``common``."""
-    own = [
-        each for each in inspect.signature(function).parameters.values() if each.name != "common"
-    ]
-    shared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, option],
-        )
-        for name, (kind, option, default) in EVERY_STAGE.items()
-    ]
+@dataclass(frozen=True)
+class OneCell:
+    """The options that name one method's student or run, of each pair."""
+
+    lang: Lang
+    method: OneMethod = "ot"
+    seed: Seed = 0
+    variant: Variant = ""
+    joint: Joint = False
+
+
+@dataclass(frozen=True)
+class ManyCells(OneCell):
+    """The same for several methods; none are the suite's."""
+
+    method: Methods = ""
+
+
+@dataclass(frozen=True)
+class CellsOfAll(ManyCells):
+    """The same, for all pairs of the suite unless ``--lang`` names some."""
+
+    lang: Lang = "all"
+
+
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the options of a function, with those of its groups."""
+    own = inspect.signature(function).parameters
+    groups: dict[str, Any] = {
+        name: part.annotation for name, part in own.items() if is_dataclass(part.annotation)
+    }
+    options: dict[str, inspect.Parameter] = {}
+    for name in sorted(own, key=lambda name: name == "common"):  # in --help these come last
+        group = groups.get(name)
+        options |= inspect.signature(group).parameters if group else {name: own[name]}
 
     @functools.wraps(function)
-    def command(**given: Any) -> None:
-        common = Common(**{name: given.pop(name) for name in EVERY_STAGE})
-        function(common=common, **given)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{part.name: values.pop(part.name) for part in fields(group)})
+        function(**values)
 
-    keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    command.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in [*own, *shared]}
+    keyword = [part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in options.values()]
+    command.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    command.__annotations__ = {name: part.annotation for name, part in options.items()}
     return command

@@ -1,35 +1,34 @@
 """The five stages: download, distill, index, search, evaluate."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clir_cli.commands.words import (
+from clir_cli.commands.cells import (
     baseline_of,
     cells_of,
     engine_of,
-    group_of,
     make_all,
     pairs_of,
     print_artifacts,
-    with_setting,
 )
 from clir_cli.errors import UserError
 from clir_cli.options import (
+    RESULTS,
     Address,
+    CellsOfAll,
     Common,
     Engine,
     Jobs,
-    Joint,
     Lang,
-    Methods,
+    ManyCells,
+    Mirror,
+    OneCell,
     OneCollection,
-    OneMethod,
-    Seed,
-    Variant,
-    takes_common,
+    Results,
+    with_options,
 )
 
 if TYPE_CHECKING:
@@ -38,15 +37,9 @@ if TYPE_CHECKING:
     from clir_cli.stages.support.workspace import Workspace
 
 
-@takes_common
+@with_options
 def download(
-    common: Common,
-    lang: Lang,
-    mirror: Annotated[
-        str,
-        typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL."),
-    ] = "",
-    collection: OneCollection = "",
+    common: Common, lang: Lang, mirror: Mirror = "", collection: OneCollection = ""
 ) -> None:
     """Download data and models and check their sha256. Skips files that are there.
 
@@ -57,8 +50,7 @@ def download(
     from clir_cli.stages import download as stages
 
     workspace = common.workspace(collection, mirror=mirror)
-    pairs = pairs_of(workspace, lang)
-    rows = stages.download(workspace, pairs)
+    rows = stages.download(workspace, pairs_of(workspace, lang))
     if common.as_json:
         display.print_json(rows)
     elif common.dry_run:
@@ -67,15 +59,8 @@ def download(
         workspace.talk.say(f"all {len(rows)} data files are present")
 
 
-@takes_common
-def distill(
-    common: Common,
-    lang: Lang,
-    method: OneMethod = "ot",
-    seed: Seed = 0,
-    variant: Variant = "",
-    joint: Joint = False,
-) -> None:
+@with_options
+def distill(common: Common, options: OneCell) -> None:
     """Train the student query encoder of a pair on bitext, with an English teacher.
 
     Example: clir distill --lang sw-en
@@ -85,13 +70,12 @@ def distill(
     from clir_cli.stages.support.models import distilled_refs
 
     workspace = common.workspace()
-    pairs = pairs_of(workspace, lang)
-    cells = cells_of(workspace, method, seed, variant, group_of(pairs, joint))
+    pairs, cells = cells_of(workspace, options)
     refs = distilled_refs(workspace, pairs, cells)
     print_artifacts(common, make_all(common, workspace, refs))
 
 
-@takes_common
+@with_options
 def index(
     common: Common,
     collection: OneCollection = "",
@@ -124,14 +108,10 @@ def index(
     print_artifacts(common, artifacts)
 
 
-@takes_common
+@with_options
 def search(
     common: Common,
-    lang: Lang,
-    method: Methods = "",
-    seed: Seed = 0,
-    variant: Variant = "",
-    joint: Joint = False,
+    options: ManyCells,
     collection: OneCollection = "",
     top_k: Annotated[
         int | None, typer.Option(help="Documents per query (default 100).", min=1)
@@ -155,24 +135,24 @@ def search(
     if top_k is None and query is not None:
         top_k = 5
     if top_k is not None:
-        common = with_setting(common, f"search.top_k={top_k}")
+        common = replace(common, assign=[*(common.assign or ()), f"search.top_k={top_k}"])
     workspace = common.workspace(collection, engine_of(engine, address, jobs))
-    pairs = pairs_of(workspace, lang)
-    group = group_of(pairs, joint)
     if query is not None:
-        cells = cells_of(workspace, method or "ot", seed, variant, group)
+        pairs, cells = cells_of(workspace, replace(options, method=options.method or "ot"))
         # A joint student encodes a text the same way for every pair.
-        _answer(common, workspace, group[:1] or pairs, cells, query)
+        _answer(common, workspace, pairs[:1] if options.joint else pairs, cells, query)
         return
+    pairs, cells = cells_of(workspace, options)
     artifacts = []
     for pair in pairs:
-        cells = cells_of(workspace, method, seed, variant, group)
-        if not method:
-            cells = answerable(workspace, pair, cells)
+        runs = cells if options.method else answerable(workspace, pair, cells)
         # Fused runs come last: they read the runs of the others.
-        for fuses in (False, True):
-            chosen = [cell for cell in cells if (METHODS[cell.method].scorer == "fusion") == fuses]
-            refs = [workspace.ref("run", (pair,), cell) for cell in chosen]
+        for fused in (False, True):
+            refs = [
+                workspace.ref("run", (pair,), cell)
+                for cell in runs
+                if (METHODS[cell.method].scorer == "fusion") == fused
+            ]
             artifacts += make_all(common, workspace, refs)
     print_artifacts(common, artifacts)
 
@@ -199,7 +179,7 @@ def _answer(
         display.show_hits(hits)
 
 
-@takes_common
+@with_options
 def evaluate(
     common: Common,
     metric: Annotated[
@@ -209,11 +189,7 @@ def evaluate(
             "several with commas."
         ),
     ],
-    lang: Lang = "all",
-    method: Methods = "",
-    seed: Seed = 0,
-    variant: Variant = "",
-    joint: Joint = False,
+    options: CellsOfAll,
     collection: OneCollection = "",
     baseline: Annotated[
         str,
@@ -222,9 +198,7 @@ def evaluate(
             help="Test the other methods against it; ot.plain.seed1 names a variant and a seed.",
         ),
     ] = "",
-    results: Annotated[
-        Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
-    ] = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """Score the runs with bootstrap intervals over queries, and write CSV tables.
 
@@ -237,16 +211,14 @@ def evaluate(
 
     names = parse_metrics(metric)
     workspace = common.workspace(collection)
-    pairs = pairs_of(workspace, lang)
-    group = group_of(pairs, joint)
-    cells = cells_of(workspace, method, seed, variant, group)
-    base = baseline_of(workspace, baseline, seed, variant, group) if baseline else None
+    pairs, cells = cells_of(workspace, options)
+    base = baseline_of(workspace, baseline, options, pairs) if baseline else None
     if common.dry_run:
         columns = dict.fromkeys([*cells, *([base] if base else [])])
         print_artifacts(common, stages.artifacts(workspace, pairs, list(columns)))
         return
     rows, missing = stages.evaluate(
-        workspace, pairs, cells, names, results, all_needed=bool(method), baseline=base
+        workspace, pairs, cells, names, results, all_needed=bool(options.method), baseline=base
     )
     for line in missing:
         workspace.talk.say(f"not scored: {line}")

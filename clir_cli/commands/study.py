@@ -7,10 +7,19 @@ from typing import Annotated
 import typer
 
 from clir_cli.errors import UserError, nearest
-from clir_cli.options import Address, Common, Engine, OneCollection, takes_common
+from clir_cli.options import (
+    RESULTS,
+    Address,
+    Common,
+    Engine,
+    Mirror,
+    OneCollection,
+    Results,
+    with_options,
+)
 
 
-@takes_common
+@with_options
 def reproduce(
     common: Common,
     names: Annotated[
@@ -20,13 +29,8 @@ def reproduce(
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All experiments of the package.")] = False,
-    mirror: Annotated[
-        str,
-        typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL."),
-    ] = "",
-    results: Annotated[
-        Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")
-    ] = Path("results"),
+    mirror: Mirror = "",
+    results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(help="Tasks to run at a time.", min=1)] = 1,
     engine: Engine = "local",
     address: Address = "",
@@ -74,7 +78,7 @@ def reproduce(
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace(engine=EngineOptions(engine, address, jobs), mirror=mirror)
     workspace.engine.check()
-    base = Base(common.suite, common.config, tuple(common.assign))
+    base = Base(common.suite, common.config, tuple(common.assign or ()))
     prepared = study.prepare(chosen, base, workspace, results)
     if common.dry_run:
         lines = study.commands(prepared, share)
@@ -95,7 +99,7 @@ def reproduce(
         raise typer.Exit(outcome.code)
 
 
-@takes_common
+@with_options
 def report(
     common: Common,
     output: Annotated[

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.words import group_of, make_all, pairs_of, print_artifacts, variant_of
-from clir_cli.options import Common, Joint, Lang, Seed, Variant, takes_common
+from clir_cli.commands.cells import group_of, make_all, pairs_of, print_artifacts, variant_of
+from clir_cli.options import Common, Joint, Lang, Seed, Variant, with_options
 
 
-@takes_common
+@with_options
 def train(
     common: Common,
     recipe: Annotated[

@@ -155,7 +155,7 @@ def test_a_value_goes_through_the_command_line_and_back(each):
 @given(st.sampled_from(sorted(VALUES)).flatmap(lambda key: st.tuples(st.just(key), VALUES[key])))
 @settings(derandomize=True, deadline=None)
 def test_a_canonical_name_is_one_for_a_variant(each):
-    from clir_cli.commands.words import variant_of
+    from clir_cli.commands.cells import variant_of
 
     assert variant_of(canonical(*each)) == canonical(*each)
     assert "seed" not in canonical(*each).split(".")

@@ -118,6 +118,26 @@ def test_a_failing_cell_takes_no_other_along(reproduce, experiment, home, tmp_pa
     assert not any(row["error"] for row in table(tmp_path))
 
 
+def test_a_model_that_cannot_be_had_fails_what_needs_it_alone(reproduce, experiment, tmp_path):
+    methods = '["zero-shot", "nmt", "nmt-bm25", "bm25"]'
+    path = experiment(text=GRID.replace('["zero-shot", "ot", "bm25"]', methods))
+    words = (path, "--set", "nmt.model=nobody/no-such-model", "--mirror", tmp_path)
+    outcome = reproduce(*words)
+    assert outcome.code == 2, outcome.err
+    assert "Traceback" not in outcome.err
+    assert made(outcome.err) == {"search": 2, "index": 1, "evaluate": 1}
+    (failed,) = (line for line in outcome.err.splitlines() if line.startswith("failed: "))
+    assert failed.startswith("failed: download model nobody/no-such-model: ")
+    rows = table(tmp_path)
+    assert {row["method"] for row in rows if row["error"]} == {"nmt", "nmt-bm25"}
+    assert all(row["value"] for row in rows if not row["error"])
+    planned = [line.split(maxsplit=1) for line in reproduce(*words, "--dry-run").out.splitlines()]
+    commands = [command for _, command in planned]
+    assert len(commands) == len(set(commands))
+    downloads = [state for state, command in planned if command.startswith("clir download")]
+    assert "missing" in downloads
+
+
 def test_a_fault_of_the_user_ends_with_2(reproduce, experiment):
     text = GRID.replace('["zero-shot", "ot", "bm25"]', '["zero-shot", "ot"]')
     outcome = reproduce(experiment(text=text), "--set", "training.batch_size=4000")

@@ -1,11 +1,11 @@
-"""Parse options into pairs and cells; make and print plans."""
+"""From options to pairs and cells, and from artifacts to what is printed."""
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from clir_cli.errors import UserError
-from clir_cli.options import Common
+from clir_cli.options import Common, OneCell
 
 if TYPE_CHECKING:
     from clir_cli.artifacts.cell import Cell
@@ -21,14 +21,12 @@ def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
     from clir_cli.corpus.catalogue import languages
     from clir_cli.corpus.records import parse_pair
 
-    words = [word for word in text.split(",") if word.strip()]
+    names = [name for name in text.split(",") if name.strip()]
     if text.strip().lower() == "all":
-        words = list(workspace.settings.pairs)
-    return list(dict.fromkeys(parse_pair(word, languages()) for word in words)) or _no_pair()
-
-
-def _no_pair() -> NoReturn:
-    raise UserError("--lang is empty; give a pair such as sw-en, or all")
+        names = list(workspace.settings.pairs)
+    if not names:
+        raise UserError("--lang is empty; give a pair such as sw-en, or all")
+    return list(dict.fromkeys(parse_pair(name, languages()) for name in names))
 
 
 def group_of(pairs: "Sequence[Pair]", joint: bool) -> "tuple[Pair, ...]":
@@ -49,23 +47,25 @@ def variant_of(text: str) -> str:
     return text
 
 
-def cells_of(
-    workspace: "Workspace",
-    methods: str,
-    seed: int,
-    variant: str,
-    joint: "tuple[Pair, ...]" = (),
-) -> "list[Cell]":
-    """Return the cells that ``--method``, ``--seed``, ``--variant`` and ``--joint`` name."""
+def cells_of(workspace: "Workspace", options: OneCell) -> "tuple[list[Pair], list[Cell]]":
+    """Return the pairs and the cells that the options name."""
     from clir_cli.artifacts.cell import Cell
+
+    pairs = pairs_of(workspace, options.lang)
+    group = group_of(pairs, options.joint)
+    return pairs, _cells(
+        workspace, options.method, Cell("", variant_of(options.variant), options.seed, group)
+    )
+
+
+def _cells(workspace: "Workspace", methods: str, cell: "Cell") -> "list[Cell]":
     from clir_cli.stages.support.methods import parse_methods
 
-    named = Cell("", variant_of(variant), seed, joint)
-    return [method.cell(named) for method in parse_methods(methods, workspace.settings.methods)]
+    return [method.cell(cell) for method in parse_methods(methods, workspace.settings.methods)]
 
 
 def baseline_of(
-    workspace: "Workspace", text: str, seed: int, variant: str, joint: "tuple[Pair, ...]" = ()
+    workspace: "Workspace", text: str, options: OneCell, pairs: "Sequence[Pair]"
 ) -> "Cell":
     """Return the cell that ``--baseline`` names.
 
@@ -78,10 +78,13 @@ def baseline_of(
     from clir_cli.artifacts.cell import Cell
 
     label = text.strip()
-    cell = Cell.parse(label) if "." in label else Cell(label, variant, seed, joint)
+    cell = Cell(label, options.variant, options.seed, group_of(pairs, options.joint))
+    if "." in label:
+        cell = Cell.parse(label)
+        variant_of(cell.variant)
     if not cell.method or "," in cell.method:
         raise UserError(f"--baseline {text!r}: name one method, or a column as ot.plain.seed1")
-    (cell,) = cells_of(workspace, cell.method, cell.seed, cell.variant, cell.joint)
+    (cell,) = _cells(workspace, cell.method, cell)
     return cell
 
 
@@ -96,17 +99,10 @@ def engine_of(name: str, address: str, jobs: int) -> "EngineOptions":
     return engine
 
 
-def with_setting(common: Common, assignment: str) -> Common:
-    """Return the common options with one more ``--set``."""
-    from dataclasses import replace
-
-    return replace(common, assign=[*common.assign, assignment])
-
-
 def make_all(common: Common, workspace: "Workspace", refs: "Sequence[Ref]") -> "list[Artifact]":
     """Make artifacts that are not current, unless it is a dry run; return all of them.
 
-    What is missing is said before any work is done, and nothing heavy is imported for what is
+    A missing input is reported before any work is done, and nothing heavy is imported for what is
     current.
     """
     from clir_cli.artifacts import graph
