@@ -83,6 +83,7 @@ def _own_paths(settings: DictionarySettings) -> list[Path]:
 def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Iterator[Entry]:
     faults = Faults(settings.on_error, setting="dictionary.on_error")
     codes = {"codes": catalogue.languages()[pair.query].iso639_3}
+    request = ReadRequest(pair.query, codes, faults=faults)
     for path in _own_paths(settings):
         kind = "panlex" if path.is_dir() else OWN_FORMATS.get(path.suffix.lower())
         if kind is None:
@@ -90,9 +91,7 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
                 f"{path}: the name of a dictionary ends in {', '.join(OWN_FORMATS)}, or it is "
                 "the folder of a PanLex snapshot"
             )
-        file = LocalFile(path, CatalogueFile(str(path)))
-        request = ReadRequest(pair.query, codes, faults=faults)
-        yield from DICTIONARY_READERS[kind]([file], request)
+        yield from DICTIONARY_READERS[kind]([LocalFile(path, CatalogueFile(path.name))], request)
     for name in settings.sources:
         source = catalogue.source("dictionaries", name)
         if source.user_supplied:

@@ -29,17 +29,13 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Collection:
-    """Documents, queries by language, and graded relevance judgments.
-
-    ``queries`` maps a language code to ``{query id: text}``; ``qrels`` maps a query id to
-    ``{document id: grade}``. ``digests`` has the sha256 of each part.
-    """
+    """Documents, queries by language, and graded relevance judgments."""
 
     name: str
     documents: Sequence[Document]
-    queries: Mapping[str, Mapping[str, str]]
-    qrels: Mapping[str, Mapping[str, int]]
-    digests: Mapping[str, str]
+    queries: Mapping[str, Mapping[str, str]]  # texts by language and query id
+    qrels: Mapping[str, Mapping[str, int]]  # grades by query and document id
+    digests: Mapping[str, str]  # sha256 of each part
 
 
 class Pair(NamedTuple):
@@ -53,19 +49,14 @@ class Pair(NamedTuple):
 
 
 def parse_pair(text: str, languages: Mapping[str, object]) -> Pair:
-    """Return the pair that ``text`` names, such as ``sw-en``.
-
-    Raises:
-        UserError: The text is not a pair, or a language is not in the catalogue.
-    """
+    """Return the pair that ``text`` names, such as ``sw-en``; UserError if it names none."""
     known = [f"{language}-en" for language in languages]
     query, dash, document = text.strip().lower().partition("-")
     if document == "en" and query in languages:
         return Pair(query, document)
+    hint = nearest(f"{query}-en", known)
     if query == "en" and document in languages:
         hint = f"documents are English, did you mean {document}-en?"
-    else:
-        hint = nearest(f"{query}-en", known)
     if not dash:
         hint = f"a pair is two languages, {hint}"
     raise UserError(f"unknown pair {text!r}: {hint}")

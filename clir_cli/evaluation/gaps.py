@@ -11,15 +11,8 @@ import numpy as np
 
 from clir_cli.corpus.catalogue import languages
 from clir_cli.errors import UserError
-from clir_cli.evaluation.measures import (
-    BOOTSTRAP,
-    Bootstrap,
-    Qrels,
-    Score,
-    Values,
-    parse_measures,
-    summarise,
-)
+from clir_cli.evaluation import measures
+from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Qrels, Score, Values
 from clir_cli.evaluation.runs import Run, ranks
 
 GAP = "gap-"
@@ -30,28 +23,20 @@ GROUPS = ("high", "low")
 
 @dataclass(frozen=True)
 class MetricSplit:
-    """The metrics of a request: those of one run, and those across pairs.
-
-    ``scored`` are the measures to compute for each run: ``single``, then those that ``across``
-    is computed from.
-    """
+    """The metrics of a request: those of one run, and those across pairs."""
 
     single: tuple[str, ...]
-    scored: tuple[str, ...]
+    scored: tuple[str, ...]  # to compute for each run: ``single``, and what ``across`` needs
     across: tuple[str, ...]
 
 
 def parse_metrics(text: str) -> list[str]:
-    """Return the metrics that ``--metric`` names, separated by commas, also those across pairs.
-
-    Raises:
-        UserError: An unknown measure, or one without the cut-off it needs.
-    """
+    """Return the metrics that ``--metric`` names, as ``parse_measures`` and those across pairs."""
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names:
         if name != RANK_DISTANCE:
-            parse_measures(name.removeprefix(GAP) or name)
-    return list(dict.fromkeys(names)) or parse_measures(text)
+            measures.parse_measures(name.removeprefix(GAP) or name)
+    return list(dict.fromkeys(names)) or measures.parse_measures(text)
 
 
 def split_metrics(names: Sequence[str]) -> MetricSplit:
@@ -71,11 +56,10 @@ def resource_of(pair: str) -> str:
 def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTSTRAP) -> Score:
     """Return the mean over high-resource pairs minus the mean over low-resource ones.
 
-    Every pair has the same weight, however many queries it has. Where the pairs share their
-    queries (translations of one another, under one id), a query is resampled with all its
-    translations, so that its difficulty in every language does not widen the interval; the value
-    of a query is its own gap. Elsewhere each pair is resampled by itself, and queries have no
-    values.
+    Every pair has the same weight. Where the pairs share their queries (translations of one
+    another, under one id), a query is resampled with all its translations, so that its difficulty
+    in every language does not widen the interval; the value of a query is its own gap. Elsewhere
+    each pair is resampled by itself, and queries have no values.
 
     Raises:
         UserError: One of the two groups has no pair.
@@ -87,18 +71,15 @@ def gap(by_pair: Mapping[str, Values], metric: str, bootstrap: Bootstrap = BOOTS
                 f"{GAP}{metric} is high- minus low-resource pairs, and none of "
                 f"{', '.join(by_pair)} is {group}-resource; take --lang all (clir ls languages)"
             )
-    weights = {
-        pair: sign / len(pairs)
-        for pairs, sign in zip(groups.values(), (1, -1), strict=True)
-        for pair in pairs
-    }
+    weights = {pair: 1 / len(groups["high"]) for pair in groups["high"]}
+    weights |= {pair: -1 / len(groups["low"]) for pair in groups["low"]}
     if len({frozenset(values) for values in by_pair.values()}) == 1:
         # Rounded, so that equal pairs have a gap of 0 and not of the last bit of a float.
         query_gaps = {
             query: round(sum(by_pair[pair][query] * w for pair, w in weights.items()), 12) + 0
             for query in next(iter(by_pair.values()))
         }
-        return summarise(f"{GAP}{metric}", query_gaps, bootstrap)
+        return measures.summarise(f"{GAP}{metric}", query_gaps, bootstrap)
     rng = np.random.default_rng(bootstrap.seed)
     value, means = 0.0, np.zeros(bootstrap.resamples)
     for pair, weight in weights.items():
@@ -118,11 +99,10 @@ def rank_distance(
 
     arXiv 2408.10536 searches, with one query, passages that are translations of one another, and
     takes the greatest rank minus the least; it is 0 for a retriever that treats all languages the
-    same. Here the documents are English and the queries are translations of one another, so the
-    spread is over the query languages, for each relevant document; the value of a query is the
-    mean over its documents, and the score the mean over queries. A run has ``depth`` documents at
-    most; one that it lacks has the rank ``depth`` + 1, so that with short runs the score is a
-    lower bound.
+    same. Here the queries are translations of one another, so the spread is over their languages,
+    for each relevant document; the value of a query is the mean over its documents. A document
+    that a run of at most ``depth`` lacks has the rank ``depth`` + 1, so that with short runs the
+    score is a lower bound.
 
     Raises:
         UserError: Fewer than two pairs, or none of their queries share an id and a document.
@@ -132,8 +112,9 @@ def rank_distance(
             f"{RANK_DISTANCE} compares query languages; name two or more, as --lang sw-en,de-en"
         )
     values = {}
-    for query in next(iter(qrels.values())):
-        documents = _relevant_for_all(list(qrels.values()), query)
+    for query, first in next(iter(qrels.values())).items():
+        grades = [of_pair.get(query, {}) for of_pair in qrels.values()]
+        documents = [name for name in first if all(of.get(name, 0) > 0 for of in grades)]
         if documents:
             by_run = [ranks(run.get(query, {})) for run in runs.values()]
             spans = [[of.get(document, depth + 1) for of in by_run] for document in documents]
@@ -143,9 +124,4 @@ def rank_distance(
             f"{RANK_DISTANCE} needs queries that are translations of one another under one id; "
             f"those of {', '.join(runs)} share none"
         )
-    return summarise(RANK_DISTANCE, values, bootstrap)
-
-
-def _relevant_for_all(qrels: Sequence[Qrels], query: str) -> list[str]:
-    grades = [of_pair.get(query, {}) for of_pair in qrels]
-    return [document for document in grades[0] if all(of.get(document, 0) > 0 for of in grades)]
+    return measures.summarise(RANK_DISTANCE, values, bootstrap)

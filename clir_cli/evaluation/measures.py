@@ -66,13 +66,10 @@ def _measure(name: str) -> ir_measures.Measure:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The percentile bootstrap over queries (Efron, 1979).
-
-    ``confidence`` is the share of the resampled means inside an interval.
-    """
+    """The percentile bootstrap over queries (Efron, 1979)."""
 
     resamples: int = 2000
-    confidence: float = 0.95
+    confidence: float = 0.95  # the share of the resampled means inside an interval
     seed: int = 0
 
     def means(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,8 +115,5 @@ def summarise(measure: str, values: Values, bootstrap: Bootstrap) -> Score:
 
 
 def _without_ties(scores: Mapping[str, float]) -> dict[str, float]:
-    """Return distinct scores in ``trec_order``, which not every part of ir-measures follows.
-
-    MRR@10 could otherwise be above MRR.
-    """
+    """Return distinct scores in ``trec_order``; else MRR@10 of ir-measures could be above MRR."""
     return {document: float(rank) for rank, document in enumerate(reversed(trec_order(scores)))}

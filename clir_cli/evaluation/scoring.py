@@ -23,14 +23,10 @@ QUICK = Bootstrap(resamples=100)  # for comparisons: no table shows the interval
 
 @dataclass(frozen=True)
 class ScoredRun(Generic[Owner]):
-    """A run with its judgments and its scores, one for each measure.
+    """A run with its judgments and its scores, one for each measure."""
 
-    ``owner`` is what the run belongs to, in the caller's terms. ``column`` names the method and
-    variant that is compared with the baseline; its seeds are averaged before a test.
-    """
-
-    owner: Owner
-    column: str
+    owner: Owner  # what the run belongs to, in the caller's terms
+    column: str  # method and variant, compared with the baseline by the mean over their seeds
     seed: int
     pair: str
     collection: Collection
@@ -76,9 +72,8 @@ def score_run(
 
 def results_of(runs: Iterable[ScoredRun[Owner]]) -> list[Result[Owner]]:
     """Return a result for each score of each run."""
-    return [
-        Result(run, run.pair, score, len(score.per_query)) for run in runs for score in run.scores
-    ]
+    scores = ((run, score) for run in runs for score in run.scores)
+    return [Result(run, run.pair, score, len(score.per_query)) for run, score in scores]
 
 
 def score_across_pairs(
@@ -86,10 +81,8 @@ def score_across_pairs(
 ) -> Iterator[Result[Owner]]:
     """Yield a result for each of the named metrics across pairs.
 
-    The runs are of one method, one for each pair, with scores for the measures of gaps.
-
-    Raises:
-        UserError: A metric cannot be computed for these pairs.
+    The runs are of one method, one for each pair, with scores for the measures of gaps. UserError
+    if a metric cannot be computed for these pairs.
     """
     bootstrap, first = bootstrap_of(settings.evaluation), runs[0]
     for name in names:
@@ -114,10 +107,8 @@ def compare_results(
 
     Queries are paired; several seeds of a column enter by each query's mean over them. Holm's
     correction is over all columns that are compared for one collection, pair and metric. A gap
-    over pairs with queries of their own has no values by query, and is not compared.
-
-    Raises:
-        UserError: With ``strict``, if the baseline would be compared with nothing.
+    over pairs with queries of their own has no values by query, and is not compared. With
+    ``strict``, UserError if the baseline would be compared with nothing.
     """
     tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
     for index, result in enumerate(results):
@@ -128,10 +119,8 @@ def compare_results(
     comparisons: dict[int, dict[str, Comparison]] = {}
     for table in tables.values():
         if strict and len(table) < 2:
-            raise UserError(
-                f"there is nothing to compare with the baseline {baseline}; name another method "
-                "with --method"
-            )
+            what = f"there is nothing to compare with the baseline {baseline}"
+            raise UserError(f"{what}; name another method with --method")
         if baseline not in table or len(table) < 2:
             continue
         values = {

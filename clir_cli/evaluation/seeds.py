@@ -16,24 +16,18 @@ from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
 
 @dataclass(frozen=True)
 class Seeded:
-    """A score over queries and seeds.
-
-    ``spread`` is the standard deviation of the seeds' means (ddof 1; 0 for one seed), ``low`` and
-    ``high`` the interval over queries and seeds.
-    """
+    """A score over queries and seeds."""
 
     value: float
-    spread: float
-    low: float
+    spread: float  # standard deviation of the seeds' means (ddof 1; 0 for one seed)
+    low: float  # of the interval over queries and seeds
     high: float
     seeds: tuple[int, ...]
     queries: int
 
 
 def over_seeds(by_seed: Mapping[int, Values], bootstrap: Bootstrap = BOOTSTRAP) -> Seeded:
-    """Summarise a method's values over queries and seeds.
-
-    With one seed the interval is the bootstrap over queries alone.
+    """Summarise a method's values over queries and seeds; with one seed, over queries alone.
 
     Raises:
         UserError: The seeds have answered different queries.
@@ -46,24 +40,14 @@ def over_seeds(by_seed: Mapping[int, Values], bootstrap: Bootstrap = BOOTSTRAP) 
     query_counts = rng.multinomial(queries, np.full(queries, 1 / queries), size=bootstrap.resamples)
     seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=bootstrap.resamples)
     means = ((seed_counts @ table) * query_counts).sum(axis=1) / (seeds * queries)
-    low, high = bootstrap.percentiles(means)
     seed_means = table.mean(axis=1)
-    return Seeded(
-        value=float(seed_means.mean()),
-        spread=float(seed_means.std(ddof=1)) if seeds > 1 else 0.0,
-        low=low,
-        high=high,
-        seeds=tuple(by_seed),
-        queries=queries,
-    )
+    spread = float(seed_means.std(ddof=1)) if seeds > 1 else 0.0
+    interval = bootstrap.percentiles(means)
+    return Seeded(float(seed_means.mean()), spread, *interval, tuple(by_seed), queries)
 
 
 def query_means(by_seed: Mapping[int, Values]) -> dict[str, float]:
-    """Return each query's mean over the seeds, for paired tests over queries.
-
-    Raises:
-        UserError: The seeds have answered different queries.
-    """
+    """Return each query's mean over the seeds, for paired tests; UserError as ``over_seeds``."""
     queries = next(iter(by_seed.values()))
     return dict(zip(queries, _table(by_seed).mean(axis=0).tolist(), strict=True))
 

@@ -20,21 +20,16 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against a baseline over the same queries.
-
-    ``difference`` is the mean of method minus baseline, ``low`` and ``high`` its bootstrap
-    interval over queries, ``effect`` Cohen's d_z. ``p_raw`` is the test's own p-value, ``p_value``
-    the one after Holm's correction over all methods that were compared with the baseline.
-    """
+    """A method against a baseline over the same queries."""
 
     method: str
     baseline: str
-    difference: float
-    low: float
+    difference: float  # the mean of method minus baseline
+    low: float  # of its bootstrap interval over queries
     high: float
-    effect: float
-    p_raw: float
-    p_value: float
+    effect: float  # Cohen's d_z
+    p_raw: float  # the test's own
+    p_value: float  # after Holm's correction over all methods compared with the baseline
     queries: int
 
 
@@ -69,10 +64,9 @@ def randomisation(
 ) -> float:
     """Return the two-sided p-value of Fisher's randomisation test of paired values (queries,).
 
-    If the methods did not differ, the two values of any query could be exchanged. The p-value is
-    the share of such exchanges with a mean difference at least as large as the observed one: of
-    all exchanges if they are no more than ``resamples``, else of a random sample and the observed
-    order, so that it is never 0.
+    It is the share of exchanges of queries' two values with a mean difference at least as large as
+    the observed one: of all exchanges if they are no more than ``resamples``, else of a random
+    sample and the observed order, so that it is never 0.
     """
     from scipy import stats
 
@@ -101,9 +95,8 @@ TESTS: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values after Holm's step-down correction (1979), in the order given.
 
-    The probability of even one false positive stays below the level, however the tests depend on
-    one another. The smallest p-value is multiplied by their number, the next by one less; none
-    falls below the one before it, and none exceeds 1.
+    The smallest p-value is multiplied by their number, the next by one less; none falls below the
+    one before it, and none exceeds 1.
     """
     raw = np.asarray(p_values, dtype=float)
     order = np.argsort(raw, kind="stable")
@@ -133,8 +126,8 @@ def compare(
 ) -> list[Comparison]:
     """Compare each other method with a baseline, by a test in ``TESTS``, Holm-corrected.
 
-    All values are of one pair and metric. For several seeds pass each query's mean over them
-    (``seeds.query_means``): the test is then about the queries.
+    All values are of one pair and metric; of several seeds, each query's mean
+    (``seeds.query_means``).
 
     Raises:
         UserError: The baseline or the test is unknown, or a method has other queries.
@@ -143,31 +136,23 @@ def compare(
         raise UserError(f"unknown test {test!r}: {nearest(test, TESTS)}")
     if baseline not in values_by_method:
         raise UserError(f"the baseline {baseline} is not in the table: add it to --method")
-    paired = {
-        method: _paired(values, values_by_method[baseline], method, baseline)
-        for method, values in values_by_method.items()
-        if method != baseline
-    }
-    raw = [TESTS[test](a, b) for a, b in paired.values()]
-    corrected = zip(paired.items(), raw, holm(raw), strict=True)
+    queries, base = list(values_by_method[baseline]), list(values_by_method[baseline].values())
+    others: dict[str, list[float]] = {}
+    for method, values in values_by_method.items():
+        if unpaired := sorted(values.keys() ^ set(queries)):
+            raise UserError(
+                f"{method} and {baseline} cannot be compared: {len(unpaired)} queries are in one "
+                f"alone ({', '.join(unpaired[:3])}); evaluate both on the same collection"
+            )
+        if method != baseline:
+            others[method] = [values[query] for query in queries]
+    raw = [TESTS[test](a, base) for a in others.values()]
     comparisons = []
-    for (method, (a, b)), p_raw, p_value in corrected:
-        difference = _difference(a, b)
-        figures = (float(difference.mean()), *bootstrap.interval(difference), effect_size(a, b))
-        comparisons.append(
-            Comparison(method, baseline, *figures, p_raw, p_value, queries=len(difference))
-        )
+    for (method, a), p_raw, p_value in zip(others.items(), raw, holm(raw), strict=True):
+        difference = _difference(a, base)
+        figures = (float(difference.mean()), *bootstrap.interval(difference), effect_size(a, base))
+        comparisons.append(Comparison(method, baseline, *figures, p_raw, p_value, len(queries)))
     return comparisons
-
-
-def _paired(a: Values, b: Values, method: str, baseline: str) -> tuple[list[float], list[float]]:
-    if a.keys() != b.keys():
-        unpaired = sorted(a.keys() ^ b.keys())
-        raise UserError(
-            f"{method} and {baseline} cannot be compared: {len(unpaired)} queries are in one alone "
-            f"({', '.join(unpaired[:3])}); evaluate both on the same collection"
-        )
-    return [a[query] for query in b], list(b.values())
 
 
 def _difference(a: Sequence[float], b: Sequence[float]) -> np.ndarray:

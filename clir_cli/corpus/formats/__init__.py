@@ -10,7 +10,6 @@ from clir_cli.corpus.formats import (
     dictionary_readers,
     irds,
     known_item,
-    moses,
     question_answering,
     trec,
 )
@@ -19,7 +18,7 @@ from clir_cli.corpus.formats.reading import CollectionReader, PairReader
 
 PAIR_READERS: dict[str, PairReader] = {
     "lines": bitext_readers.read_sides,
-    "moses": moses.read_moses,
+    "moses": bitext_readers.read_moses,
     "sib": bitext_readers.read_sib,
     "tmx": bitext_readers.read_tmx,
 }

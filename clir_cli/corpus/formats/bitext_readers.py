@@ -4,18 +4,22 @@ A fault in a file (an empty line, bytes that are not UTF-8, sides of unequal len
 with file and line through ``Faults``, which stops or counts, as ``bitext.on_error`` says.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 from xml.etree import ElementTree
+from zipfile import ZipFile
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, numbered_lines
-from clir_cli.corpus.formats.zips import open_zip
+from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
+BUFFER = 1 << 18
+LONGEST_LINE = 1 << 20  # bytes of a zip's line; a sentence is never so long, a damaged file may be
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
@@ -125,3 +129,58 @@ def read_sib(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sente
     for index in sorted(sides[request.language].keys() & sides["en"].keys()):
         if index < below:
             yield SentencePair(sides[request.language][index], sides["en"][index])
+
+
+def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
+    """Yield the pairs of OPUS's Moses zips; ``role`` of a file is the language's code in the zip.
+
+    Line k of one member translates line k of the other. Both are read as a stream, so a corpus of
+    any size needs the memory of two lines. Lines that are empty, not UTF-8 or too long are faults
+    as elsewhere, but a mined corpus has a few of them everywhere: where the source says
+    ``faults = "skip"`` they are always counted.
+    """
+    always = request.options.get("faults") == "skip"
+    faults = Faults("skip", request.faults.skipped) if always else request.faults
+    for file in files:
+        code = file.declared.role or request.language
+        corpus = "*." + "-".join(sorted((code, "en")))  # OPUS orders the codes alphabetically
+        with open_zip(file.path, tested=False) as archive:
+            first, second = (
+                only_member(archive, f"{corpus}.{side}", "a Moses zip") for side in (code, "en")
+            )
+            rows = zip_longest(_zip_lines(archive, first), _zip_lines(archive, second))
+            for number, (left, right) in enumerate(rows, start=1):
+                if left is None or right is None:
+                    raise UserError(
+                        f"{file.path}: {first if left is None else second} ends before line "
+                        f"{number} of its other side (unequal sides); no pair can be trusted, "
+                        "download it again"
+                    )
+                (query, fault), (english, other_fault) = _text(left), _text(right)
+                if fault or other_fault:
+                    name = first if fault else second
+                    faults.report(file.path / name, number, fault or other_fault)
+                else:
+                    yield SentencePair(query, english)
+
+
+def _zip_lines(archive: ZipFile, name: str) -> Iterator[bytes]:
+    """Yield lines, at most ``LONGEST_LINE`` bytes of each."""
+    with archive.open(name) as stream:
+        # A zip's own stream is slow at lines of limited length.
+        buffered = io.BufferedReader(cast(io.RawIOBase, stream), BUFFER)
+        while line := buffered.readline(LONGEST_LINE):
+            yield line
+            while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                line = buffered.readline(LONGEST_LINE)
+
+
+def _text(raw: bytes) -> tuple[str, str]:
+    """Return a line's text and its fault."""
+    if len(raw) >= LONGEST_LINE:
+        return "", f"longer than {LONGEST_LINE:,} bytes"
+    try:
+        text = raw.decode("utf-8").strip().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return "", "not valid UTF-8"
+    return text, "" if text else "empty line"

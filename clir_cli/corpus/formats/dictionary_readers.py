@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.moses import read_moses
+from clir_cli.corpus.formats.bitext_readers import read_moses
 from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, decoded_text
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.errors import UserError

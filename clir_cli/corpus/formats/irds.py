@@ -63,11 +63,7 @@ def marker_of(folder: Path, part: str) -> Path:
 
 
 def fetch(part: str, marker: Path) -> int:
-    """Let ir_datasets download a part (``ID#docs``) by reading it once, and record the count.
-
-    Raises:
-        UserError: ir_datasets is missing, does not know the id, or cannot download it.
-    """
+    """Let ir_datasets download a part (``ID#docs``) by reading it once, and record the count."""
     name, _, kind = part.partition("#")
     with FETCHING:  # one at a time: parts of one set often lie in one archive
         try:
@@ -87,9 +83,7 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
 
     Documents keep the order of ir_datasets; the judgments are those of the language's queries, and
     queries without judgments are left out, as sets have them that are published without.
-
-    Raises:
-        MissingInput: It has not been downloaded.
+    MissingInput if a part has not been downloaded.
     """
     ids = ids_for(request)
     for part in ids.parts:
@@ -103,16 +97,13 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
         queries[language] = _queries(ids.queries)
     if ids.english and ids.english != ids.queries:
         queries["en"] = _queries(ids.english)
-    texts = queries.get(request.language, queries.get("en", {}))
+    known = queries.get(request.language, queries.get("en", {}))
     qrels: Qrels = {}
     for row in _part(ids.qrels, "qrels") if ids.qrels else ():
-        if row.query_id in texts:
+        if row.query_id in known:
             qrels.setdefault(row.query_id, {})[row.doc_id] = int(row.relevance)
-    if qrels:
-        queries = {
-            language: {query: text for query, text in texts.items() if query in qrels}
-            for language, texts in queries.items()
-        }
+    for language, texts in queries.items() if qrels else ():
+        queries[language] = {query: text for query, text in texts.items() if query in qrels}
     documents = [_document(row) for row in _part(ids.documents, "docs")]
     return ParsedCollection(documents, queries, qrels)
 

@@ -36,11 +36,9 @@ def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
     have three to five, so a rest of two is kept. Nothing is unpacked to disk.
     """
     path, split = files[0].path, request.options.get("split", "devtest")
-    codes = {"en": request.options["english"]}
-    if request.language != "en":
-        codes[request.language] = request.codes[request.language]
+    codes = {**request.codes, "en": request.options["english"]}
     metadata = f"metadata_{split}.tsv"
-    members = {f"{split}/{code}.{split}": language for language, code in codes.items()}
+    members = {f"{split}/{codes[lang]}.{split}": lang for lang in ("en", request.language)}
     members[metadata] = ""
     by_language = dict(_read_members(path, members))
     for name, language in members.items():
@@ -51,9 +49,8 @@ def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
         raise UserError(f"{path}: {metadata} does not begin with the column URL")
     for language, lines in by_language.items():
         if len(lines) != len(table):
-            raise UserError(
-                f"{path}: {codes[language]} has {len(lines):,} lines, metadata {len(table):,}"
-            )
+            counts = f"has {len(lines):,} lines, metadata {len(table):,}"
+            raise UserError(f"{path}: {codes[language]} {counts}")
     numbers: dict[str, int] = {}
     pages = [numbers.setdefault(line.split("\t")[0], len(numbers) + 1) for line in table]
     return _known_items([f"{split}-{page:04d}" for page in pages], by_language, least=2)
@@ -90,10 +87,8 @@ def _known_items(
     documents, qrels = [], {}
     queries: Queries = {language: {} for language in by_language}
     for name, numbers in sentences_of.items():
-        for start in range(0, len(numbers), RUN):
+        for start in range(0, len(numbers) - least + 1, RUN):
             first, *rest = numbers[start : start + RUN]
-            if 1 + len(rest) < least:
-                continue
             item = f"{name}-{start // RUN + 1:02d}"
             documents.append(Document(item, "", " ".join(by_language["en"][i] for i in rest)))
             qrels[item] = {item: 1}

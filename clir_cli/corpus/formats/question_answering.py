@@ -25,7 +25,7 @@ class Paragraph(NamedTuple):
 def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     """Read XQuAD: questions of each language over the English paragraphs, joined on their id."""
     documents, qrels = [], {}
-    for number, paragraph in enumerate(_squad_file(_english(files)), start=1):
+    for number, paragraph in enumerate(_paragraphs(_english(files)), start=1):
         documents.append(Document(f"p{number:04d}", "", paragraph.context))
         qrels.update({question: {documents[-1].id: 1} for question, *_ in paragraph.questions})
     return _joined(documents, qrels, files, request)
@@ -36,7 +36,7 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
     path = _english(files)
     documents: list[Document] = []
     qrels: Qrels = {}
-    for number, paragraph in enumerate(_squad_file(path), start=1):
+    for number, paragraph in enumerate(_paragraphs(path), start=1):
         spans = {}
         for index, span in enumerate(_list(paragraph.record, "sentence_breaks", path), start=1):
             sentence = f"p{number:04d}-{index:02d}"
@@ -143,12 +143,11 @@ def _english(files: Sequence[LocalFile]) -> Path:
     return next(file.path for file in files if file.declared.lang == "en")
 
 
-def _squad_file(path: Path) -> Iterator[Paragraph]:
-    with jsonl_parquet.open_plain_or_gzip(path) as stream:
-        return _paragraphs(path, stream.read())
-
-
-def _paragraphs(path: Path, raw: bytes) -> Iterator[Paragraph]:
+def _paragraphs(path: Path, raw: bytes | None = None) -> Iterator[Paragraph]:
+    """Yield the paragraphs of a file in SQuAD's format, or of ``raw``, its bytes."""
+    if raw is None:
+        with jsonl_parquet.open_plain_or_gzip(path) as stream:
+            raw = stream.read()
     for article in _list(jsonl_parquet.parsed_json(str(path), raw), "data", path):
         for record in _list(article, "paragraphs", path):
             text_of(record, "context", str(path))
@@ -173,7 +172,7 @@ def _joined(
     """Return a collection with the questions of all files; the English one must have them all."""
     queries: Queries = {file.declared.lang: {} for file in files}
     for file in files:
-        for paragraph in _squad_file(file.path):
+        for paragraph in _paragraphs(file.path):
             for question, text, _ in paragraph.questions:
                 if question not in qrels:
                     raise UserError(f"{file.path}: the English file has no question {question}")

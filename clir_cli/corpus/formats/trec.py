@@ -7,7 +7,7 @@ split at its ``<DOC>`` and read by tags, which also is quick and needs the memor
 import gzip
 import html
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,9 +42,8 @@ class Layout(BaseModel):
 
 def is_trec(folder: Path) -> bool:
     """Return True if a directory has the layout of this reader rather than BEIR's."""
-    if any(folder.glob("corpus.*")):
-        return False
-    return (folder / SETTINGS).is_file() or any(folder.glob("documents*"))
+    is_own = (folder / SETTINGS).is_file() or any(folder.glob("documents*"))
+    return is_own and not any(folder.glob("corpus.*"))
 
 
 def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
@@ -53,8 +52,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     Topics in the query language are required, English ones are read if present; for ``en`` none
     are required. Topics without a relevant document are not judged, as in CLEF.
     """
-    folder = request.folder
-    layout = _layout(folder, request.options)
+    folder, layout = request.folder, _layout(request.folder, request.options)
     documents: dict[str, Document] = {}
     for path in _files(folder, layout.documents, "documents"):
         for document in read_documents(path, layout):
@@ -72,7 +70,8 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     texts = queries.get(request.language)
     if texts is None:
         return ParsedCollection(list(documents.values()), queries, {})
-    qrels = _scorable(folder, layout, _matched(qrels, texts), texts, documents)
+    drop = layout.missing == "drop"
+    qrels = _scorable(folder, drop, _matched(qrels, texts), texts, documents)
     return ParsedCollection(list(documents.values()), queries, qrels)
 
 
@@ -112,17 +111,17 @@ def read_documents(path: Path, layout: Layout) -> Iterator[Document]:
     """Yield the documents of a file, which may be gzipped."""
     if path.suffix in (".Z", ".zip", ".tar", ".tgz", ".bz2"):
         raise UserError(f"{path}: unpack it first; plain files and .gz are read")
-    number = 0
+    where = ""
     for number, raw in enumerate(_blocks(path), start=1):
-        block = _decoded(raw, layout.encoding, f"{path}, document {number}")
+        where = f"{path}, document {number}"
+        block = _decoded(raw, layout.encoding, where)
         match = NUMBER.search(block)
         if match is None or not match[1]:
-            raise UserError(f"{path}, document {number}: no <DOCNO>")
+            raise UserError(f"{where}: no <DOCNO>")
         yield _document(match[1], block[: match.start()] + block[match.end() :], layout)
-    if not number:
-        raise UserError(
-            f"{path}: no <DOC> in it; leave it out with documents = [...] in {SETTINGS}"
-        )
+    if not where:
+        hint = f"leave it out with documents = [...] in {SETTINGS}"
+        raise UserError(f"{path}: no <DOC> in it; {hint}")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -191,21 +190,21 @@ def _topics(paths: Sequence[Path], layout: Layout, language: str) -> dict[str, s
     queries: dict[str, str] = {}
     for path in paths:
         text = _decoded(path.read_bytes(), layout.encoding, str(path))
-        number = 0
+        where = ""
         for number, match in enumerate(TOPIC.finditer(text), start=1):
-            fields = _fields(match[3], language, f"{path}, topic {number}")
+            where = f"{path}, topic {number}"
+            fields = _fields(match[3], language, where)
             attribute = re.search(r'number\s*=\s*"?\s*([^"\s>]+)', match[2] or "")
             name = fields.get("num") or (attribute[1] if attribute else "")
-            if not name or len(name.split()) != 1:
-                raise UserError(f"{path}, topic {number}: no <num>")
+            if len(name.split()) != 1:
+                raise UserError(f"{where}: no <num>")
             if name in queries:
                 raise UserError(f"{path}: topic {name} occurs twice")
             queries[name] = " ".join(fields[key] for key in layout.query if fields.get(key))
             if not queries[name]:
-                raise UserError(
-                    f"{path}, topic {name}: none of the fields {', '.join(layout.query)}"
-                )
-        if not number:
+                keys = ", ".join(layout.query)
+                raise UserError(f"{path}, topic {name}: none of the fields {keys}")
+        if not where:
             raise UserError(f"{path}: no <top> or <topic> in it")
     return queries
 
@@ -242,32 +241,25 @@ def _qrels(paths: Sequence[Path]) -> Qrels:
 
 def _matched(qrels: Qrels, queries: Mapping[str, str]) -> Qrels:
     """Return the qrels under the topics' names: CLEF's topics say C041 where its qrels say 41."""
-
-    def number(name: str) -> str:
-        return re.sub(r"\D", "", name).lstrip("0")
-
+    numbers = {name: re.sub(r"\D", "", name).lstrip("0") for name in (*queries, *qrels)}
     by_number: dict[str, list[str]] = {}
     for name in queries:
-        by_number.setdefault(number(name), []).append(name)
+        by_number.setdefault(numbers[name], []).append(name)
     matched = {}
     for topic, grades in qrels.items():
-        names = [] if topic in queries else by_number.get(number(topic), [])
+        names = [] if topic in queries else by_number.get(numbers[topic], [])
         matched[names[0] if len(names) == 1 and names[0] not in qrels else topic] = grades
     return matched
 
 
 def _scorable(
-    folder: Path,
-    layout: Layout,
-    qrels: Qrels,
-    queries: Mapping[str, str],
-    documents: Mapping[str, Document],
+    folder: Path, drop: bool, qrels: Qrels, queries: Mapping[str, str], documents: Container[str]
 ) -> Qrels:
     """Return the judgments of topics that have a query and a relevant document."""
     no_query = [topic for topic in qrels if topic not in queries]
     absent = [name for grades in qrels.values() for name in grades if name not in documents]
     for names, what in ((no_query, "topics"), (absent, "documents")):
-        if names and layout.missing == "stop":
+        if names and not drop:
             raise UserError(
                 f"{folder}: {len(set(names)):,} judged {what} are missing, {names[0]} the first; "
                 f'add them, or drop their judgments with missing = "drop" in {SETTINGS}'
