@@ -63,15 +63,10 @@ def expected_links(
     from the other side. The expected links c(x, y) are the sums of a(i, j) b(j, i) over the bitext,
     and give the next round's t(x | y) = c(x, y) / c(y) and t(y | x) = c(x, y) / c(x).
 
-    Args:
-        left: N sentences of word numbers, with repetitions; one without words explains nothing.
-        right: The N sentences of the other side.
-        sizes: Numbers of different words of both sides, X and Y.
-        rounds: Rounds of expectation and maximisation, at least one.
-        folds: The sentences of each fold; each sentence is in one. All of them give the tables t.
-
-    Returns:
-        The links within each fold, (X, Y), sparse; one matrix if there are no folds.
+    Both sides are N sentences of word numbers, with repetitions; ``sizes`` are X and Y, the numbers
+    of different words. ``rounds``, of expectation and maximisation, are at least one. The result
+    has a sparse matrix (X, Y) for each fold, which lists its sentences, or one if there are no
+    folds; the tables t are estimated on all sentences.
     """
     fold_of_sentence = np.zeros(len(left), dtype=int)
     for fold, sentences in enumerate(folds):

@@ -52,10 +52,9 @@ def cache_key(files: Sequence[Path], *facts: object) -> str:
         stats = {str(path.resolve()): path.stat() for path in files}
     except OSError:
         return ""
-    for stat in stats.values():
-        resolution = FINE if stat.st_mtime_ns % 1_000_000_000 else COARSE
-        if stat.st_mtime_ns + resolution > time.time_ns():
-            return ""
+    times = [stat.st_mtime_ns for stat in stats.values()]
+    if any(t + (FINE if t % 1_000_000_000 else COARSE) > time.time_ns() for t in times):
+        return ""
     states = [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in stats.items()]
     return digest([_code_digest(), facts, states]) if states else ""
 

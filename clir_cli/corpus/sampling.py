@@ -28,7 +28,11 @@ def bottom_k(
     heap: list[tuple[int, int]] = []  # (minus hash, position): the largest hash on top
     sample: dict[int, tuple[int, SentencePair]] = {}
     for position, row in enumerate(rows):
-        rank = _rank(key(row), salt)
+        value = key(row)
+        text = "\n".join(value) if isinstance(value, tuple) else str(value)
+        # 64 bits: among 15 million pairs two have the same hash with probability 1 in 160,000.
+        hashed = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=salt)
+        rank = int.from_bytes(hashed.digest(), "big")
         if rank in sample:
             continue
         if len(heap) < count:
@@ -40,10 +44,3 @@ def bottom_k(
             continue
         sample[rank] = (position, row)
     return [row for _, row in sorted(sample.values())]
-
-
-def _rank(key: object, salt: bytes) -> int:
-    text = "\n".join(key) if isinstance(key, tuple) else str(key)
-    # 64 bits: among 15 million pairs two have the same hash with probability 1 in 160,000.
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=salt)
-    return int.from_bytes(digest.digest(), "big")

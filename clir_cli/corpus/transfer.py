@@ -62,13 +62,10 @@ def fetch(
     size and sha256, and renamed. Only one process at a time writes it. The sha256 of a file that
     the catalogue does not pin is recorded beside it (``<target>.sha256``) and checked from then on.
 
-    Args:
-        declared: What to fetch, as the catalogue has it.
-        target: The path to write.
-        mirror: A directory or http(s) base that holds ``<host>/<path>`` for each URL.
-        advance: Called with the number of bytes that arrived.
-        pause: Seconds before the second attempt; doubled for each further one.
-        link: Whether a file of the shared cache may be linked to, rather than copied.
+    ``mirror`` is a directory or http(s) base that holds ``<host>/<path>`` for each URL, ``advance``
+    is called with the number of bytes that arrived, ``pause`` are the seconds before the second
+    attempt (doubled for each further one). With ``link`` a file of the shared cache may be linked
+    to, rather than copied.
 
     Raises:
         MissingInput: The network is forbidden and the file is not available locally.

@@ -5,7 +5,7 @@ belong to a method, not to a pair; their rows have ``all`` as pair.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ ALL_PAIRS = "all"
 GROUPS = ("high", "low")
 
 
-@dataclass(frozen=True)
-class MetricSplit:
+class MetricSplit(NamedTuple):
     """The metrics of a request: those of one run, and those across pairs."""
 
     single: tuple[str, ...]

@@ -59,20 +59,17 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
             if document.id in documents:
                 raise UserError(f"{path}: document {document.id} occurs twice")
             documents[document.id] = document
-    queries = {}
+    queries, qrels = {}, _qrels(_files(folder, layout.qrels, "qrels"))
     for language in dict.fromkeys((request.language, "en")):
         patterns = [pattern.replace("{lang}", language) for pattern in layout.topics]
         if paths := _files(folder, patterns):
             queries[language] = _topics(paths, layout, language)
         elif language == request.language != "en":
             raise UserError(f"{folder}: no topics in {language!r} ({patterns[1]}); {HELP}")
-    qrels = _qrels(_files(folder, layout.qrels, "qrels"))
-    texts = queries.get(request.language)
-    if texts is None:
-        return ParsedCollection(list(documents.values()), queries, {})
-    drop = layout.missing == "drop"
-    qrels = _scorable(folder, drop, _matched(qrels, texts), texts, documents)
-    return ParsedCollection(list(documents.values()), queries, qrels)
+    if texts := queries.get(request.language):
+        drop = layout.missing == "drop"
+        qrels = _scorable(folder, drop, _matched(qrels, texts), texts, documents)
+    return ParsedCollection(list(documents.values()), queries, qrels if texts else {})
 
 
 def _layout(folder: Path, options: Mapping[str, Any]) -> Layout:
