@@ -1,8 +1,6 @@
-"""The initial student: what distillation starts from, and what zero-shot reads queries with."""
+"""The initial student: where distillation starts, and the query encoder of zero-shot."""
 
-import copy
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,7 +12,6 @@ from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.memory import size_of
-from clir_cli.retrieval.projection import Projection
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -29,26 +26,26 @@ def initial_encoder(
 ) -> Encoder:
     """Return the initial student, in the teacher's dimensions.
 
-    Where the student's hidden states are not of the size of the teacher's embeddings, they are
-    projected: by a copy of the teacher's own projection where the sizes fit, else by an orthogonal
-    one of the seed. It is trained with the rest. ``student.layers`` keeps the first layers alone.
+    If the student's hidden states do not have the size of the teacher's embeddings, they are
+    projected: by the teacher's own projection if the sizes fit, else by an orthogonal one of the
+    seed. It is trained with the rest. ``student.layers`` keeps only the first layers.
 
     Raises:
-        UserError: The model is missing, cannot be loaded, does not fit the machine, or has not so
-            many layers.
+        UserError: The model is missing, cannot be loaded, does not fit the machine, or has fewer
+            layers.
     """
     student = open_encoder_at(workspace, initial_folder(workspace, pair), device, precision)
     student = replace(student, text_format=student.text_format.for_student())
     if workspace.settings.student.layers:
         keep_layers(student.model, workspace.settings.student.layers)
-    head, dimensions = _teacher_head(teacher_folder(workspace))
+    teacher = teacher_folder(workspace)
+    head = projection.load_projection(read_checkpoint(teacher))
+    dimensions = head.outputs if head is not None else size_of(teacher).hidden
     if student.dimensions == dimensions:
         return student
-    if head is not None and head.inputs == student.hidden_size:
-        own = copy.deepcopy(head)
-    else:
-        own = projection.orthogonal(student.hidden_size, dimensions, seed)
-    return replace(student, projection=own.to(device))
+    if head is None or head.inputs != student.hidden_size:
+        head = projection.orthogonal(student.hidden_size, dimensions, seed)
+    return replace(student, projection=head.to(device))
 
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:
@@ -73,9 +70,3 @@ def keep_layers(model: PreTrainedModel, count: int) -> None:
     model.config.num_hidden_layers = count
     if getattr(model.config, "layer_types", None):  # one a layer, where layers are of several kinds
         model.config.layer_types = model.config.layer_types[:count]
-
-
-def _teacher_head(folder: Path) -> tuple[Projection | None, int]:
-    """Return the teacher's projection, if any, and the size of its embeddings."""
-    head = projection.load_projection(read_checkpoint(folder))
-    return head, head.outputs if head is not None else size_of(folder).hidden

@@ -30,16 +30,8 @@ def teacher_embeddings(
     out, since no word of the other language corresponds to them, and so is the fixed length of a
     query, since sentences are longer.
     """
-    english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
-    return _embeddings(
-        workspace,
-        workspace.ref("teacher embeddings", (pair,)),
-        english,
-        kind="sentence",
-        limit=workspace.settings.teacher.query_tokens,
-        title="encode the bitext",
-        device=device,
-    )
+    parts = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
+    return _embeddings(workspace, workspace.ref("teacher embeddings", (pair,)), parts, device)
 
 
 def align_bitext(
@@ -76,31 +68,18 @@ def document_embeddings(
 ) -> tuple[Packed, Packed]:
     """Return the teacher's embeddings of documents to train on and held out; computed once."""
     return _embeddings(
-        workspace,
-        workspace.ref("document embeddings", name=name),
-        documents,
-        kind="document",
-        limit=workspace.settings.teacher.document_tokens,
-        title=f"encode {name}",
-        device=device,
+        workspace, workspace.ref("document embeddings", name=name), documents, device
     )
 
 
 def _embeddings(
-    workspace: Workspace,
-    ref: Ref,
-    parts: Sequence[Sequence[str]],
-    *,
-    kind: TextKind,
-    limit: int,
-    title: str,
-    device: torch.device,
+    workspace: Workspace, ref: Ref, parts: Sequence[Sequence[str]], device: torch.device
 ) -> tuple[Packed, Packed]:
-    """Return the embeddings of two lists of texts from the artifact that holds them.
-
-    ``limit`` is the longest text in tokens.
-    """
-    texts, plural = [*parts[0], *parts[1]], f"{kind}s"
+    """Return the embeddings of two lists of texts from the artifact that holds them."""
+    texts, settings = [*parts[0], *parts[1]], workspace.settings.teacher
+    kind: TextKind = "document" if ref.name else "sentence"
+    limit = settings.document_tokens if ref.name else settings.query_tokens
+    plural, title = f"{kind}s", f"encode {ref.name or 'the bitext'}"
     artifact = graph.resolve(workspace, ref, {plural: digest(texts)})
     # A cache of what can be computed again: replaced without asking when its inputs changed.
     with store.make(artifact, force=artifact.state() == "stale", wait=True) as draft:
