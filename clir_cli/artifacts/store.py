@@ -5,9 +5,9 @@ An artifact is a directory. It is written under a temporary name and renamed whe
 holds a fingerprint of the configuration and the inputs: a stage is skipped only when the
 fingerprint is the same, whatever the directory is called.
 
-While an artifact ``name`` is made three files stand beside it: ``.name.lock``, the draft
-``.name.part``, and for an instant ``.name.old``, the one before. Whichever moment a machine stops
-at, one of ``name``, ``.name.part`` and ``.name.old`` is whole, and is found again.
+While an artifact ``name`` is made there are also ``.name.lock``, the draft ``.name.part``, and for
+an instant ``.name.old``, the artifact before. At whatever moment a machine stops, one of ``name``,
+``.name.part`` and ``.name.old`` is whole, and is used next time.
 """
 
 import json
@@ -34,8 +34,8 @@ class Artifact:
     """What an artifact will be: where it lies and everything that decides its content.
 
     ``config`` is the resolved configuration, ``inputs`` maps the name of each input to its
-    fingerprint or sha256. ``command`` makes it, and ``mend`` repairs damage where that is less
-    work. ``unreached`` are settings that older manifests list although they decide nothing.
+    fingerprint or sha256. ``command`` makes it, and ``mend`` repairs damage if that is less work.
+    ``unreached`` are settings that older manifests list although they decide nothing.
     """
 
     path: Path
@@ -59,23 +59,21 @@ class Artifact:
     def state(self) -> State:
         """Return whether the artifact is there, cut short, current, or made from other things."""
         if (self.path / MANIFEST).exists():
-            return "current" if self._is_of(self.path) else "stale"
+            return "current" if self._is_unchanged() else "stale"
         return "cut" if self.draft.exists() else "missing"
 
     def is_settled(self) -> bool:
         """Return True if the artifact is current and no interrupted replacement is left."""
         return self.state() == "current" and not _old(self.path).exists()
 
-    def _is_of(self, path: Path) -> bool:
-        """Return True if a manifest, of this version or an older one, is that of this artifact."""
-        if not self.unreached or _fingerprint(path) in ("", self.fingerprint):
-            return _fingerprint(path) == self.fingerprint
-        manifest = read_manifest(path)
-        made = (
-            manifest.get("kind"),
-            manifest["inputs"],
-            _known(manifest["config"], self.unreached),
-        )
+    def _is_unchanged(self) -> bool:
+        """Return True if the manifest, of this version or an older one, is this artifact's."""
+        fingerprint = _fingerprint(self.path)
+        if not self.unreached or fingerprint in ("", self.fingerprint):
+            return fingerprint == self.fingerprint
+        manifest = read_manifest(self.path)
+        config = _known(manifest["config"], self.unreached)
+        made = manifest.get("kind"), manifest["inputs"], config
         return made == (self.kind, self.inputs, _known(self.config, ()))
 
 
@@ -114,10 +112,10 @@ def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
 
     Args:
         path: The artifact.
-        deep: Whether to read the files for their sha256, or to look at their sizes alone.
+        deep: True to check the sha256 of the files, False to check only their sizes.
 
     Raises:
-        UserError: A file is missing, cut or changed; the file is named.
+        UserError: A file is missing, truncated or changed; the file is named.
     """
     manifest = read_manifest(path)
     again = f"make it again: {manifest.get('command') or 'the same command'} --force"
@@ -136,17 +134,18 @@ def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
 
 
 def require(path: Path, command: str, *, deep: bool = True) -> dict[str, Any]:
-    """Return the manifest of an input artifact, or say which command makes it.
+    """Return the manifest of an input artifact; ``deep`` if its files will be read.
 
-    Who only wants to know what the artifact is, and will not read it, need not look ``deep``.
+    Raises:
+        MissingInput: It is missing; the message has the command that makes it.
+        UserError: It is damaged.
     """
-    if not (path / MANIFEST).exists() and any(
-        (aside / MANIFEST).exists() for aside in (_draft(path), _old(path))
-    ):
-        with alone(path):
-            _recover(path)
     if not (path / MANIFEST).exists():
-        raise MissingInput(f"{path} is missing; make it with: {command}", has_remedy=True)
+        if (_draft(path) / MANIFEST).exists() or (_old(path) / MANIFEST).exists():
+            with alone(path):
+                _recover(path)
+        if not (path / MANIFEST).exists():
+            raise MissingInput(f"{path} is missing; make it with: {command}", has_remedy=True)
     return verify(path, deep=deep)
 
 
@@ -154,7 +153,7 @@ def require_current(artifact: Artifact) -> None:
     """Check that an input artifact is there, whole, and made from what it would be made from now.
 
     Raises:
-        MissingInput: It is missing; the command that makes it is told.
+        MissingInput: It is missing; the message has the command that makes it.
         UserError: It is damaged, or was made from something that has changed since.
     """
     require(artifact.path, artifact.command)
@@ -166,13 +165,12 @@ def require_current(artifact: Artifact) -> None:
 def make(
     artifact: Artifact, *, force: bool = False, resume: bool = False, wait: bool = False
 ) -> Iterator[Path | None]:
-    """Yield the directory in which to write the artifact, or None when it is already current.
+    """Yield the directory in which to write the artifact, or None if it is current.
 
-    On leaving without an exception the manifest is written and the directory takes its final
-    name; whatever stood there before (``force``) goes only then. After an exception the draft
-    is kept when ``resume`` is set and it holds anything, and dropped otherwise. A draft begun for
-    another fingerprint is never continued. Where another process is making it, ``wait`` waits for
-    that to end, as caches want it that several stages share.
+    Without an exception the manifest is written at the end and the directory gets its final name;
+    only then is what was there before (``force``) deleted. After an exception the draft is kept if
+    ``resume`` is set and it holds anything. A draft for another fingerprint is never continued.
+    ``wait`` waits until another process has made it, which is for caches that stages share.
 
     Raises:
         UserError: The artifact was made from other settings or inputs, or something else lies in
@@ -186,7 +184,7 @@ def make(
         _refuse_other(artifact)
     with alone(artifact.path, wait=wait):
         if _fingerprint(artifact.draft) == artifact.fingerprint and is_whole(artifact.draft):
-            _install(artifact.path)  # a run that was cut before its last rename
+            _install(artifact.path)  # a run that was interrupted before its last rename
             yield None
             return
         _recover(artifact.path)
@@ -201,7 +199,7 @@ def make(
             yield artifact.draft
             _seal(artifact, started)
         except BaseException:
-            if not resume or not _holds_work(artifact.draft):
+            if not (resume and any(file.name != MARKER for file in artifact.draft.glob("*"))):
                 shutil.rmtree(artifact.draft, ignore_errors=True)
             raise
         _install(artifact.path)
@@ -212,15 +210,12 @@ def _refuse_other(artifact: Artifact) -> None:
     if artifact.state() == "stale":
         raise UserError(f"{stale(artifact)}; --force replaces it")
     path = artifact.path
-    if path.exists() and not (path / MANIFEST).exists() and not _is_empty(path):
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not (path / MANIFEST).exists() and not is_empty:
         raise UserError(
             f"{path} is there without a {MANIFEST}, so clir did not make it; move it away, "
             "or --force replaces it"
         )
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _draft(path: Path) -> Path:
@@ -241,21 +236,15 @@ def _begin(artifact: Artifact, *, fresh: bool) -> None:
         _remove(artifact.draft)
         artifact.draft.mkdir()
         write_text(marker, json.dumps({"fingerprint": artifact.fingerprint}))
-    for left in artifact.draft.rglob(
-        ".*"
-    ):  # temporary names, ours and of libraries, cut in writing
-        if left.is_file():
-            left.unlink()
-
-
-def _holds_work(draft: Path) -> bool:
-    return any(file.name != MARKER for file in draft.glob("*"))
+    for temporary in artifact.draft.rglob(".*"):  # of clir or a library, interrupted in writing
+        if temporary.is_file():
+            temporary.unlink()
 
 
 def _seal(artifact: Artifact, started: float) -> None:
     """Write the manifest of a draft; from here on it is whole."""
-    marker = artifact.draft / MARKER
-    files = sorted(file for file in artifact.draft.rglob("*") if file.is_file() and file != marker)
+    draft = artifact.draft
+    files = sorted(f for f in draft.rglob("*") if f.is_file() and f != draft / MARKER)
     for file in files:  # some libraries write for the owner alone; folders here are shared
         file.chmod(0o644)
     manifest = {
@@ -265,7 +254,7 @@ def _seal(artifact: Artifact, started: float) -> None:
         "config": artifact.config,
         "inputs": artifact.inputs,
         "files": {
-            file.relative_to(artifact.draft).as_posix(): {
+            file.relative_to(draft).as_posix(): {
                 "bytes": file.stat().st_size,
                 "sha256": file_digest(file),
             }
@@ -277,14 +266,14 @@ def _seal(artifact: Artifact, started: float) -> None:
     }
     if artifact.mend:
         manifest["mend"] = artifact.mend
-    notes = artifact.draft / "notes.json"
-    if notes.exists():  # what a stage wants to tell beside the files: counts, best epoch, device
+    notes = draft / "notes.json"
+    if notes.exists():  # what a stage reports beside the files: counts, best epoch, device
         manifest["notes"] = json.loads(notes.read_text(encoding="utf-8"))
-    write_text(artifact.draft / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+    write_text(draft / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
 
 
 def _install(path: Path) -> None:
-    """Give a whole draft its final name; what had it goes only when that is done."""
+    """Give a whole draft its final name; what had it is deleted only when that is done."""
     draft, old = _draft(path), _old(path)
     (draft / MARKER).unlink(missing_ok=True)
     _remove(old)
@@ -296,7 +285,7 @@ def _install(path: Path) -> None:
 
 
 def _recover(path: Path) -> None:
-    """Bring back what a crash in the midst of ``_install`` left: the new, or the one before."""
+    """Restore what a crash during ``_install`` left: the new artifact, or the one before."""
     if path.exists():
         if (path / MANIFEST).exists():
             _remove(_old(path))
@@ -323,7 +312,7 @@ def _remove(path: Path) -> None:
 
 
 def stale(artifact: Artifact) -> str:
-    """Say in one line what an artifact was made from that has changed."""
+    """Return in one line what an artifact was made from that has changed."""
     before = read_manifest(artifact.path)
     was, now = _known(before["config"], artifact.unreached), _known(artifact.config, ())
     changed = [
