@@ -14,53 +14,73 @@ Row = dict[str, object]
 
 
 def _methods() -> list[Row]:
-    return [{"method": each.name, "what it is": each.summary} for each in METHODS.values()]
+    return [{"method": method.name, "what it is": method.summary} for method in METHODS.values()]
+
+
+def _recipes() -> list[Row]:
+    return [
+        {"recipe": recipe.name, "leaves": recipe.leaves, "what it is": recipe.summary}
+        for recipe in RECIPES.values()
+    ]
+
+
+def _suites() -> list[Row]:
+    return [
+        {
+            "suite": settings.suite,
+            "what it is": settings.title,
+            "collection": settings.collection,
+            "bitext": " ".join(settings.bitext.sources),
+            "teacher": settings.teacher.model,
+        }
+        for settings in map(load_settings, suites())
+    ]
 
 
 def _languages() -> list[Row]:
     return [
         {
-            "pair": f"{each.code}-en",
-            "language": each.name,
-            "family": each.family,
-            "resource": each.resource,
-            "bitext": _having("bitext", each.code),
-            "dictionaries": _having("dictionaries", each.code),
+            "pair": f"{language.code}-en",
+            "language": language.name,
+            "family": language.family,
+            "resource": language.resource,
+            "bitext": _sources_of("bitext", language.code),
+            "dictionaries": _sources_of("dictionaries", language.code),
         }
-        for each in catalogue.languages().values()
+        for language in catalogue.languages().values()
     ]
 
 
-def _having(kind: catalogue.Kind, language: str) -> str:
-    """Return the names of the sources that have a language; those to bring may have any."""
-    found = catalogue.sources(kind).values()
-    return " ".join(each.name for each in found if each.user_supplied or each.has(language))
+def _sources_of(kind: catalogue.Kind, language: str) -> str:
+    """Return the names of the sources that have a language; user-supplied ones may have any."""
+    sources = catalogue.sources(kind).values()
+    return " ".join(s.name for s in sources if s.user_supplied or s.has(language))
 
 
 def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
-            "name": each.name,
-            "what it is": "; supply ".join(filter(None, (each.title, each.user_supplied))),
-            "languages": " ".join(each.languages) or "any",
-            "size": _size(each),
-            "licence": each.licence,
-            "home": each.homepage,
+            "name": source.name,
+            "what it is": "; supply ".join(filter(None, (source.title, source.user_supplied))),
+            "languages": " ".join(source.languages) or "any",
+            "size": _size(source),
+            "licence": source.licence,
+            "home": source.homepage,
         }
-        for each in catalogue.sources(kind).values()
+        for source in catalogue.sources(kind).values()
     ]
 
 
 def _size(source: catalogue.CatalogueEntry) -> str:
-    """Return the size of all files, as far as it is told; what is not fetched says so."""
+    """Return the size of all files, as far as it is known, or why nothing is fetched."""
     if source.user_supplied:
         return "user-supplied"
     sizes = [file.bytes or file.about for file in source.files]
-    if not any(sizes):
+    total = sum(sizes)
+    if not total:
         bundled = source.files and not any(file.url for file in source.files)
         return "in the package" if bundled else "unknown"
-    told = sum(sizes)
-    text = f"{told / 1e9:.1f} GB" if told > 1e9 else f"{told / 1e6:.1f} MB"
+    text = f"{total / 1e9:.1f} GB" if total > 1e9 else f"{total / 1e6:.1f} MB"
     return text if all(sizes) else f"more than {text}"
 
 
@@ -69,49 +89,33 @@ def _models() -> list[Row]:
 
     batch = memory.Load(32, 64)  # as the suites train, on sentences of some length
     rows = []
-    for each in catalogue.models().values():
-        shape = each.shape
+    for entry in catalogue.models().values():
+        shape = entry.shape
         model = memory.ModelSize(shape["parameters"], shape["layers"], shape["hidden"])
         rows.append(
             {
-                "name": each.name,
-                "what it is": each.title,
+                "name": entry.name,
+                "what it is": entry.title,
                 "parameters": f"{model.parameters / 1e6:,.0f} M",
                 "layers": model.layers,
                 "dimensions": model.hidden,
                 "vocabulary": shape["vocabulary"],
-                "size": memory.size(each.bytes),
+                "size": memory.size(entry.bytes),
                 "to train": memory.size(memory.training(model, batch).total),
                 "to encode": memory.size(memory.encoding(model, memory.Load(1, 8192)).total),
-                "licence": each.licence,
+                "licence": entry.licence,
             }
         )
     return rows
 
 
-def _suites() -> list[Row]:
-    loaded = [load_settings(name) for name in suites()]
-    return [
-        {"suite": each.suite, "what it is": each.title, "collection": each.collection,
-         "bitext": " ".join(each.bitext.sources), "teacher": each.teacher.model}
-        for each in loaded
-    ]  # fmt: skip
-
-
-def _recipes() -> list[Row]:
-    return [
-        {"recipe": each.name, "leaves": each.leaves, "what it is": each.summary}
-        for each in RECIPES.values()
-    ]
-
-
 def _indexes(home: Path) -> list[Row]:
     """Return what each index takes, and what it was measured to keep of the ranking."""
-    found = sorted(home.glob(f"*/index/*/{store.MANIFEST}"))
-    if not found:
+    manifests = sorted(home.glob(f"*/index/*/{store.MANIFEST}"))
+    if not manifests:
         raise MissingInput(f"no index under {home}; make one with: clir index")
     rows: list[Row] = []
-    for file in found:
+    for file in manifests:
         manifest = store.read_manifest(file.parent)
         notes, config = manifest.get("notes", {}), manifest["config"]
         by_count = notes.get("candidate_recall", {}).items()

@@ -57,21 +57,14 @@ def require_training(
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
-    Args:
-        workspace: Its training settings are read.
-        folder: Folder of the initial student.
-        lengths: Lengths of the longest sentences in tokens.
-        device: Where to train.
-        precision: Number format of the computation.
+    ``lengths`` are those of the longest sentences, in tokens.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
     """
-    loop = workspace.settings.training
-    bfloat16 = precision == torch.bfloat16
-    load = Load(
-        loop.batch_size, max(lengths), bfloat16, loop.gradient_checkpointing, loop.lora_rank
-    )
+    loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
+    checkpointing = loop.gradient_checkpointing
+    load = Load(loop.batch_size, max(lengths), bfloat16, checkpointing, loop.lora_rank)
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.
@@ -88,10 +81,10 @@ def require_training(
     savings = [saving for saving in savings if replace(load, **saving[1]) != load]
     remedy = "no setting makes it fit; take a smaller model (clir ls models)"
     # Each alone, then the first two, three and four together; the first that fits is named.
-    for chosen in (*([one] for one in savings), *(savings[:count] for count in range(2, 5))):
-        smaller = reduce(lambda load, saving: replace(load, **saving[1]), chosen, load)
+    for group in (*([saving] for saving in savings), *(savings[:count] for count in range(2, 5))):
+        smaller = reduce(lambda load, saving: replace(load, **saving[1]), group, load)
         if memory.training(model, smaller).total <= free:
-            remedy = f"try {' '.join(f'--set {assignment}' for assignment, _ in chosen)}"
+            remedy = f"try {' '.join(f'--set {assignment}' for assignment, _ in group)}"
             break
     raise _too_large(f"training {folder}", needed, free, device, remedy)
 

@@ -1,7 +1,7 @@
-"""Which models a pair and its settings use: teacher, initial student, the student of a method.
+"""The models that a pair and its settings use: teacher, initial student, student of a method.
 
-Each is an artifact (``Ref``) or a folder of the user's, has a folder, and is an ``Input`` for the
-declarations (``stages/kinds.py``).
+For each there is its artifact (``Ref``, None for a folder of the user's), its folder, and its
+``Input`` for the declarations (``stages/kinds.py``).
 """
 
 from collections.abc import Sequence
@@ -41,15 +41,12 @@ def _trained(name: str) -> Cell | None:
     return None if Path(name).is_dir() else trained_cell(name)
 
 
-def _trained_teacher(settings: Settings, cell: Cell) -> Ref:
-    return Ref("teacher", settings, bitext_pairs(settings, settings.pairs), cell)
-
-
-def bitext_pairs(settings: Settings, names: Sequence[str]) -> tuple[Pair, ...]:
-    """Return the pairs whose English sides train a teacher; none where a collection does."""
+def _trained_teacher(settings: Settings, cell: Cell, pairs: Sequence[Pair] = ()) -> Ref:
+    """Return a teacher trained on a collection, or on the English of pairs: all by default."""
     if settings.contrastive.collection:
-        return ()
-    return tuple(sorted({parse_pair(name, catalogue.languages()) for name in names}))
+        return Ref("teacher", settings, (), cell)
+    pairs = pairs or [parse_pair(name, catalogue.languages()) for name in settings.pairs]
+    return Ref("teacher", settings, tuple(sorted(set(pairs))), cell)
 
 
 def initial_of(settings: Settings, pair: Pair | None) -> Ref | None:
@@ -111,16 +108,16 @@ def trained_refs(settings: Settings, pairs: Sequence[Pair], cell: Cell) -> list[
     if cell.joint and leaves != "student":
         raise UserError(f"--joint is for students; recipe {cell.method} trains none")
     if leaves == "teacher":
-        return [Ref("teacher", settings, bitext_pairs(settings, [*map(str, pairs)]), cell)]
+        return [_trained_teacher(settings, cell, pairs)]
     groups = [cell.joint] if cell.joint else [(pair,) for pair in pairs]
     return [Ref(leaves, settings, group, cell) for group in groups]
 
 
 def first_pass(ref: Ref) -> Ref | None:
-    """Return the student whose plans give this one its new token embeddings, if one does.
+    """Return the student whose plans give this one its new token embeddings, if there is one.
 
     Raises:
-        UserError: The settings ask for plans of the very student, or for those of a joint one.
+        UserError: It would be the student itself, or this one is joint.
     """
     settings = ref.settings
     if settings.student.rows != "plans":
@@ -171,12 +168,10 @@ def _folder(workspace: Workspace, name: str, ref: Ref | None) -> Path:
 
 
 def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell, *, deep: bool = True) -> Path:
-    """Return the folder of the encoder of a method's queries.
-
-    A student's files are checked ``deep`` where they will be read.
+    """Return the folder of the encoder of a method's queries; ``deep`` if it will be loaded.
 
     Raises:
-        MissingInput: The student has not been trained; the command that trains it is named.
+        MissingInput: It is missing; the message has the command that makes it.
     """
     encoder = METHODS[cell.method].encoder
     if encoder == "teacher":
@@ -216,10 +211,9 @@ def student_input(ref: Ref, name: str, *, deep: bool = False) -> Input:
 
 
 def encoder_input(ref: Ref) -> Input:
-    """Return the encoder of a run's queries as an input; what trained on the collection is refused.
+    """Return the encoder of a run's queries as an input.
 
-    Raises:
-        UserError: Its teacher or its encoder was trained on the collection to search.
+    Its digest raises UserError if it or its teacher was trained on the collection to search.
     """
     encoder = METHODS[ref.cell.method].encoder
 
