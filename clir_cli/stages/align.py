@@ -37,20 +37,15 @@ class Alignment:
 def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str) -> Alignment:
     """Align a sentence of the query language with its English translation.
 
-    Args:
-        workspace: Settings, folders and behaviour.
-        pair: The language pair.
-        cell: The student that reads the sentence; the teacher reads the English.
-        text: The sentence in the query language.
-        english: Its translation.
+    The student of the cell encodes the sentence, the teacher its translation.
 
     Raises:
         UserError: An empty sentence, a method without a student, or a missing student.
     """
     if METHODS[cell.method].encoder not in ("initial", "distilled", "trained"):
         raise UserError(f"method {cell.method} has no student to align with; take ot or zero-shot")
-    for name, each in (("the sentence", text), ("its translation", english)):
-        if not each.strip():
+    for name, sentence in (("the sentence", text), ("its translation", english)):
+        if not sentence.strip():
             raise UserError(f"{name} is empty; give two sentences that translate each other")
     runtime.hush_libraries()
     settings = workspace.settings
@@ -59,16 +54,16 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     limit = settings.teacher.query_tokens
     rows = student.encode([text], limit)[0][None]
     columns = teacher.encode([english], limit)[0][None]
-    masks = [torch.ones(each.shape[:2], dtype=torch.bool) for each in (rows, columns)]
+    masks = [torch.ones(side.shape[:2], dtype=torch.bool) for side in (rows, columns)]
     batch = TokenBatch(rows, masks[0], columns, masks[1])
     cost = cosine_cost(batch)
-    found = aligned(batch, cost, settings.transport)
+    transport = aligned(batch, cost, settings.transport)
     return Alignment(
         query_tokens=_tokens(student, text, limit),
         english_tokens=_tokens(teacher, english, limit),
-        shares=found.plan[0] / found.plan[0].sum(dim=1, keepdim=True),
-        loss=float(found.value(cost)[0]),
-        entropy=float(found.entropy()[0]),
+        shares=transport.plan[0] / transport.plan[0].sum(dim=1, keepdim=True),
+        loss=float(transport.value(cost)[0]),
+        entropy=float(transport.entropy()[0]),
     )
 
 
@@ -77,13 +72,13 @@ def _tokens(encoder: Encoder, text: str, limit: int) -> list[str]:
 
 
 def draw(alignment: Alignment, path: Path, title: str) -> bool:
-    """Draw the plan as a heat map; the ending of the name says the format (png, svg, pdf).
+    """Draw the plan as a heat map, in the format of the path's suffix (png, svg, pdf).
 
     Returns:
-        Whether a font was found for every letter. In an SVG the viewer brings the fonts.
+        True if a font was found for every letter; the viewer of an SVG has its own fonts.
 
     Raises:
-        UserError: A format that is not known.
+        UserError: Unknown format.
     """
     import matplotlib
 
@@ -108,4 +103,4 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
             raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
         finally:
             pyplot.close(figure)
-    return path.suffix == ".svg" or not any("Glyph" in str(each.message) for each in caught)
+    return path.suffix == ".svg" or not any("Glyph" in str(warning.message) for warning in caught)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,25 +23,21 @@ from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
-from clir_cli.stages.support.methods import METHODS, Method, fused_cells
+from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.models import encoder_folder
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
 from clir_cli.stages.support.workspace import Workspace
 
 
-@dataclass(frozen=True)
 class Search:
     """Queries to rank documents for: those of a collection, or one that a user typed."""
 
-    workspace: Workspace
-    ref: Ref
-    typed: str = ""
-
-    @property
-    def method(self) -> Method:
-        """Return the method."""
-        return METHODS[self.ref.cell.method]
+    def __init__(self, workspace: Workspace, ref: Ref, typed: str = "") -> None:
+        self.workspace, self.ref, self.typed = workspace, ref, typed
+        self.method = METHODS[ref.cell.method]
+        # A student is trained on sentences.
+        self.kind: TextKind = "query" if self.method.encoder == "teacher" else "sentence"
 
     @cached_property
     def collection(self) -> Collection:
@@ -80,11 +75,6 @@ class Search:
         encoder = open_encoder(self.workspace, self.ref)
         limit = self.workspace.settings.teacher.query_tokens
         return encoder, encoder.encode(self.texts, limit, kind=self.kind)
-
-    @property
-    def kind(self) -> TextKind:
-        """Return the kind of text of a query: a student is trained on sentences."""
-        return "query" if self.method.encoder == "teacher" else "sentence"
 
 
 def search(workspace: Workspace, ref: Ref) -> Path:
@@ -125,7 +115,7 @@ def rank(job: Search) -> Rankings:
 def _part(job: Search, part: Ref) -> Run:
     """Return one of the runs to fuse: the stored one, or that of the typed query."""
     if job.typed:
-        rankings = rank(replace(job, ref=part))
+        rankings = rank(Search(job.workspace, part, job.typed))
         return {query: dict(ranking) for query, ranking in rankings.items()}
     return read_run(graph.path_of(job.workspace, part) / RUN_FILE)
 

@@ -1,7 +1,7 @@
 """train: the recipes of contrastive training, from data to a teacher or a student."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -21,24 +21,18 @@ from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.memory import Estimate
-from clir_cli.settings import Settings, TrainingSettings
+from clir_cli.settings import TrainingSettings
+from clir_cli.stages.support import training_data as data
 from clir_cli.stages.support.augmentation import augmenting
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.models import initial_folder, teacher_folder
-from clir_cli.stages.support.recipes import RECIPES, Recipe
+from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.stages.support.sources import load_bitext, training_collection
 from clir_cli.stages.support.starting_points import initial_student
 from clir_cli.stages.support.teacher_embeddings import document_embeddings
-from clir_cli.stages.support.training_data import (
-    Split,
-    bitext_questions,
-    cloze_questions,
-    collection_questions,
-    passage_questions,
-    rest_questions,
-)
+from clir_cli.stages.support.training_data import Split
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import Change, Contrastive, QuerySource, shares
 from clir_cli.training.loop import Task
@@ -47,27 +41,12 @@ Notes = dict[str, object]
 Made = tuple[Encoder, Task, Notes]
 
 
-@dataclass(frozen=True)
 class Job:
     """One model to train by a recipe."""
 
-    workspace: Workspace
-    ref: Ref
-
-    @property
-    def settings(self) -> Settings:
-        """Return the settings."""
-        return self.ref.settings
-
-    @property
-    def seed(self) -> int:
-        """Return the seed."""
-        return self.ref.cell.seed
-
-    @property
-    def recipe(self) -> Recipe:
-        """Return the recipe."""
-        return RECIPES[self.ref.cell.method]
+    def __init__(self, workspace: Workspace, ref: Ref) -> None:
+        self.workspace, self.ref, self.settings = workspace, ref, ref.settings
+        self.recipe, self.seed = RECIPES[ref.cell.method], ref.cell.seed
 
     @property
     def loop(self) -> TrainingSettings:
@@ -148,13 +127,13 @@ def _questions(job: Job, language: str) -> list[Split]:
     if collection is None:
         return []
     held_out = job.settings.bitext.held_out
-    return [collection_questions(collection, language, settings.queries, held_out)]
+    return [data.collection_questions(collection, language, settings.queries, held_out)]
 
 
 def _english(job: Job) -> list[Split]:
     """Return English queries: questions of a collection, spans of sentences."""
     most = job.settings.contrastive.sentences
-    return [*_questions(job, "en"), cloze_questions(list(job.bitexts.values()), most)]
+    return [*_questions(job, "en"), data.cloze_questions(list(job.bitexts.values()), most)]
 
 
 def _with_embeddings(
@@ -186,10 +165,10 @@ def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> Made:
         encoder = replace(encoder, projection=head.to(load_device))
     most, splits = job.settings.contrastive.sentences, _questions(job, "en")
     if job.settings.monolingual.passages:
-        passages = [passage_questions("passages", split, most) for split in splits]
+        passages = [data.passage_questions("passages", split, most) for split in splits]
         splits += [split for split in passages if all(len(part) for part in split)]
     if not splits:
-        splits = [rest_questions(list(job.bitexts.values()), most, job.seed)]
+        splits = [data.rest_questions(list(job.bitexts.values()), most, job.seed)]
     task = _contrastive(job, splits, query_kind="query")
     return encoder, task, {**_counts(splits), "dimensions": encoder.dimensions}
 
@@ -223,7 +202,7 @@ def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> Made:
     alpha, english = job.settings.contrastive.alpha, _english(job)
     # Queries of a pair's language: the bitext's sentences, a collection's questions.
     crossing = [
-        [bitext_questions(f"bitext {pair}", bitext), *_questions(job, pair.query)]
+        [data.bitext_questions(f"bitext {pair}", bitext), *_questions(job, pair.query)]
         for pair, bitext in job.bitexts.items()
     ]
     _refuse_batch(job, english if alpha > 0 else [])

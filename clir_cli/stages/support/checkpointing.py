@@ -85,15 +85,11 @@ def first_device(workspace: Workspace, device: torch.device) -> torch.device:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a stage trains.
+    """What a stage trains: an encoder, its task, and the memory that training needs.
 
-    Attributes:
-        encoder: The encoder before training.
-        task: What it is trained on.
-        notes: Returns the stage's notes for the manifest, once training has ended.
-        memory: The memory that training needs.
-        adapted: True if the encoder has low-rank adapters.
-        rows: Number of rows to keep of its embedding table, the first ones; 0 keeps all.
+    ``notes`` returns the stage's notes for the manifest once training has ended. ``adapted`` is
+    True if the encoder has low-rank adapters. The first ``rows`` of its embedding table are saved;
+    0 saves all.
     """
 
     encoder: Encoder
@@ -113,15 +109,9 @@ def make_trained(
     seed: int,
     title: str,
 ) -> Path:
-    """Train an encoder unless the artifact is current; return its folder.
+    """Train what ``prepare`` returns for a device and precision; return the artifact's folder.
 
-    Args:
-        workspace: Settings, folders and behaviour.
-        artifact: The artifact.
-        prepare: Returns what is trained, on a device and in a number format.
-        loop: Settings of the training loop.
-        seed: Seed of dropout.
-        title: Title of the progress bar.
+    Nothing is trained if the artifact is current. ``title`` is that of the progress bar.
 
     Raises:
         UserError: As ``made_together`` and ``prepare``.

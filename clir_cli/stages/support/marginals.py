@@ -34,9 +34,8 @@ def masses(
         workspace: The settings, and the teacher's folder.
         bitext: Sentence pairs.
         ids: The student's token ids of the sentences to train on.
-        student: Its tokenizer encodes what is held out.
-        own_rows: Where the embeddings of folds begin in its embedding table, if there are any
-            (vocabulary/cross_fitting.py).
+        student: The student.
+        own_rows: See ``starting_points.Start``.
     """
     kind = workspace.settings.transport.marginals
     if kind == "uniform":

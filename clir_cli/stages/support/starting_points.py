@@ -66,13 +66,7 @@ def student_to_train(
 ) -> Start:
     """Return what distillation starts from.
 
-    Args:
-        workspace: The settings.
-        bitexts: One, or those of a joint student.
-        device: Where the student goes.
-        precision: Number format of the computation.
-        ref: The student; its cell has the seed.
-        folds: Number of folds that have new token embeddings of their own; 1 trains the final ones.
+    Each of several ``folds`` has new token embeddings of its own; one fold trains the final ones.
     """
     limit = workspace.settings.teacher.query_tokens
     if folds < 2 or not _gets_rows(workspace):
