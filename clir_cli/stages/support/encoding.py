@@ -146,12 +146,7 @@ def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) 
 def write_shards(job: Job, blocks: Sequence[ShardDocuments], encode: Encode) -> list[str]:
     """Make the shards of a draft what the blocks say.
 
-    Whole ones stay; those of the index before are reused; the others are encoded.
-
-    Args:
-        job: The shards of one index.
-        blocks: The documents of each.
-        encode: ``encode_here`` or ``encode_on_ray``.
+    Whole shards stay; those of the index before are reused; the others are encoded.
 
     Returns:
         What was wrong with shards of the index before that had to be encoded again.

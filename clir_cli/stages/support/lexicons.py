@@ -1,7 +1,8 @@
-"""Bilingual dictionaries as methods use them: the given ones, and those induced from the bitext."""
+"""Translations as methods use them: given and induced dictionaries, machine translations."""
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from clir_cli.artifacts import graph
@@ -21,8 +22,7 @@ TABLE = "dictionary.tsv"
 
 def dictionary_of(ref: Ref) -> Ref:
     """Return the dictionary that the plans of ``ot`` induce, for a run that translates by word."""
-    cell = Cell("ot", ref.cell.variant, ref.cell.seed, ref.cell.joint)
-    return ref.other("dictionary", cell=cell)
+    return ref.other("dictionary", cell=replace(ref.cell, method="ot"))
 
 
 def translations_of(ref: Ref) -> Ref:
@@ -39,11 +39,11 @@ def switching_pairs(settings: Settings, pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs whose dictionaries switch words: the given ones, or all of the suite."""
     if settings.contrastive.switching == "bilingual":
         return list(pairs)
-    suite = (parse_pair(name, catalogue.languages()) for name in settings.pairs)
-    return list(dict.fromkeys((*pairs, *suite)))
+    of_suite = (parse_pair(name, catalogue.languages()) for name in settings.pairs)
+    return list(dict.fromkeys((*pairs, *of_suite)))
 
 
-def read_induced(path: Path, least: float) -> Dictionary:
+def _read_induced(path: Path, least: float) -> Dictionary:
     """Return the entries of an induced dictionary with a score of at least ``least``."""
     entries: dict[str, list[str]] = {}
     with (path / TABLE).open(newline="", encoding="utf-8") as stream:
@@ -53,7 +53,7 @@ def read_induced(path: Path, least: float) -> Dictionary:
     return {word: tuple(english) for word, english in entries.items()}
 
 
-def merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> Dictionary:
+def _merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> Dictionary:
     """Return both dictionaries as one; the translations of the first come first."""
     return {
         word: tuple(dict.fromkeys((*first.get(word, ()), *second.get(word, ()))))
@@ -77,16 +77,13 @@ def query_dictionary(workspace: Workspace, run: Ref) -> Dictionary:
             )
         return given
     induced = graph.require_current(workspace, dictionary_of(run))
-    return merged(given, read_induced(induced.path, settings.least_score))
+    return _merged(given, _read_induced(induced.path, settings.least_score))
 
 
 def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> Dictionary:
     """Return English words with their translations, for code-switching: given ones first.
 
-    Args:
-        workspace: Settings, folders and behaviour.
-        pair: The pair.
-        bitext: The pair's, where it has been read already.
+    ``bitext`` is the pair's if it has been read already.
 
     Raises:
         MissingInput: A dictionary or the bitext is missing.
@@ -100,6 +97,6 @@ def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> 
         return given
     if settings.contrastive.lexicon == "plans":
         folder = graph.path_of(workspace, lexicon_plans(settings, pair))
-        return merged(given, inverted(read_induced(folder, settings.dictionary.least_score)))
-    rows = bitext or load_bitext(workspace, pair)
-    return merged(given, induced_dictionary(rows.train, settings.contrastive.least_dice))
+        return _merged(given, inverted(_read_induced(folder, settings.dictionary.least_score)))
+    bitext = bitext or load_bitext(workspace, pair)
+    return _merged(given, induced_dictionary(bitext.train, settings.contrastive.least_dice))

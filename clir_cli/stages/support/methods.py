@@ -15,10 +15,9 @@ class Method:
 
     ``encoder`` is the ``teacher``, the ``initial`` student, a student ``distilled`` with the
     objective of the same name (optical/objectives.py) or ``trained`` by the recipe of the same name
-    (recipes.py), or the ``borrowed`` student of the method ``whose``; empty without an encoder. If
-    ``learns`` is False, the student is the one that distillation would start from. ``transports``
-    is True where the objective solves transport problems, and ``objective`` names the other
-    settings that reach it.
+    (recipes.py), the ``borrowed`` student of the method ``whose``, or empty. ``learns`` is False if
+    the student is the one that distillation starts from. ``transports`` is True if the objective
+    solves transport problems, and ``objective`` names the other settings that reach it.
     """
 
     name: str
@@ -37,12 +36,9 @@ class Method:
 
     def cell(self, of: Cell) -> Cell:
         """Return its cell beside another one, as far as variant, seed and group matter to it."""
-        return Cell(
-            self.name,
-            of.variant if self.has_variants else "",
-            of.seed if self.has_seeds else 0,
-            of.joint if self.has_seeds else (),
-        )
+        variant = of.variant if self.has_variants else ""
+        seed, joint = (of.seed, of.joint) if self.has_seeds else (0, ())
+        return Cell(self.name, variant, seed, joint)
 
     @property
     def is_trained(self) -> bool:
@@ -174,7 +170,7 @@ def parse_methods(text: str, default: Sequence[str]) -> list[Method]:
     """Return the methods that ``--method`` names, with commas; empty takes ``default``.
 
     Raises:
-        UserError: An unknown method; the nearest name is told.
+        UserError: An unknown method; the message has the nearest name.
     """
     names = [name.strip() for name in text.split(",") if name.strip()] or list(default)
     for name in names:

@@ -38,10 +38,9 @@ def cell_folder(ref: Ref) -> Path:
 
 def embeddings_folder(ref: Ref) -> Path:
     """Return where the teacher's embeddings of a pair's English sentences lie."""
-    # The embeddings of another bitext than the suite's lie beside those of the suite's.
-    bitext = ref.settings.bitext
-    own = bitext == suite_settings(ref.suite).bitext
-    name = "teacher" if own else f"teacher.{digest(bitext.model_dump(mode='json'))[:8]}"
+    bitext, name = ref.settings.bitext, "teacher"
+    if bitext != suite_settings(ref.suite).bitext:
+        name += f".{digest(bitext.model_dump(mode='json'))[:8]}"
     return root(ref) / str(ref.pair) / name
 
 
@@ -54,7 +53,7 @@ def trained_folder(ref: Ref) -> Path:
 
 
 def student_folder(ref: Ref) -> Path:
-    """Return where a student lies; one of several pairs lies under the name of all."""
+    """Return where a student lies; a joint one is in a folder named after its pairs."""
     pairs = group_name(ref.cell.joint) if ref.cell.joint else str(ref.pair)
     return root(ref) / pairs / ref.cell.own_label / "student"
 

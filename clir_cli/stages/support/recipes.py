@@ -9,14 +9,11 @@ from clir_cli.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train an encoder.
+    """A way to train an encoder; ``name`` is for ``--recipe`` and folders.
 
     Attributes:
-        name: What ``--recipe`` takes; the first part of the artifact's folder name.
-        summary: What it does, in a line.
-        leaves: A ``teacher`` of English, which takes the place of the suite's; a ``student``,
-            with which a method of the same name searches; or an ``initial`` student, which is
-            distilled or trained next.
+        leaves: A ``teacher`` of English, which replaces the suite's; a ``student`` for the method
+            of the same name; or an ``initial`` student, which is distilled or trained next.
         settings: Sections and settings that reach it, in the order of the manifest.
         excluded: Settings of those sections that do not, since the recipe has its own.
     """

@@ -1,7 +1,4 @@
-"""The data that artifacts are made from: bitext, dictionaries, collections.
-
-Each is read by a function, and is an ``Input`` for the declarations (``stages/kinds.py``).
-"""
+"""The data that artifacts are made from, to read and as ``Input`` of ``stages/kinds.py``."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -76,10 +73,10 @@ def _prefixed(digests: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def read_collection(workspace: Workspace, language: str) -> Collection:
-    """Read the collection to search, with the queries of a language; the last ones are kept.
+    """Read the collection to search, with the queries of a language; caches the last ones.
 
     Raises:
-        MissingInput: It has not been fetched; the command that does it is named.
+        MissingInput: It has not been fetched; the message has the command for it.
     """
     pairs = () if language == "en" else (Pair(language, "en"),)
     name, cache = workspace.settings.collection, workspace.cache
