@@ -19,7 +19,7 @@ from clir_cli.corpus.collections import IRDS
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
-from clir_cli.retrieval.models import model_digest, model_entry, model_folder
+from clir_cli.retrieval.models import model_entry, model_folder
 from clir_cli.settings import Settings
 from clir_cli.stages.support import lexicons, models, paths, sources
 from clir_cli.stages.support.methods import METHODS, fused_cells
@@ -114,9 +114,9 @@ def _student_inputs(ref: Ref) -> list[Input]:
     return [
         *(sources.bitext_input(settings, pair, f"{pair} " if cell.joint else "")
           for pair in ref.pairs),
-        models.teacher_input(settings),
-        models.initial_input(settings, cell.only(ref.pair), "initial student"),
-        *([models.student_input(first, "first pass", deep=True)] if first else []),
+        models.teacher_of(settings).as_input("teacher"),
+        models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
+        *([models.UsedModel(first).as_input("first pass", deep=True)] if first else []),
     ]  # fmt: skip
 
 
@@ -147,10 +147,11 @@ def _recipe_inputs(ref: Ref) -> list[Input]:
     else:
         crossing = [pair.query for pair in ref.pairs] if recipe.name == "hybrid" else []
         inputs += sources.training_inputs(settings, ["en", *crossing])
+    teacher = models.teacher_of(settings)
     if recipe.leaves == "teacher":
-        return [*inputs, models.teacher_input(settings, "initial model")]
-    initial = models.initial_input(settings, ref.cell.only(ref.pair), "initial model")
-    return [*inputs, initial, models.teacher_input(settings)]
+        return [*inputs, teacher.as_input("initial model")]
+    initial = models.initial_of(settings, ref.cell.only(ref.pair))
+    return [*inputs, initial.as_input("initial model"), teacher.as_input("teacher")]
 
 
 def _augment_digests(workspace: Workspace) -> Mapping[str, str]:
@@ -235,9 +236,9 @@ def _search_command(ref: Ref) -> Command:
 def _dictionary_inputs(ref: Ref) -> list[Input]:
     student = models.student_of(ref.settings, ref.pair, ref.cell)
     return [
-        models.student_input(student, "student"),
+        models.UsedModel(student).as_input("student"),
         sources.bitext_input(ref.settings, ref.pair),
-        models.teacher_input(ref.settings),
+        models.teacher_of(ref.settings).as_input("teacher"),
     ]
 
 
@@ -248,12 +249,9 @@ def _translations_inputs(ref: Ref) -> list[Input]:
             "method nmt needs a translation model; name it with --set nmt.model=FOLDER, or by its "
             "name on the hub (NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
         )
-    model = Input(
-        lambda workspace: {"model": model_digest(models.fetched_folder(workspace, name))},
-        models.model_ref(settings, name),
-        ("nmt.model",),
-    )
-    return [sources.queries_input(settings, ref.pair, ref.pair.query, "nmt"), model]
+    model = models.fetched(settings, name, "nmt.model")
+    queries = sources.queries_input(settings, ref.pair, ref.pair.query, "nmt")
+    return [queries, model.as_input("model")]
 
 
 # ------------------------------------------------------------------ all of them
@@ -278,7 +276,7 @@ _BY_RECIPE = partial(
 )
 _EMBEDDINGS = partial(
     ArtifactSpec,
-    inputs=lambda ref: [models.teacher_input(ref.settings)],
+    inputs=lambda ref: [models.teacher_of(ref.settings).as_input("teacher")],
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
 )
@@ -356,7 +354,7 @@ graph.SPECS.update(
             },
             inputs=lambda ref: [
                 sources.documents_input(ref.settings, ()),
-                models.teacher_input(ref.settings),
+                models.teacher_of(ref.settings).as_input("teacher"),
             ],
             command=lambda ref: Command("index", tuple(sources.collection_options(ref.settings))),
             make=_stage("index.index"),

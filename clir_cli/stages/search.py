@@ -24,7 +24,7 @@ from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.methods import METHODS, fused_cells
-from clir_cli.stages.support.models import encoder_folder
+from clir_cli.stages.support.models import encoder_of
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
 from clir_cli.stages.support.workspace import Workspace
@@ -138,7 +138,7 @@ def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
     device = runtime.choose_device(workspace.device)
     if METHODS[ref.cell.method].encoder == "initial":
         return initial_encoder(workspace, device, torch.float32, ref.cell.seed, ref.pair)
-    return open_encoder_at(workspace, encoder_folder(workspace, ref.pair, ref.cell), device)
+    return open_encoder_at(workspace, encoder_of(ref).folder(workspace, deep=True), device)
 
 
 def ranker_of(workspace: Workspace, index: Index) -> Ranker:

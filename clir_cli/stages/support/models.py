@@ -1,11 +1,7 @@
-"""The models that a pair and its settings use: teacher, initial student, student of a method.
-
-For each there is its artifact (``Ref``, None for a folder of the user's), its folder, and its
-``Input`` for the declarations (``stages/kinds.py``).
-"""
+"""The models that a pair and its settings use: teacher, initial student, student of a method."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clir_cli.artifacts import graph, store
@@ -22,18 +18,63 @@ from clir_cli.stages.support.recipes import RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import suite_settings
 
-# ------------------------------------------------------------------ artifacts
+
+@dataclass(frozen=True)
+class UsedModel:
+    """A model that is fetched, trained, or a folder of the user's.
+
+    ``ref`` is its artifact, None for a folder of the user's; ``settings`` choose it; ``name`` is its
+    name in them.
+    """
+
+    ref: Ref | None
+    settings: tuple[str, ...] = ()
+    name: str = ""
+
+    def folder(self, workspace: Workspace, *, deep: bool = False) -> Path:
+        """Return its folder; ``deep`` if it may be a student whose weights will be read.
+
+        Raises:
+            MissingInput: It is missing; the message has the command that fetches or trains it.
+        """
+        if self.ref is not None and self.ref.kind != "model":
+            deep = deep and self.ref.kind == "student"
+            return graph.require(workspace, self.ref, deep=deep)
+        pickled = workspace.settings.models.allow_pickle
+        folder = models.model_folder(self.name, workspace.home, pickled)
+        with graph.making(workspace, self.ref):
+            if not (folder / "config.json").is_file():
+                raise MissingInput(f"model {folder} is missing")
+        return folder
+
+    def as_input(self, name: str, *, deep: bool = False) -> Input:
+        """Return it as an input called ``name``."""
+        return Input(
+            lambda workspace: {name: models.model_digest(self.folder(workspace, deep=deep))},
+            self.ref,
+            self.settings,
+        )
 
 
-def teacher_of(settings: Settings) -> Ref | None:
-    """Return the teacher as an artifact; None for a folder of the user's."""
-    name = settings.teacher.model
+def fetched(settings: Settings, name: str, key: str) -> UsedModel:
+    """Return a model of the catalogue or the hub, or a folder, that the setting ``key`` names."""
+    ref = None if models.is_folder(name) else Ref("model", settings, name=name)
+    return UsedModel(ref, (key,), name)
+
+
+def teacher_of(settings: Settings) -> UsedModel:
+    """Return the teacher.
+
+    Raises:
+        UserError: It is trained by a recipe for initial students.
+    """
+    key, name = "teacher.model", settings.teacher.model
     cell = _trained(name)
     if cell is None:
-        return model_ref(settings, name)
+        return fetched(settings, name, key)
     if RECIPES[cell.method].leaves != "teacher":
         raise UserError(f"teacher.model={name}: that recipe trains initial students, not teachers")
-    return _trained_teacher(graph.reset(settings, "teacher.model"), cell)
+    return UsedModel(_trained_teacher(graph.reset(settings, key), cell), (key,))
 
 
 def _trained(name: str) -> Cell | None:
@@ -49,29 +90,81 @@ def _trained_teacher(settings: Settings, cell: Cell, pairs: Sequence[Pair] = ())
     return Ref("teacher", settings, tuple(sorted(set(pairs))), cell)
 
 
-def initial_of(settings: Settings, pair: Pair | None) -> Ref | None:
-    """Return the initial student as an artifact; None for a folder of the user's.
+def initial_of(settings: Settings, pair: Pair | None) -> UsedModel:
+    """Return the initial student.
 
     Raises:
         UserError: It is trained for one pair, and the student is of several.
     """
-    name = settings.student.model
+    key, name = "student.model", settings.student.model
     if name == "teacher":
-        return teacher_of(settings)
+        teacher = teacher_of(settings)
+        return replace(teacher, settings=(key, *teacher.settings))
     cell = _trained(name)
     if cell is None:
-        return model_ref(settings, name)
-    settings = graph.reset(settings, "student.model")
+        return fetched(settings, name, key)
+    settings = graph.reset(settings, key)
     if RECIPES[cell.method].leaves == "teacher":
-        return _trained_teacher(settings, cell)
+        return UsedModel(_trained_teacher(settings, cell), (key,))
     if pair is None:
         raise UserError(f"student.model={name} is of one pair; train each pair on its own")
-    return Ref("initial", settings, (pair,), cell)
+    return UsedModel(Ref("initial", settings, (pair,), cell), (key,))
 
 
-def model_ref(settings: Settings, name: str) -> Ref | None:
-    """Return a model that is fetched as an artifact; None for a folder of the user's."""
-    return None if models.is_folder(name) else Ref("model", settings, name=name)
+def encoder_of(ref: Ref) -> UsedModel:
+    """Return the encoder of a run's queries."""
+    encoder = METHODS[ref.cell.method].encoder
+    if encoder == "teacher":
+        return teacher_of(ref.settings)
+    if encoder == "initial":
+        return initial_of(ref.settings, ref.pair)
+    return UsedModel(student_of(ref.settings, ref.pair, ref.cell))
+
+
+def teacher_folder(workspace: Workspace) -> Path:
+    """Return the teacher's folder, or report which command fetches or trains it."""
+    return teacher_of(workspace.settings).folder(workspace)
+
+
+def initial_folder(workspace: Workspace, pair: Pair | None) -> Path:
+    """Return the initial student's folder, or report which command fetches or trains it."""
+    return initial_of(workspace.settings, pair).folder(workspace)
+
+
+def encoder_input(ref: Ref) -> Input:
+    """Return the encoder of a run's queries as an input.
+
+    Its digest raises UserError if it or its teacher was trained on the collection to search.
+    """
+    model = encoder_of(ref)
+
+    def digests(workspace: Workspace) -> dict[str, str]:
+        folder = model.folder(workspace)
+        for tested in (folder, teacher_folder(workspace)):
+            _refuse_seen(tested, collection_label(ref.settings.collection))
+        return {"encoder": models.model_digest(folder)}
+
+    return Input(digests, model.ref, model.settings)
+
+
+def _refuse_seen(folder: Path, collection: str) -> None:
+    """Refuse to test a model on the collection that it was trained on by ``clir train``.
+
+    A collection that is made of another begins with the other's name: xquad-r of xquad.
+    """
+    if not (folder / store.MANIFEST).is_file():
+        return
+    config = store.read_manifest(folder)["config"]
+    seen = config.get("contrastive", {}).get("collection", "") if "recipe" in config else ""
+    label = collection_label(seen) if seen else ""
+    if label and (collection == label or collection.startswith(f"{label}-")):
+        raise UserError(
+            f"{folder} was trained on {label}, so {collection} cannot test it; choose another "
+            "--collection"
+        )
+
+
+# ------------------------------------------------------------------ students
 
 
 def student_of(settings: Settings, pair: Pair, cell: Cell) -> Ref:
@@ -134,116 +227,3 @@ def first_pass(ref: Ref) -> Ref | None:
     section = settings.student.model_copy(update={"rows": "ibm1" if rows == "plans" else rows})
     settings = settings.model_copy(update={"student": section})
     return ref.other("student", settings=settings, cell=first)
-
-
-# ------------------------------------------------------------------ folders
-
-
-def teacher_folder(workspace: Workspace) -> Path:
-    """Return the teacher's folder, or say which command fetches or trains it."""
-    return _folder(workspace, workspace.settings.teacher.model, teacher_of(workspace.settings))
-
-
-def initial_folder(workspace: Workspace, pair: Pair | None) -> Path:
-    """Return the initial student's folder, or say which command fetches or trains it."""
-    name = workspace.settings.student.model
-    if name == "teacher":
-        return teacher_folder(workspace)
-    return _folder(workspace, name, initial_of(workspace.settings, pair))
-
-
-def fetched_folder(workspace: Workspace, name: str) -> Path:
-    """Return the folder of a model that is fetched or the user's, or say how to fetch it."""
-    return _folder(workspace, name, model_ref(workspace.settings, name))
-
-
-def _folder(workspace: Workspace, name: str, ref: Ref | None) -> Path:
-    if ref is not None and ref.kind != "model":
-        return graph.require(workspace, ref, deep=False)
-    folder = models.model_folder(name, workspace.home, workspace.settings.models.allow_pickle)
-    with graph.making(workspace, ref):
-        if not (folder / "config.json").is_file():
-            raise MissingInput(f"model {folder} is missing")
-    return folder
-
-
-def encoder_folder(workspace: Workspace, pair: Pair, cell: Cell, *, deep: bool = True) -> Path:
-    """Return the folder of the encoder of a method's queries; ``deep`` if it will be loaded.
-
-    Raises:
-        MissingInput: It is missing; the message has the command that makes it.
-    """
-    encoder = METHODS[cell.method].encoder
-    if encoder == "teacher":
-        return teacher_folder(workspace)
-    if encoder == "initial":
-        return initial_folder(workspace, pair)
-    return graph.require(workspace, student_of(workspace.settings, pair, cell), deep=deep)
-
-
-# ------------------------------------------------------------------ inputs
-
-
-def teacher_input(settings: Settings, name: str = "teacher") -> Input:
-    """Return the teacher as an input called ``name``."""
-    return Input(
-        lambda workspace: {name: models.model_digest(teacher_folder(workspace))},
-        teacher_of(settings),
-        ("teacher.model",),
-    )
-
-
-def initial_input(settings: Settings, pair: Pair | None, name: str) -> Input:
-    """Return the initial student as an input called ``name``."""
-    teacher = settings.student.model == "teacher"
-    return Input(
-        lambda workspace: {name: models.model_digest(initial_folder(workspace, pair))},
-        initial_of(settings, pair),
-        ("student.model", "teacher.model") if teacher else ("student.model",),
-    )
-
-
-def student_input(ref: Ref, name: str, *, deep: bool = False) -> Input:
-    """Return a student as an input called ``name``."""
-    return Input(
-        lambda workspace: {name: models.model_digest(graph.require(workspace, ref, deep=deep))}, ref
-    )
-
-
-def encoder_input(ref: Ref) -> Input:
-    """Return the encoder of a run's queries as an input.
-
-    Its digest raises UserError if it or its teacher was trained on the collection to search.
-    """
-    encoder = METHODS[ref.cell.method].encoder
-
-    def digests(workspace: Workspace) -> dict[str, str]:
-        folder = encoder_folder(workspace, ref.pair, ref.cell, deep=False)
-        for tested in (folder, teacher_folder(workspace)):
-            _refuse_seen(tested, collection_label(ref.settings.collection))
-        return {"encoder": models.model_digest(folder)}
-
-    if encoder == "teacher":
-        model = teacher_input(ref.settings)
-    elif encoder == "initial":
-        model = initial_input(ref.settings, ref.pair, "encoder")
-    else:
-        model = student_input(student_of(ref.settings, ref.pair, ref.cell), "encoder")
-    return replace(model, digests=digests)
-
-
-def _refuse_seen(folder: Path, collection: str) -> None:
-    """Refuse to test a model on the collection that it was trained on by ``clir train``.
-
-    A collection that is made of another begins with the other's name: xquad-r of xquad.
-    """
-    if not (folder / store.MANIFEST).is_file():
-        return
-    config = store.read_manifest(folder)["config"]
-    seen = config.get("contrastive", {}).get("collection", "") if "recipe" in config else ""
-    label = collection_label(seen) if seen else ""
-    if label and (collection == label or collection.startswith(f"{label}-")):
-        raise UserError(
-            f"{folder} was trained on {label}, so {collection} cannot test it; choose another "
-            "--collection"
-        )

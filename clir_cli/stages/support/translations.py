@@ -11,7 +11,7 @@ from clir_cli.corpus import catalogue
 from clir_cli.retrieval.word_translation import coverage, translate
 from clir_cli.stages.support.lexicons import query_dictionary, translations_of
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.models import fetched_folder
+from clir_cli.stages.support.models import fetched
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.workspace import Workspace
 
@@ -41,7 +41,8 @@ def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict
     settings, pair = workspace.settings.nmt, ref.pair
     codes = (pair.query, *catalogue.languages()[pair.query].iso639_3)
     device = runtime.choose_device(workspace.device)
-    translator = load_translator(fetched_folder(workspace, settings.model), codes, device)
+    folder = fetched(workspace.settings, settings.model, "nmt.model").folder(workspace)
+    translator = load_translator(folder, codes, device)
     with workspace.talk.counting(f"translate {pair}", len(queries), unit="queries") as advance:
         english = translator.translate(
             list(queries.values()),
