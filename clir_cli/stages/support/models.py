@@ -23,7 +23,7 @@ from clir_cli.suites import suite_settings
 class UsedModel:
     """A model that is fetched, trained, or a folder of the user's.
 
-    ``ref`` is its artifact, None for a folder of the user's. ``settings`` choose it by its ``name``.
+    ``ref`` is its artifact, None for a folder of the user's; ``settings`` give its ``name``.
     """
 
     ref: Ref | None
