@@ -14,7 +14,6 @@ from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
 from clir_cli.corpus.formats.bitext_readers import read_files
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
-from clir_cli.corpus.realign import realign
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
 from clir_cli.errors import UserError
@@ -78,6 +77,8 @@ def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext
         head = list(itertools.islice(stream, IN_MEMORY + 1))
         is_large = len(head) > IN_MEMORY
         if settings.realign and in_order and not is_large:
+            from clir_cli.corpus.realign import realign  # scipy
+
             head, realigned = realign(head)
             if realigned:
                 moved[name] = realigned

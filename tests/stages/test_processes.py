@@ -165,7 +165,7 @@ def test_more_processes_than_a_batch_has_pairs(tmp_path):
     workspace = Workspace(settings, tmp_path, group=ProcessGroup(rank=0, size=4))
     with (
         pytest.raises(UserError, match="--nproc-per-node 3"),
-        made_together(workspace, plan=None),
+        made_together(workspace, artifact=None),
     ):
         pass
 
