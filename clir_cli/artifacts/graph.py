@@ -65,7 +65,7 @@ def resolve(context: Context, ref: Ref, given: Mapping[str, str] | None = None) 
     shown = command(context, ref)
     return Artifact(
         path=path_of(context, ref),
-        kind=spec.kind,
+        kind=ref.kind.replace(" ", "-"),
         config=config_of(ref),
         inputs=digests,
         command=str(shown),

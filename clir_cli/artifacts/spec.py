@@ -85,10 +85,9 @@ class Input:
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """One kind of artifact.
+    """One kind of artifact; its name in manifests is that of ``graph.SPECS``, with hyphens.
 
     Attributes:
-        kind: Its name in manifests.
         path: Where it lies below the folder for artifacts; None for files that have no folder.
         identity: Entries of the manifest's configuration that are no settings.
         settings: Settings that reach it: name in the configuration -> setting or section.
@@ -103,7 +102,6 @@ class ArtifactSpec:
         mend: The option that repairs damage, if that is less work than making it again.
     """
 
-    kind: str
     path: Callable[[Ref], Path | None]
     inputs: Callable[[Ref], Sequence[Input]]
     command: Callable[[Ref], Command]

@@ -6,6 +6,7 @@ nothing to do ends at once; ``_stage`` imports what makes an artifact when it is
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -256,16 +257,14 @@ def _translations_inputs(ref: Ref) -> list[Input]:
 
 # ------------------------------------------------------------------ all of them
 
-_DOWNLOAD = partial(
-    ArtifactSpec,
+_DOWNLOAD = ArtifactSpec(
     path=lambda _: None,
     inputs=lambda _: (),
     command=_download_command,
     make=_stage("download.fetch_part"),
     shown=_downloaded,
 )
-_BY_RECIPE = partial(
-    ArtifactSpec,
+_BY_RECIPE = ArtifactSpec(
     path=paths.trained_folder,
     identity=_recipe_identity,
     settings=_recipe_settings,
@@ -274,113 +273,101 @@ _BY_RECIPE = partial(
     command=_recipe_command,
     make=_stage("train.train"),
 )
-_EMBEDDINGS = partial(
-    ArtifactSpec,
+_EMBEDDINGS = ArtifactSpec(
+    path=paths.embeddings_folder,
+    settings=lambda _: {"query_tokens": "teacher.query_tokens"},
     inputs=lambda ref: [models.teacher_of(ref.settings).as_input("teacher")],
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
 )
 
-graph.SPECS.update(
-    {
-        "bitext": _DOWNLOAD(kind="bitext"),
-        "dictionary files": _DOWNLOAD(kind="dictionary files"),
-        "collection": _DOWNLOAD(kind="collection"),
-        "training collection": _DOWNLOAD(kind="training collection"),
-        "model": _DOWNLOAD(
-            kind="model",
-            path=lambda ref: model_folder(ref.name, Path()),
-            identity=_model_identity,
-            inputs=_model_inputs,
-        ),
-        "teacher": _BY_RECIPE(kind="teacher"),
-        "initial": _BY_RECIPE(kind="initial"),
-        "student": ArtifactSpec(
-            kind="student",
-            path=paths.student_folder,
-            identity=lambda ref: {
-                "pair": group_name(ref.pairs),
-                "method": ref.cell.method,
-                "seed": ref.cell.seed,
-            },
-            settings=_student_settings,
-            unreached=_unreached_by_student,
-            inputs=_student_inputs,
-            command=partial(_cell_command, "distill"),
-            make=_stage("distill.distill"),
-            named=True,
-        ),
-        **{
-            f"student {recipe.name}": _BY_RECIPE(
-                kind="student", path=paths.student_folder, named=True
-            )
-            for recipe in RECIPES.values()
-            if recipe.leaves == "student"
+graph.SPECS |= {
+    "bitext": _DOWNLOAD,
+    "dictionary files": _DOWNLOAD,
+    "collection": _DOWNLOAD,
+    "training collection": _DOWNLOAD,
+    "model": replace(
+        _DOWNLOAD,
+        path=lambda ref: model_folder(ref.name, Path()),
+        identity=_model_identity,
+        inputs=_model_inputs,
+    ),
+    "teacher": _BY_RECIPE,
+    "initial": _BY_RECIPE,
+    "student": ArtifactSpec(
+        path=paths.student_folder,
+        identity=lambda ref: {
+            "pair": group_name(ref.pairs),
+            "method": ref.cell.method,
+            "seed": ref.cell.seed,
         },
-        "teacher embeddings": _EMBEDDINGS(
-            kind="teacher-embeddings",
-            path=paths.embeddings_folder,
-            settings=lambda _: {"query_tokens": "teacher.query_tokens"},
-        ),
-        "document embeddings": _EMBEDDINGS(
-            kind="document-embeddings",
-            path=lambda ref: paths.root(ref) / "documents" / ref.name,
-            settings=lambda _: {"document_tokens": "teacher.document_tokens"},
-        ),
-        "dictionary": ArtifactSpec(
-            kind="dictionary",
-            path=lambda ref: paths.cell_folder(ref) / "dictionary",
-            identity=lambda ref: {"pair": str(ref.pair)},
-            settings=lambda _: {
-                "bitext": "bitext",
-                "transport": "transport",
-                "query_tokens": "teacher.query_tokens",
+        settings=_student_settings,
+        unreached=_unreached_by_student,
+        inputs=_student_inputs,
+        command=partial(_cell_command, "distill"),
+        make=_stage("distill.distill"),
+        named=True,
+    ),
+    **{
+        f"student {recipe.name}": replace(_BY_RECIPE, path=paths.student_folder, named=True)
+        for recipe in RECIPES.values()
+        if recipe.leaves == "student"
+    },
+    "teacher embeddings": _EMBEDDINGS,
+    "document embeddings": replace(
+        _EMBEDDINGS,
+        path=lambda ref: paths.root(ref) / "documents" / ref.name,
+        settings=lambda _: {"document_tokens": "teacher.document_tokens"},
+    ),
+    "dictionary": ArtifactSpec(
+        path=lambda ref: paths.cell_folder(ref) / "dictionary",
+        identity=lambda ref: {"pair": str(ref.pair)},
+        settings=lambda _: {
+            "bitext": "bitext",
+            "transport": "transport",
+            "query_tokens": "teacher.query_tokens",
+        },
+        inputs=_dictionary_inputs,
+        command=partial(_cell_command, "dictionary"),
+        make=_stage("dictionary.dictionary"),
+        shown=lambda _: ("dictionary",),
+    ),
+    "index": ArtifactSpec(
+        path=lambda ref: paths.root(ref) / "index" / paths.collection(ref),
+        identity=lambda ref: {"collection": paths.collection(ref)},
+        settings=lambda _: {
+            "document_tokens": "teacher.document_tokens",
+            **{
+                key: f"index.{key}"
+                for key in ("dtype", "shard_documents", "precision", "format", "lists")
             },
-            inputs=_dictionary_inputs,
-            command=partial(_cell_command, "dictionary"),
-            make=_stage("dictionary.dictionary"),
-            shown=lambda _: ("dictionary",),
-        ),
-        "index": ArtifactSpec(
-            kind="index",
-            path=lambda ref: paths.root(ref) / "index" / paths.collection(ref),
-            identity=lambda ref: {"collection": paths.collection(ref)},
-            settings=lambda _: {
-                "document_tokens": "teacher.document_tokens",
-                **{
-                    key: f"index.{key}"
-                    for key in ("dtype", "shard_documents", "precision", "format", "lists")
-                },
-            },
-            inputs=lambda ref: [
-                sources.documents_input(ref.settings, ()),
-                models.teacher_of(ref.settings).as_input("teacher"),
-            ],
-            command=lambda ref: Command("index", tuple(sources.collection_options(ref.settings))),
-            make=_stage("index.index"),
-            mend="--repair",
-        ),
-        "translations": ArtifactSpec(  # of no teacher
-            kind="translations",
-            path=lambda ref: Path(ref.suite, str(ref.pair), "nmt", paths.collection(ref)),
-            identity=lambda ref: {"pair": str(ref.pair)},
-            settings=lambda _: {"beams": "nmt.beams", "max_tokens": "nmt.max_tokens"},
-            inputs=_translations_inputs,
-            command=_search_command,
-            make=_stage("support.translations.translations"),
-        ),
-        "run": ArtifactSpec(
-            kind="run",
-            path=lambda ref: paths.cell_folder(ref) / "runs" / paths.collection(ref),
-            identity=lambda ref: {
-                "pair": str(ref.pair),
-                "method": ref.cell.method,
-                "collection": paths.collection(ref),
-            },
-            settings=_run_settings,
-            inputs=_run_inputs,
-            command=_search_command,
-            make=_stage("search.search"),
-        ),
-    }
-)
+        },
+        inputs=lambda ref: [
+            sources.documents_input(ref.settings, ()),
+            models.teacher_of(ref.settings).as_input("teacher"),
+        ],
+        command=lambda ref: Command("index", tuple(sources.collection_options(ref.settings))),
+        make=_stage("index.index"),
+        mend="--repair",
+    ),
+    "translations": ArtifactSpec(  # of no teacher
+        path=lambda ref: Path(ref.suite, str(ref.pair), "nmt", paths.collection(ref)),
+        identity=lambda ref: {"pair": str(ref.pair)},
+        settings=lambda _: {"beams": "nmt.beams", "max_tokens": "nmt.max_tokens"},
+        inputs=_translations_inputs,
+        command=_search_command,
+        make=_stage("support.translations.translations"),
+    ),
+    "run": ArtifactSpec(
+        path=lambda ref: paths.cell_folder(ref) / "runs" / paths.collection(ref),
+        identity=lambda ref: {
+            "pair": str(ref.pair),
+            "method": ref.cell.method,
+            "collection": paths.collection(ref),
+        },
+        settings=_run_settings,
+        inputs=_run_inputs,
+        command=_search_command,
+        make=_stage("search.search"),
+    ),
+}
