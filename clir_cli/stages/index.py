@@ -90,7 +90,7 @@ def _fill(
     trained = draft / store.CODEC
     made_from = files.digest([made_by, files.file_digest(trained) if trained.exists() else ""])
     encoder = encoding.ShardEncoder(workspace.settings, teacher, codec, draft, batch, made_from)
-    job = encoding.Job(workspace, collection, encoder, digests, before, held)
+    job = encoding.IndexJob(workspace, collection, encoder, digests, before, held)
     for line in encoding.write_shards(job, blocks, ENCODERS[workspace.engine.name]):
         workspace.talk.say(f"made again: {line}")
     rows = [row for block in blocks for row in block.documents.tolist()]

@@ -41,7 +41,7 @@ Notes = dict[str, object]
 Made = tuple[Encoder, Task, Notes]
 
 
-class Job:
+class TrainingJob:
     """One model to train by a recipe."""
 
     def __init__(self, workspace: Workspace, ref: Ref) -> None:
@@ -51,11 +51,11 @@ class Job:
     @property
     def loop(self) -> TrainingSettings:
         """Return the training loop's settings, with those that the recipe has of its own."""
-        own = getattr(self.settings, self.recipe.name, None)
-        if own is None:
-            return self.settings.training
-        changes = {"epochs": own.epochs, "learning_rate": own.learning_rate}
-        return self.settings.training.model_copy(update=changes)
+        loop, section = self.settings.training, getattr(self.settings, self.recipe.name, None)
+        if section is None:
+            return loop
+        changes = {"epochs": section.epochs, "learning_rate": section.learning_rate}
+        return loop.model_copy(update=changes)
 
     @property
     def folder(self) -> Path:
@@ -85,7 +85,7 @@ def train(workspace: Workspace, ref: Ref) -> Path:
         UserError: A missing input, a fault in the data, or a model that was made from something
             else.
     """
-    job, artifact = Job(workspace, ref), graph.resolve(workspace, ref)
+    job, artifact = TrainingJob(workspace, ref), graph.resolve(workspace, ref)
     if job.recipe.name == "augment" and workspace.group.several and job.loop.shard:
         raise UserError(
             "recipe augment needs the whole embedding table; start it without training.shard"
@@ -104,7 +104,7 @@ def train(workspace: Workspace, ref: Ref) -> Path:
     return make_trained(workspace, artifact, prepare, loop=job.loop, seed=job.seed, title=title)
 
 
-def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> Estimate:
+def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Estimate:
     """Return what training needs, or refuse; estimated from the longest sentences."""
     rows = [row for bitext in job.bitexts.values() for row in bitext.train]
     limit = job.settings.teacher.query_tokens
@@ -120,7 +120,7 @@ def _require_memory(job: Job, device: torch.device, precision: torch.dtype) -> E
 # ------------------------------------------------------------------ data
 
 
-def _questions(job: Job, language: str) -> list[Split]:
+def _questions(job: TrainingJob, language: str) -> list[Split]:
     """Return the questions in a language of the collection to train on, if there are any."""
     settings = job.settings.contrastive
     collection = job.english if language == "en" else training_collection(job.workspace, language)
@@ -130,14 +130,14 @@ def _questions(job: Job, language: str) -> list[Split]:
     return [data.collection_questions(collection, language, settings.queries, held_out)]
 
 
-def _english(job: Job) -> list[Split]:
+def _english(job: TrainingJob) -> list[Split]:
     """Return English queries: questions of a collection, spans of sentences."""
     most = job.settings.contrastive.sentences
     return [*_questions(job, "en"), data.cloze_questions(list(job.bitexts.values()), most)]
 
 
 def _with_embeddings(
-    job: Job, split: Split, device: torch.device, changes: Sequence[Change] = ()
+    job: TrainingJob, split: Split, device: torch.device, changes: Sequence[Change] = ()
 ) -> Split:
     """Return a split with the teacher's embeddings of its documents, and with changed queries."""
     train, held_out = split
@@ -156,7 +156,7 @@ def _with_embeddings(
 # ------------------------------------------------------------------ the recipes
 
 
-def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+def _teacher(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
     load_device = first_device(job.workspace, device)
     encoder = open_encoder_at(job.workspace, job.folder, load_device, precision)
     dimensions = job.settings.monolingual.dimensions
@@ -173,7 +173,7 @@ def _teacher(job: Job, device: torch.device, precision: torch.dtype) -> Made:
     return encoder, task, {**_counts(splits), "dimensions": encoder.dimensions}
 
 
-def _code_switched(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+def _code_switched(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
     share, workspace = job.settings.contrastive.share, job.workspace
     pairs = switching_pairs(job.settings, job.ref.pairs)
     lexicons = [english_lexicon(workspace, pair, job.bitexts.get(pair)) for pair in pairs]
@@ -198,7 +198,7 @@ def _code_switched(job: Job, device: torch.device, precision: torch.dtype) -> Ma
     return encoder, _contrastive(job, sources), notes
 
 
-def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+def _hybrid(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
     alpha, english = job.settings.contrastive.alpha, _english(job)
     # Queries of a pair's language: the bitext's sentences, a collection's questions.
     crossing = [
@@ -225,20 +225,20 @@ def _hybrid(job: Job, device: torch.device, precision: torch.dtype) -> Made:
     return encoder, task, {**_counts(sources), "new_rows": new_rows, "probability": probability}
 
 
-def _augmented(job: Job, device: torch.device, precision: torch.dtype) -> Made:
+def _augmented(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
     encoder, new_rows = _student(job, device, precision)
     bitext = job.bitexts[job.ref.pair]
     encoder, task, notes = augmenting(job.settings, encoder, new_rows, bitext, job.seed)
     return encoder, cast(Task, task), notes  # the task of an encoder with a head
 
 
-def _student(job: Job, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
+def _student(job: TrainingJob, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
     """Return the student that distillation would start from, and its number of new embeddings."""
     bitexts, load_device = list(job.bitexts.values()), first_device(job.workspace, device)
     return initial_student(job.workspace, bitexts, load_device, precision, job.ref)
 
 
-TASKS: dict[str, Callable[[Job, torch.device, torch.dtype], Made]] = {
+TASKS: dict[str, Callable[[TrainingJob, torch.device, torch.dtype], Made]] = {
     "monolingual": _teacher,
     "code-switch": _code_switched,
     "hybrid": _hybrid,
@@ -250,7 +250,7 @@ TASKS: dict[str, Callable[[Job, torch.device, torch.dtype], Made]] = {
 
 
 def _contrastive(
-    job: Job,
+    job: TrainingJob,
     sources: Sequence[Split],
     *,
     query_kind: TextKind = "sentence",
@@ -281,7 +281,7 @@ def _contrastive(
     )
 
 
-def _refuse_batch(job: Job, splits: Sequence[Split]) -> None:
+def _refuse_batch(job: TrainingJob, splits: Sequence[Split]) -> None:
     """Refuse a batch that is larger than a source, before the teacher encodes the source."""
     size = job.loop.batch_size
     if size < 2:

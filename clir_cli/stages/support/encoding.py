@@ -70,7 +70,7 @@ class ShardEncoder:
 
 
 @dataclass(frozen=True)
-class Job:
+class IndexJob:
     """The shards of one index: of which texts, by what, and which index may have some already.
 
     ``digests`` (documents, 16) are those of the texts; ``before`` is the other index, and ``held``
@@ -115,7 +115,9 @@ class Job:
 
 
 Blocks = Sequence[tuple[int, ShardDocuments]]  # the documents of shards, each with its number
-Encode = Callable[[Job, Blocks, int], None]  # encodes blocks; the index then has so many documents
+Encode = Callable[
+    [IndexJob, Blocks, int], None
+]  # encodes blocks; the index then has so many documents
 
 
 def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) -> int:
@@ -143,7 +145,7 @@ def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) 
     return min(settings.shard_documents, room)
 
 
-def write_shards(job: Job, blocks: Sequence[ShardDocuments], encode: Encode) -> list[str]:
+def write_shards(job: IndexJob, blocks: Sequence[ShardDocuments], encode: Encode) -> list[str]:
     """Make the shards of a draft what the blocks say.
 
     Whole shards stay; those of the index before are reused; the others are encoded.
@@ -175,7 +177,7 @@ def open_teacher(workspace: Workspace, folder: Path, tokens: int) -> Encoder:
     return open_encoder_at(workspace, folder, device, precision, tokens=tokens)
 
 
-def encode_here(job: Job, blocks: Blocks, total: int) -> None:
+def encode_here(job: IndexJob, blocks: Blocks, total: int) -> None:
     """Encode blocks in this process; the index then has ``total`` documents."""
     encoder = job.encoder
     missing = sum(len(block.documents) for _, block in blocks)
@@ -200,7 +202,7 @@ def encode_here(job: Job, blocks: Blocks, total: int) -> None:
             written.result()
 
 
-def encode_on_ray(job: Job, blocks: Blocks, total: int) -> None:
+def encode_on_ray(job: IndexJob, blocks: Blocks, total: int) -> None:
     """Encode blocks by workers of Ray, with the bytes of ``encode_here``.
 
     Each shard is encoded in the batches of one process and written by the worker that encoded it.
@@ -246,7 +248,9 @@ def _encode_in_worker(encoder: ShardEncoder, shard: tuple[int, list[str], np.nda
     encoder.write(number, encoder.encode(encoder.inputs(texts)), digests)
 
 
-def _worker_bytes(job: Job, teacher: Path, device: str, batch: int, sizes: Sequence[int]) -> int:
+def _worker_bytes(
+    job: IndexJob, teacher: Path, device: str, batch: int, sizes: Sequence[int]
+) -> int:
     """Return the memory of a worker that encodes shards of these numbers of documents."""
     settings = job.workspace.settings
     estimate = memory.encoding(memory.size_of(teacher), Load(1, batch))
@@ -267,7 +271,7 @@ def _overlapped() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 
 @contextmanager
-def _counting(job: Job, total: int, done: int) -> Iterator[Callable[[int], None]]:
+def _counting(job: IndexJob, total: int, done: int) -> Iterator[Callable[[int], None]]:
     """Yield a function that is called with the number of documents that were encoded."""
     started, counted = time.monotonic(), 0
     talk = job.workspace.talk

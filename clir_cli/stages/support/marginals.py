@@ -51,9 +51,9 @@ def masses(
         weights = _idf(inputs, count, len(teacher.tokenizer))
         frequencies = _frequencies(ids, embedding_table(student.model).num_embeddings)
         if own_rows:  # a token's embedding in one fold has a copy in each of the other folds
-            own = student.tokenize([row.query for row in bitext.train], limit)
+            final = student.tokenize([row.query for row in bitext.train], limit)
             frequencies *= workspace.settings.student.folds
-            frequencies[:own_rows] = _frequencies(own, len(frequencies))[:own_rows]
+            frequencies[:own_rows] = _frequencies(final, len(frequencies))[:own_rows]
         of_student = marginals.by_idf(frequencies, len(ids))
     return Marginals(of_student, weights[:count]), Marginals(of_student, weights[count:])
 

@@ -23,8 +23,9 @@ from clir_cli.suites import suite_settings
 
 def collection_options(settings: Settings) -> list[Option]:
     """Return the option that names the collection, when it is not the suite's own."""
-    own = suite_settings(settings.suite).collection
-    return [] if settings.collection == own else [("--collection", settings.collection)]
+    if settings.collection == suite_settings(settings.suite).collection:
+        return []
+    return [("--collection", settings.collection)]
 
 
 # ------------------------------------------------------------------ bitext and dictionaries

@@ -93,9 +93,7 @@ def _embeddings(
             np.save(draft / "offsets.npy", packed.offsets.numpy())
     vectors = torch.from_numpy(np.load(artifact.path / "vectors.npy", mmap_mode="c"))
     offsets = torch.from_numpy(np.load(artifact.path / "offsets.npy"))
-    cut = len(parts[0])
-    first = int(offsets[cut])
-    return (
-        Packed(vectors[:first], offsets[: cut + 1]),
-        Packed(vectors[first:], offsets[cut:] - first),
-    )
+    count = len(parts[0])
+    split = int(offsets[count])
+    train = Packed(vectors[:split], offsets[: count + 1])
+    return train, Packed(vectors[split:], offsets[count:] - split)
