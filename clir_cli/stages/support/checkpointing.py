@@ -207,22 +207,18 @@ def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Pat
 
 def _restore(workspace: Workspace, training: Training, path: Path) -> None:
     """Continue from a checkpoint, if there is one and the main process can read it."""
-    group = training.group
-    if group.broadcast(group.is_main and _is_readable(workspace, path)):
+    group, say = training.group, workspace.talk.say
+    is_readable = group.is_main and path.exists()
+    if is_readable:
+        try:
+            read_tensors(path)
+        except (SafetensorError, OSError) as error:
+            say(f"{path}: damaged ({error}); beginning again")
+            path.unlink()
+            is_readable = False
+    if group.broadcast(is_readable):
         training.restore(*read_tensors(path))
-        workspace.talk.say(f"continuing from step {training.step} of {training.total_steps}")
-
-
-def _is_readable(workspace: Workspace, path: Path) -> bool:
-    if not path.exists():
-        return False
-    try:
-        read_tensors(path)
-    except (SafetensorError, OSError) as error:
-        workspace.talk.say(f"{path}: damaged ({error}); beginning again")
-        path.unlink()
-        return False
-    return True
+        say(f"continuing from step {training.step} of {training.total_steps}")
 
 
 def _row(step: Step) -> dict[str, object]:

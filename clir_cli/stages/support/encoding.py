@@ -115,9 +115,7 @@ class IndexJob:
 
 
 Blocks = Sequence[tuple[int, ShardDocuments]]  # the documents of shards, each with its number
-Encode = Callable[
-    [IndexJob, Blocks, int], None
-]  # encodes blocks; the index then has so many documents
+Encode = Callable[[IndexJob, Blocks, int], None]  # the index then has so many documents
 
 
 def shard_size(settings: IndexSettings, teacher: Encoder, document_tokens: int) -> int:
