@@ -52,34 +52,35 @@ def reproduce(
     Example: clir reproduce --all --jobs 2
     """
     from clir_cli import display
+    from clir_cli.cluster.connection import EngineOptions
     from clir_cli.study import experiment as files
 
     if every and names:
         raise UserError("--all and names of experiments: give one of them")
-    chosen = [files.load(name) for name in (names or (files.names() if every else ()))]
-    if not chosen:
+    experiments = [files.load(name) for name in (names or (files.names() if every else ()))]
+    if not experiments:
+        known = map(files.load, files.names())
         rows = [
-            {"experiment": each.name, "what it is": each.title, "question": each.question}
-            for each in map(files.load, files.names())
+            {"experiment": one.name, "what it is": one.title, "question": one.question}
+            for one in known
         ]
         if common.as_json:
             display.print_json(rows)
         else:
             display.show_rows("experiments: clir reproduce NAME", rows)
         return
-    style = "latex" if latex else "markdown" if as_markdown else style
     share = _share(cells)
-    from clir_cli.cluster.connection import EngineOptions
     from clir_cli.study import reproduce as study
     from clir_cli.study import tables
     from clir_cli.study.grid import Base
 
+    style = "latex" if latex else "markdown" if as_markdown else style
     if style not in tables.FORMATS:
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace(engine=EngineOptions(engine, address, jobs), mirror=mirror)
     workspace.engine.check()
     base = Base(common.suite, common.config, tuple(common.assign or ()))
-    prepared = study.prepare(chosen, base, workspace, results)
+    prepared = study.prepare(experiments, base, workspace, results)
     if common.dry_run:
         lines = study.commands(prepared, share)
         if common.as_json:
@@ -91,10 +92,11 @@ def reproduce(
     if common.as_json:
         display.print_json([row for rows in outcome.rows.values() for row in rows])
     else:
-        for each in chosen:
-            rows = outcome.rows.get(each.name, [])
-            for metric in each.metrics if rows else ():
-                tables.FORMATS[style](tables.draw(each.title, rows, each.table, metric))
+        for experiment in experiments:
+            rows = outcome.rows.get(experiment.name, [])
+            for metric in experiment.metrics if rows else ():
+                table = tables.draw(experiment.title, rows, experiment.table, metric)
+                tables.FORMATS[style](table)
     if outcome.code:
         raise typer.Exit(outcome.code)
 
@@ -127,18 +129,18 @@ def report(
     workspace = common.workspace()
     if not output.parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
-    found = draw(
+    page = draw(
         workspace, results, collection=collection, metric=metric, method=method, baseline=baseline
     )
     if not common.dry_run:
-        files.write_text(output, found.html)
+        files.write_text(output, page.html)
     if common.as_json:
-        told = {"report": str(output), "sections": found.sections, "missing": found.missing}
-        display.print_json([{**told, "verdicts": found.verdicts, "failed": found.failed}])
-    for line in found.missing:
+        summary = {"report": str(output), "sections": page.sections, "missing": page.missing}
+        display.print_json([{**summary, "verdicts": page.verdicts, "failed": page.failed}])
+    for line in page.missing:
         workspace.talk.say(f"not in the report: {line}")
     verb = "would be written" if common.dry_run else "written"
-    workspace.talk.say(f"{output} {verb}: {', '.join(found.sections)}")
+    workspace.talk.say(f"{output} {verb}: {', '.join(page.sections)}")
 
 
 def _share(text: str) -> tuple[int, int]:

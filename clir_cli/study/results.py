@@ -1,6 +1,6 @@
 """The tidy table of an experiment: a row for each cell and metric.
 
-It is an artifact as any other, made again when a run, a judgment or the experiment's own words have
+It is an artifact as any other, made again when a run, the qrels or the experiment's file have
 changed; ``results/<suite>/<experiment>.csv`` is a copy of it for people.
 """
 
@@ -31,11 +31,6 @@ TEXTS = ("suite", "experiment", "collection", "pair", "method", "variant", "erro
 Row = dict[str, Any]
 
 
-def columns(axes: Sequence[str]) -> list[str]:
-    """Return the columns of the tidy table; settings that the grid spans stand behind the key."""
-    return [*KEY, *axes, *FIGURES]
-
-
 def plan(cells: Cells) -> Artifact:
     """Return what the table of an experiment will be made from."""
     experiment = cells.experiment
@@ -54,9 +49,9 @@ def plan(cells: Cells) -> Artifact:
         config={
             "metrics": experiment.metrics,
             "baseline": experiment.baseline,
-            "expected": [each.model_dump() for each in experiment.expected],
+            "expected": [score.model_dump() for score in experiment.expected],
             "evaluation": cells.points[0].settings.evaluation.model_dump(mode="json"),
-            "cells": [[each.label, cells.command(each), each.values] for each in cells.points],
+            "cells": [[point.label, cells.command(point), point.values] for point in cells.points],
         },
         inputs=inputs,
         command=f"clir reproduce {experiment.name} --suite {cells.suite}",
@@ -73,11 +68,11 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
     stale = planned.state() == "stale"
     with store.make(planned, force=force or stale, wait=True) as draft:
         if draft is not None:
-            found, failures = judge(cells)
-            table = pd.DataFrame(_rows(cells, found, failures), columns=_columns(cells))
-            files.write_text(draft / TABLE, _csv(table))
-            per_query = pd.DataFrame(_query_rows(cells, found), columns=scores.PER_QUERY_COLUMNS)
-            files.write_text(draft / PER_QUERY, _csv(per_query))
+            scored, failures = judge(cells)
+            # The settings that the grid spans come after the key.
+            axes = dict.fromkeys(key for point in cells.points for key in point.values)
+            _write(draft / TABLE, _rows(cells, scored, failures), [*KEY, *axes, *FIGURES])
+            _write(draft / PER_QUERY, _query_rows(cells, scored), scores.PER_QUERY_COLUMNS)
     rows = read(planned.path / TABLE)
     target = cells.published / f"{cells.experiment.name}.csv"
     content = (planned.path / TABLE).read_bytes()
@@ -95,41 +90,37 @@ def read(path: Path) -> list[Row]:
     return [{**row, "variant": row["variant"] or ""} for row in rows]
 
 
-def _columns(cells: Cells) -> list[str]:
-    return columns(list(dict.fromkeys(key for point in cells.points for key in point.values)))
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, lineterminator="\n")
+def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    table = pd.DataFrame(rows, columns=columns)
+    files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
     """Bring ``scores.csv`` and ``per_query.csv`` of the suite up to date, as ``evaluate`` does.
 
-    A metric across pairs is about the pairs of this experiment; it stands there when these are all.
+    A metric across pairs is published only if the experiment has all pairs of the suite.
     """
-    whole = {str(point.pair) for point in cells.points} == set(cells.points[0].settings.pairs)
-    pairs = {str(point.pair) for point in cells.points} | ({gaps.ALL_PAIRS} if whole else set())
-    kept = [row for row in rows if row["value"] is not None and row["pair"] in pairs]
+    pairs = {str(point.pair) for point in cells.points}
+    if pairs == set(cells.points[0].settings.pairs):
+        pairs.add(gaps.ALL_PAIRS)
     table = pd.read_csv(cells.folder / PER_QUERY, dtype=str, keep_default_na=False)
     per_query = table.astype({"seed": int}).to_dict("records")
-    folder = cells.published
-    if kept:
-        scores.publish(folder, kept, [row for row in per_query if row["pair"] in pairs])
+    if published := [row for row in rows if row["value"] is not None and row["pair"] in pairs]:
+        by_query = [row for row in per_query if row["pair"] in pairs]
+        scores.publish(cells.published, published, by_query)
 
 
 # ------------------------------------------------------------------ rows
 
 
-def _rows(cells: Cells, found: Sequence[Result[Point]], failures: Sequence[Failure]) -> list[Row]:
+def _rows(cells: Cells, scored: Sequence[Result[Point]], failures: Sequence[Failure]) -> list[Row]:
     """Return the rows of the table: the leading metric first, cells in the order of the grid."""
-    tested = compared(cells, found)
-    rows = [_row(cells, each, tested.get(place)) for place, each in enumerate(found)]
-    for each in failures:
-        rows += _error_rows(cells, each)
-    metrics, points = cells.experiment.metrics, [point.label for point in cells.points]
-    order = {label: place for place, label in enumerate(points)}
-    rows.sort(key=lambda row: (metrics.index(row["metric"]), order[row["label"]]))
+    tests = compared(cells, scored)
+    rows = [_row(cells, result, tests.get(index)) for index, result in enumerate(scored)]
+    rows += [row for failure in failures for row in _error_rows(cells, failure)]
+    metrics, labels = cells.experiment.metrics, [point.label for point in cells.points]
+    position = {label: index for index, label in enumerate(labels)}
+    rows.sort(key=lambda row: (metrics.index(row["metric"]), position[row["label"]]))
     return rows
 
 
@@ -148,38 +139,41 @@ def _key(cells: Cells, point: Point, collection: str, pair: str) -> Row:
     }
 
 
-def _row(cells: Cells, each: Result[Point], test: dict[str, float] | None) -> Row:
-    wanted = _expected(cells, each)
-    told = {"baseline": baseline_of(cells.experiment, cells.points), **test} if test else {}
-    return {
-        **_key(cells, each.run.owner, each.run.collection.name, each.pair),
-        **told,
-        **each.columns,
-        "expected": wanted.value if wanted else None,
-        "tolerance": wanted.tolerance if wanted else None,
-        "verdict": verdict(each.score.value, wanted) if wanted else None,
-        "command": cells.command_for(each),
-    }
+def _result_key(cells: Cells, result: Result[Point]) -> Row:
+    return _key(cells, result.run.owner, result.run.collection.name, result.pair)
+
+
+def _row(cells: Cells, result: Result[Point], test: dict[str, float] | None) -> Row:
+    row = {**_result_key(cells, result), **result.columns, "command": cells.command_for(result)}
+    if test:
+        row |= {"baseline": baseline_of(cells.experiment, cells.points), **test}
+    if expected := _expected(cells, result):
+        row |= {
+            "expected": expected.value,
+            "tolerance": expected.tolerance,
+            "verdict": verdict(result.score.value, expected),
+        }
+    return row
 
 
 def _error_rows(cells: Cells, failure: Failure) -> list[Row]:
-    """Return a row a metric that tells why it has no value."""
+    """Return a row for each metric, with the reason why it has no value."""
     point = failure.point
     key = _key(cells, point, collection_label(point.collection), failure.pair)
-    told = {"error": failure.error, "command": cells.command(point)}
-    return [{**key, "metric": metric, **told} for metric in failure.metrics]
+    reason = {"error": failure.error, "command": cells.command(point)}
+    return [{**key, "metric": metric, **reason} for metric in failure.metrics]
 
 
-def _query_rows(cells: Cells, found: Sequence[Result[Point]]) -> list[Row]:
+def _query_rows(cells: Cells, scored: Sequence[Result[Point]]) -> list[Row]:
     return [
         {
-            **_key(cells, each.run.owner, each.run.collection.name, each.pair),
-            "metric": each.score.measure,
+            **_result_key(cells, result),
+            "metric": result.score.measure,
             "query": query,
             "value": value,
         }
-        for each in found
-        for query, value in each.score.per_query.items()
+        for result in scored
+        for query, value in result.score.per_query.items()
     ]
 
 
@@ -191,13 +185,11 @@ def verdict(value: float, expected: Expected) -> str:
     return "about OK" if off <= 2 * expected.tolerance + 1e-12 else "FAIL"
 
 
-def _expected(cells: Cells, each: Result[Point]) -> Expected | None:
-    for wanted in cells.experiment.expected:
-        told = (wanted.suite, wanted.pair, wanted.metric)
-        if told == (cells.suite, each.pair, each.score.measure) and is_meant(
-            wanted, each.run.owner
-        ):
-            return wanted
+def _expected(cells: Cells, result: Result[Point]) -> Expected | None:
+    key = (cells.suite, result.pair, result.score.measure)
+    for score in cells.experiment.expected:
+        if (score.suite, score.pair, score.metric) == key and is_meant(score, result.run.owner):
+            return score
     return None
 
 
