@@ -1,15 +1,14 @@
 """Where tasks run: in this process, in several of this machine, or on the workers of Ray.
 
 An executor takes as many tasks as it is ``free`` for, and returns what became of each as it ends.
-Another one is an entry in ``EXECUTORS``: tasks and workspaces can be pickled, and ``work.do`` does
-a task on any machine that sees the same files.
+Tasks and workspaces can be pickled: ``work.do`` does a task on any machine that sees the files.
 """
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -46,9 +45,10 @@ class Executor(Protocol):
         """Return what became of a task that was started, when one has ended."""
 
 
-@contextmanager
-def executor_of(engine: EngineOptions, workspace: Workspace, talk: Talk) -> Iterator[Executor]:
-    """Yield the executor that ``--engine`` names.
+def executor_of(
+    engine: EngineOptions, workspace: Workspace, talk: Talk
+) -> AbstractContextManager[Executor]:
+    """Return the executor that ``--engine`` and ``--jobs`` name.
 
     Args:
         engine: The options; 0 jobs on Ray are as many as there are processors.
@@ -57,8 +57,11 @@ def executor_of(engine: EngineOptions, workspace: Workspace, talk: Talk) -> Iter
     """
     # Tasks of a study run beside each other; none of them uses an engine of its own.
     workspace = replace(workspace, engine=EngineOptions(), talk=talk)
-    with EXECUTORS[engine.name](engine, workspace) as executor:
-        yield executor
+    if engine.name == "ray":
+        return on_ray(engine, workspace)
+    if engine.jobs == 1:
+        return nullcontext(InProcess(workspace))
+    return closing(Processes(_for_workers(workspace), engine.jobs))
 
 
 def _for_workers(workspace: Workspace) -> Workspace:
@@ -67,16 +70,6 @@ def _for_workers(workspace: Workspace) -> Workspace:
 
 
 # ------------------------------------------------------------------ this machine
-
-
-@contextmanager
-def local(engine: EngineOptions, workspace: Workspace) -> Iterator[Executor]:
-    """Yield this process for one job, or so many children."""
-    if engine.jobs == 1:
-        yield InProcess(workspace)
-        return
-    with closing(Processes(_for_workers(workspace), engine.jobs)) as executor:
-        yield executor
 
 
 @dataclass
@@ -152,7 +145,8 @@ class Processes:
         here, there = spawning.Pipe()
         # Not daemons: a stage may have children of its own (downloads, a library).
         process = spawning.Process(target=_work, args=(there, self.workspace), name="clir")
-        threads = str(threads_for(self.jobs))
+        given = os.environ.get("OMP_NUM_THREADS", "")
+        threads = given if given.isdigit() else str(max(1, processors() // self.jobs))
         with _environment(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads):
             process.start()
         there.close()
@@ -191,12 +185,6 @@ def _work(pipe: Connection, workspace: Workspace) -> None:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt  # so that drafts are left as after Ctrl-C
-
-
-def threads_for(jobs: int) -> int:
-    """Return the threads of each of several jobs."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else max(1, processors() // jobs)
 
 
 @contextmanager
@@ -261,9 +249,3 @@ def _resources(cluster: RayCluster, workspace: Workspace, task: Task) -> Resourc
             load = Load(1, settings.index.batch_tokens or 16_384)
             needed += memory.encoding(model, load).on_host(device)
     return cluster.resources(settings.cluster, device, needed)
-
-
-EXECUTORS: dict[str, Callable[[EngineOptions, Workspace], AbstractContextManager[Executor]]] = {
-    "local": local,
-    "ray": on_ray,
-}

@@ -9,26 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from statistics import mean
-from typing import Protocol
 
 from clir_cli.artifacts.store import MANIFEST, read_manifest
 from clir_cli.errors import UserError
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.executors import Executor
 from clir_cli.study.tasks import Task
+from clir_cli.study.watch import Watch
 from clir_cli.study.work import Done, State, state
 
 RETRY = 2.0  # seconds until a task is tried again that another process is doing
-
-
-class Watcher(Protocol):
-    """Reports progress."""
-
-    def started(self, task: Task) -> None:
-        """Report that a task has started."""
-
-    def ended(self, task: Task, done: Done, seconds_left: float | None) -> None:
-        """Report what became of a task, and an estimate for the rest."""
 
 
 def look(tasks: Sequence[Task], workspace: Workspace) -> dict[str, State]:
@@ -80,7 +70,7 @@ def run(
     tasks: Sequence[Task],
     states: Mapping[str, State],
     executor: Executor,
-    watcher: Watcher,
+    watch: Watch,
     *,
     pace: Pace | None = None,
     force: bool = False,
@@ -91,7 +81,7 @@ def run(
         tasks: All of them, each behind those that it needs.
         states: What ``look`` returned.
         executor: Does them.
-        watcher: Is told of each.
+        watch: Reports the progress.
         pace: How long they took before.
         force: Whether what is there is made again.
     """
@@ -115,7 +105,7 @@ def run(
     def end(ended: Done) -> None:
         done[ended.key] = ended
         sorter.done(ended.key)
-        watcher.ended(left.pop(ended.key), ended, pace.left(left.values()))
+        watch.ended(left.pop(ended.key), ended, pace.left(left.values()))
 
     while sorter.is_active():
         ready |= dict.fromkeys(sorter.get_ready(), 0.0)
@@ -128,7 +118,7 @@ def run(
                 free -= 1
                 del ready[key]
                 running.add(key)
-                watcher.started(left[key])
+                watch.started(left[key])
                 executor.start(left[key])
         if running:
             ended = executor.wait()
