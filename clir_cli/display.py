@@ -25,8 +25,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
 
 
-def show_rows(title: str, rows: Sequence[Row]) -> None:
-    """Print rows of the same keys as a table."""
+def show_rows(title: str, rows: Sequence[Row], as_json: bool = False) -> None:
+    """Print rows of the same keys as a table, or as JSON."""
+    if as_json:
+        print_json(rows)
+        return
     if not rows:
         print(f"{title}: nothing")
         return

@@ -122,8 +122,6 @@ def print_artifacts(common: Common, artifacts: "Sequence[Artifact]") -> None:
     """Print the artifacts that were made, or would be."""
     from clir_cli import display
 
-    rows = display.artifact_rows(artifacts)
-    if common.as_json:
-        display.print_json(rows)
-    elif common.dry_run:
-        display.show_rows("what would be made", rows)
+    if common.as_json or common.dry_run:
+        rows = display.artifact_rows(artifacts)
+        display.show_rows("what would be made", rows, common.as_json)

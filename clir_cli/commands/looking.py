@@ -71,8 +71,4 @@ def list_things(
     from clir_cli import display
     from clir_cli.stages import listing
 
-    rows = listing.rows(what, home)
-    if as_json:
-        display.print_json(rows)
-    else:
-        display.show_rows(what, rows)
+    display.show_rows(what, listing.rows(what, home), as_json)

@@ -59,15 +59,11 @@ def reproduce(
         raise UserError("--all and names of experiments: give one of them")
     experiments = [files.load(name) for name in (names or (files.names() if every else ()))]
     if not experiments:
-        known = map(files.load, files.names())
         rows = [
-            {"experiment": one.name, "what it is": one.title, "question": one.question}
-            for one in known
+            {"experiment": known.name, "what it is": known.title, "question": known.question}
+            for known in map(files.load, files.names())
         ]
-        if common.as_json:
-            display.print_json(rows)
-        else:
-            display.show_rows("experiments: clir reproduce NAME", rows)
+        display.show_rows("experiments: clir reproduce NAME", rows, common.as_json)
         return
     share = _share(cells)
     from clir_cli.study import reproduce as study

@@ -24,7 +24,7 @@ from clir_cli.study.work import Done
 class Inside(Talk):
     """The talk of a stage within a study: its bars are shown under the study's."""
 
-    bars: Progress | None = None
+    bars: Progress = field(default_factory=lambda: Progress(disable=True))
 
     def say(self, message: str) -> None:
         """Say nothing: the study reports what became of the stage."""
@@ -32,10 +32,6 @@ class Inside(Talk):
     @contextmanager
     def progress(self, **_: Any) -> Iterator[Progress]:
         """Lend the study's own bars, and remove what was added to them."""
-        if self.bars is None:
-            with Progress(disable=True) as hidden:
-                yield hidden
-            return
         before = set(self.bars.task_ids)
         try:
             yield self.bars
@@ -95,7 +91,6 @@ def watching(
 ) -> Iterator[tuple[Watch, Talk]]:
     """Yield what reports the progress of tasks, and what their stages speak through."""
     console = Console(stderr=True)
-    hidden = quiet or not console.is_terminal
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -103,9 +98,10 @@ def watching(
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bars:
         bar = bars.add_task("cells", total=sum(goals.values()), note="")
-        yield Watch(bars, bar, goals, len(tasks), quiet), Inside(quiet, None if hidden else bars)
+        yield Watch(bars, bar, goals, len(tasks), quiet), Inside(quiet, bars)
 
 
 def title(task: Task) -> str:
