@@ -100,14 +100,17 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
             if element.tag != "tu":
                 continue
             number += 1
-            sides = {True: "", False: ""}  # by whether the language is English
+            query = english = ""
             for variant in element.iter("tuv"):
                 language = variant.get(XML_LANG) or variant.get("lang") or ""
                 segment = variant.find("seg")
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
-                sides[language.lower().startswith("en")] = text
+                if language.lower().startswith("en"):
+                    english = text
+                else:
+                    query = text
             element.clear()
-            yield from _non_empty((path, sides[False]), (path, sides[True]), number, faults, "unit")
+            yield from _non_empty((path, query), (path, english), number, faults, "unit")
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
 
