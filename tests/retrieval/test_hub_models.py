@@ -67,7 +67,7 @@ def workspace(tmp_path: Path, *assignments: str) -> Workspace:
     return Workspace(load_settings("sample", None, assignments), tmp_path / "home")
 
 
-def download_model(space: Workspace, name: str, mirror: str) -> Path:
+def download_model(space: Workspace, name: str, mirror: str = "") -> Path:
     return fetch_model(replace(space, mirror=mirror), space.ref("model", name=name))
 
 
