@@ -80,7 +80,7 @@ def test_wrong_words_get_one_line_and_leave_nothing(clir, empty, words, said) ->
             "search --lang sw-en --method ot --seed 3",
             "make it with: clir distill --lang sw-en --method ot --seed 3 --suite sample",
         ),
-        ("search --lang sw-en --query maji", "make it with: clir download --lang"),
+        ("search --lang sw-en --query maji", "make it with: clir distill --lang"),
         (f"{EVALUATE} --metric map", "make it with: clir download --lang"),
         (
             f"{EVALUATE} --metric map --method ot --variant plain",
