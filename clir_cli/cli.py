@@ -45,8 +45,8 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"clir {version('clir-cli')}")
         raise typer.Exit
 

@@ -29,9 +29,9 @@ def train(
     from clir_cli.stages.support.models import trained_refs
     from clir_cli.stages.support.recipes import parse_recipe
 
-    chosen = parse_recipe(recipe)
+    method = parse_recipe(recipe).name
     workspace = common.workspace()
     pairs = pairs_of(workspace, lang)
-    cell = Cell(chosen.name, variant_of(variant), seed, group_of(pairs, joint))
+    cell = Cell(method, variant_of(variant), seed, group_of(pairs, joint))
     refs = trained_refs(workspace.settings, pairs, cell)
     print_artifacts(common, make_all(common, workspace, refs))

@@ -1,7 +1,7 @@
 """reproduce: experiments from their files to their tables, doing only the work that is missing."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,15 +66,12 @@ def commands(study: Study, share: Share = WHOLE) -> list[dict[str, str]]:
     for task in tasks:
         by_command.setdefault(task.command, []).append(states[task.key])
     for experiment, points in study.experiments if share == WHOLE else ():
-        table = _table_state(Cells(study, experiment, points, _all_there(states)), states)
-        for group in Cells(study, experiment, points, {}).methods():
+        cells = Cells(study, experiment, points, {key: Done(key, "there") for key in states})
+        table = _table_state(cells, states)
+        for group in cells.methods():
             command = study.scoring_command(group, experiment.metrics, study.results)
             by_command.setdefault(command, [table])
     return [{"state": _together(parts), "command": text} for text, parts in by_command.items()]
-
-
-def _all_there(keys: Iterable[str]) -> dict[str, Done]:
-    return {key: Done(key, "there") for key in keys}
 
 
 def _together(states: Sequence[State]) -> State:
