@@ -67,7 +67,7 @@ def distill(common: Common, options: OneCell) -> None:
     Example: clir distill --lang sw-en --variant plain --set student.vocabulary=initial
     Example: clir distill --lang sw-en,so-en,tl-en --joint
     """
-    from clir_cli.stages.support.models import distilled_refs
+    from clir_cli.stages.support.used_models import distilled_refs
 
     workspace = common.workspace()
     pairs, cells = cells_of(workspace, options)

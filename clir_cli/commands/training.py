@@ -26,8 +26,8 @@ def train(
     Example: clir train --recipe monolingual --suite open
     """
     from clir_cli.artifacts.cell import Cell
-    from clir_cli.stages.support.models import trained_refs
     from clir_cli.stages.support.recipes import parse_recipe
+    from clir_cli.stages.support.used_models import trained_refs
 
     method = parse_recipe(recipe).name
     workspace = common.workspace()

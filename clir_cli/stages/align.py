@@ -15,7 +15,7 @@ from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 

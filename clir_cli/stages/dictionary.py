@@ -13,9 +13,9 @@ from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.optical.alignment import DictionaryEntry, induce_dictionary
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.lexicons import TABLE
-from clir_cli.stages.support.models import student_of
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
 from clir_cli.stages.support.teacher_embeddings import align_bitext
+from clir_cli.stages.support.used_models import student_of
 from clir_cli.stages.support.workspace import Workspace
 
 

@@ -19,14 +19,14 @@ from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.stages.support.bitext_marginals import masses
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, require_training
-from clir_cli.stages.support.marginals import masses
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.models import initial_folder
 from clir_cli.stages.support.sources import load_bitext
 from clir_cli.stages.support.starting_points import Start, student_to_train
 from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
+from clir_cli.stages.support.used_models import initial_folder
 from clir_cli.stages.support.workspace import Workspace
 
 

@@ -16,10 +16,9 @@ from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import shard_checksums, shard_layout, store
 from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
-from clir_cli.stages.support import codec as codecs
-from clir_cli.stages.support import encoding
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support import encoding, index_codec
 from clir_cli.stages.support.sources import read_collection
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 IDS = "documents.txt"
@@ -74,7 +73,7 @@ def _fill(
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
     if before is not None and not (draft / store.CODEC).exists() and _is_whole(before, store.CODEC):
         shard_checksums.link(before / store.CODEC, draft / store.CODEC)
-    codec = codecs.make_codec(workspace, collection, teacher, draft)
+    codec = index_codec.make_codec(workspace, collection, teacher, draft)
     digests = text_digests([document.full_text for document in collection.documents])
     blocks = shard_layout.new_layout(len(digests), size)
     held: list[np.ndarray] = []
@@ -102,7 +101,7 @@ def _fill(
         "documents": len(collection.documents),
         "tokens": tokens,
         "dimensions": teacher.dimensions,
-        **codecs.measured(workspace, in_order, teacher, draft),
+        **index_codec.measured(workspace, in_order, teacher, draft),
         "device": str(device),
     }
     files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")

@@ -22,7 +22,7 @@ from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
 from clir_cli.retrieval.models import model_entry, model_folder
 from clir_cli.settings import Settings
-from clir_cli.stages.support import lexicons, models, paths, sources
+from clir_cli.stages.support import lexicons, paths, sources, used_models
 from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.recipes import RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
@@ -111,13 +111,13 @@ def _student_inputs(ref: Ref) -> list[Input]:
         )
     if cell.joint and settings.bitext.files:
         raise UserError("bitext.files belong to one pair; a joint student needs bitext.sources")
-    first = models.first_pass(ref)
+    first = used_models.first_pass(ref)
     return [
         *(sources.bitext_input(settings, pair, f"{pair} " if cell.joint else "")
           for pair in ref.pairs),
-        models.teacher_of(settings).as_input("teacher"),
-        models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
-        *([models.UsedModel(first).as_input("first pass", deep=True)] if first else []),
+        used_models.teacher_of(settings).as_input("teacher"),
+        used_models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
+        *([used_models.UsedModel(first).as_input("first pass", deep=True)] if first else []),
     ]  # fmt: skip
 
 
@@ -148,10 +148,10 @@ def _recipe_inputs(ref: Ref) -> list[Input]:
     else:
         crossing = [pair.query for pair in ref.pairs] if recipe.name == "hybrid" else []
         inputs += sources.training_inputs(settings, ["en", *crossing])
-    teacher = models.teacher_of(settings)
+    teacher = used_models.teacher_of(settings)
     if recipe.leaves == "teacher":
         return [*inputs, teacher.as_input("initial model")]
-    initial = models.initial_of(settings, ref.cell.only(ref.pair))
+    initial = used_models.initial_of(settings, ref.cell.only(ref.pair))
     return [*inputs, initial.as_input("initial model"), teacher.as_input("teacher")]
 
 
@@ -204,7 +204,7 @@ def _run_inputs(ref: Ref) -> list[Input]:
     language = method.query_language(ref.pair)
     inputs = [sources.queries_input(settings, ref.pair, language, method.name)]
     if method.scorer == "maxsim":
-        inputs += [models.encoder_input(ref), _fingerprint(Ref("index", settings), "index")]
+        inputs += [used_models.encoder_input(ref), _fingerprint(Ref("index", settings), "index")]
     if method.scorer == "bm25":
         inputs.append(sources.documents_input(settings, (ref.pair,)))
     if method.scorer == "fusion":
@@ -235,11 +235,11 @@ def _search_command(ref: Ref) -> Command:
 
 
 def _dictionary_inputs(ref: Ref) -> list[Input]:
-    student = models.student_of(ref.settings, ref.pair, ref.cell)
+    student = used_models.student_of(ref.settings, ref.pair, ref.cell)
     return [
-        models.UsedModel(student).as_input("student"),
+        used_models.UsedModel(student).as_input("student"),
         sources.bitext_input(ref.settings, ref.pair),
-        models.teacher_of(ref.settings).as_input("teacher"),
+        used_models.teacher_of(ref.settings).as_input("teacher"),
     ]
 
 
@@ -250,7 +250,7 @@ def _translations_inputs(ref: Ref) -> list[Input]:
             "method nmt needs a translation model; name it with --set nmt.model=FOLDER, or by its "
             "name on the hub (NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
         )
-    model = models.fetched(settings, name, "nmt.model")
+    model = used_models.fetched(settings, name, "nmt.model")
     queries = sources.queries_input(settings, ref.pair, ref.pair.query, "nmt")
     return [queries, model.as_input("model")]
 
@@ -276,7 +276,7 @@ _BY_RECIPE = ArtifactSpec(
 _EMBEDDINGS = ArtifactSpec(
     path=paths.embeddings_folder,
     settings=lambda _: {"query_tokens": "teacher.query_tokens"},
-    inputs=lambda ref: [models.teacher_of(ref.settings).as_input("teacher")],
+    inputs=lambda ref: [used_models.teacher_of(ref.settings).as_input("teacher")],
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
 )
@@ -344,7 +344,7 @@ graph.SPECS |= {
         },
         inputs=lambda ref: [
             sources.documents_input(ref.settings, ()),
-            models.teacher_of(ref.settings).as_input("teacher"),
+            used_models.teacher_of(ref.settings).as_input("teacher"),
         ],
         command=lambda ref: Command("index", tuple(sources.collection_options(ref.settings))),
         make=_stage("index.index"),

@@ -13,7 +13,7 @@ from clir_cli.errors import UserError
 from clir_cli.stages.index import Index
 from clir_cli.stages.search import Search, rank
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 Spans = list[tuple[int, int]]

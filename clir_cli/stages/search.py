@@ -24,9 +24,9 @@ from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.methods import METHODS, fused_cells
-from clir_cli.stages.support.models import encoder_of
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
+from clir_cli.stages.support.used_models import encoder_of
 from clir_cli.stages.support.workspace import Workspace
 
 

@@ -27,12 +27,12 @@ from clir_cli.stages.support.augmentation import augmenting
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
-from clir_cli.stages.support.models import initial_folder, teacher_folder
 from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.stages.support.sources import load_bitext, training_collection
 from clir_cli.stages.support.starting_points import initial_student
 from clir_cli.stages.support.teacher_embeddings import document_embeddings
 from clir_cli.stages.support.training_data import Split
+from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import Change, Contrastive, QuerySource, shares
 from clir_cli.training.loop import Task

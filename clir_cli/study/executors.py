@@ -23,7 +23,7 @@ from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.runtime import processors
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.models import initial_folder, teacher_folder
+from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done, do

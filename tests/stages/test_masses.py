@@ -14,8 +14,8 @@ from clir_cli.optical.distillation import EncodedBitext, loss_of
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.stages.support.bitext_marginals import masses
 from clir_cli.stages.support.initial_student import keep_layers
-from clir_cli.stages.support.marginals import masses
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 from clir_cli.training.loop import Loss

@@ -25,7 +25,7 @@ from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.settings import IndexSettings, Settings
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 COPIES = 5  # of a shard's vectors at once: one is made while another is turned into bytes

@@ -13,7 +13,7 @@ from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.memory import size_of
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.models import initial_folder, teacher_folder
+from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 

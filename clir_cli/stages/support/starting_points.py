@@ -14,9 +14,9 @@ from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
-from clir_cli.stages.support.models import first_pass
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.teacher_embeddings import align_bitext
+from clir_cli.stages.support.used_models import first_pass
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of

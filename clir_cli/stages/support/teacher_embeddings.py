@@ -14,7 +14,7 @@ from clir_cli.files import digest
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from clir_cli.corpus import catalogue
 from clir_cli.retrieval.word_translation import coverage, translate
 from clir_cli.stages.support.lexicons import query_dictionary, translations_of
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.models import fetched
 from clir_cli.stages.support.sources import queries_in, read_collection
+from clir_cli.stages.support.used_models import fetched
 from clir_cli.stages.support.workspace import Workspace
 
 TABLE = "queries.en.jsonl"

@@ -11,7 +11,7 @@ from clir_cli.optical.marginals import Marginals, document_frequencies, idf_weig
 from clir_cli.retrieval.encoder import Encoder, TokenizedText, batches_by_tokens, pad
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
-from clir_cli.stages.support.models import teacher_folder
+from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 CHUNK = 256  # sentences whose tokens are counted together
