@@ -78,7 +78,7 @@ def experiment_rows(**changed: object) -> list[dict[str, object]]:
 
 
 def write_experiment(folder: Path, rows: list[dict[str, object]], name: str) -> None:
-    table = pd.DataFrame(rows, columns=tables.columns([AXIS]))
+    table = pd.DataFrame(rows, columns=[*tables.KEY, AXIS, *tables.FIGURES])
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
 
