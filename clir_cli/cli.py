@@ -68,7 +68,7 @@ def main() -> NoReturn:
     if "_CLIR_COMPLETE" in os.environ:  # the shell's completion script asks what fits
         typer.main.get_command(app)(prog_name="clir")
     if process_group.launched():
-        sys.exit(process_group.run_as_one(sys.argv[1:], run))
+        process_group.leave(process_group.run_as_one(sys.argv[1:], run))
     sys.exit(run(sys.argv[1:]))
 
 

@@ -33,4 +33,4 @@ def read_late(path, *, read=trained.read_tensors):
 if __name__ == "__main__":
     if os.environ["RANK"] != "0":
         trained.read_tensors = read_late
-    sys.exit(process_group.run_as_one(["distill", *sys.argv[1:]], run_all))
+    process_group.leave(process_group.run_as_one(["distill", *sys.argv[1:]], run_all))

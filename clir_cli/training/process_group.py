@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from clir_cli.errors import UserError
 
@@ -196,6 +196,18 @@ def run_as_one(arguments: Sequence[str], command: Command) -> int:
     finally:
         _current = ALONE
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once with an exit code, after ``run_as_one``.
+
+    The interpreter is not finalised: a thread of gloo that still holds a Python object would be
+    unwound there, which aborts the process although its work is done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run_main(arguments: Sequence[str], command: Command, store: Any) -> int:
