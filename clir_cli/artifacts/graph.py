@@ -1,10 +1,10 @@
 """The artifact graph: everything that follows from the declarations of the kinds.
 
 What an artifact will be made from (``resolve``), the command that makes it (``command``), which
-settings reach it (``reach``), and what must be there first (``upstream``).
+settings reach it (``reach``), and what must be there first (``needs``).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -185,21 +185,6 @@ def with_settings(context: Context, first: Command, ref: Ref, *, neutral: bool =
 def needs(ref: Ref) -> tuple[Ref, ...]:
     """Return the artifacts that an artifact is made from directly, each once."""
     return tuple(dict.fromkeys(part.of for part in inputs_of(ref) if part.of is not None))
-
-
-def upstream(refs: Sequence[Ref]) -> list[Ref]:
-    """Return artifacts and all that they are made from, in an order in which they can be made."""
-    ordered: dict[Ref, None] = {}
-
-    def visit(ref: Ref) -> None:
-        if ref not in ordered:
-            for need in needs(ref):
-                visit(need)
-            ordered[ref] = None
-
-    for ref in refs:
-        visit(ref)
-    return list(ordered)
 
 
 def reset(settings: Settings, key: str) -> Settings:

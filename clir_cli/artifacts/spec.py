@@ -42,7 +42,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Ref:
-    """One artifact: its kind, and what tells it from others of the kind.
+    """One artifact: its kind, and what distinguishes it from others of the kind.
 
     ``name`` is the model's, the source's or the documents', where pairs and cell do not say it.
     """
@@ -85,7 +85,7 @@ class Input:
 
 @dataclass(frozen=True)
 class ArtifactSpec:
-    """One kind of artifact; its name in manifests is that of ``graph.SPECS``, with hyphens.
+    """One kind of artifact; manifests have its key in ``graph.SPECS``, with hyphens.
 
     Attributes:
         path: Where it lies below the folder for artifacts; None for files that have no folder.

@@ -17,7 +17,7 @@ from clir_cli.runtime import processors
 from clir_cli.settings import ClusterSettings
 
 RESTARTS = 4  # of one worker, before its work is given up
-PATIENCE = 30.0  # seconds without a result, after which the user is told why
+PATIENCE = 30.0  # seconds without a result, after which a message gives the reason
 
 Prepare = Callable[[], Any]
 Work = Callable[[Any, Any], Any]  # gets what ``Prepare`` returned, and an item

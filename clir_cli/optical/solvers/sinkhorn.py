@@ -108,7 +108,7 @@ def reduced(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
 class ScalingState:
     """The pairs of a batch that have not stopped, and their state: P = diag(u) K diag(v).
 
-    K has the row potentials f absorbed, so that u = 1 stands for them, and a largest entry of 1 in
+    K has the row potentials f absorbed, so that u = 1 represents them, and a largest entry of 1 in
     each column. A plain update is u = a / (K v), then v = b / (K^T u).
 
     Attributes:
