@@ -2,26 +2,27 @@
 
 import unicodedata
 from collections.abc import Iterator
-from itertools import groupby
+
+import regex
+
+# Letters, digits and their marks. Soft hyphens, joiners and marks of direction do not end a word
+# (rule WB4 of Unicode's UAX #29); ``\w`` would split Devanagari at every vowel sign.
+_WORD = regex.compile(
+    r"(?<!\p{M})\p{M}*+[\p{L}\p{N}][\p{L}\p{N}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
+)
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, in lower case and Unicode NFC."""
+    """Return the words of a text, in lower case and Unicode NFC, without invisible characters."""
     return [word for _, _, word in word_spans(text)]
 
 
 def word_spans(text: str) -> Iterator[tuple[int, int, str]]:
-    r"""Yield begin, end and word of each run of letters, digits and their marks.
+    """Yield begin, end and word (as ``words`` has it) of each run of letters, digits and marks.
 
-    Marks belong to words, unlike in ``\w`` of the standard library, which would split Devanagari at
-    every vowel sign. A mark alone is not a word.
+    A mark alone is not a word.
     """
-    for in_word, run in groupby(enumerate(text), key=lambda item: _belongs(item[1])):
-        indices = [index for index, _ in run]
-        begin, end = indices[0], indices[-1] + 1
-        if in_word and any(character.isalnum() for character in text[begin:end]):
-            yield begin, end, unicodedata.normalize("NFC", text[begin:end].lower())
-
-
-def _belongs(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character).startswith("M")
+    for match in _WORD.finditer(text):
+        if word := unicodedata.normalize("NFC", _INVISIBLE.sub("", match[0]).lower()):
+            yield *match.span(), word

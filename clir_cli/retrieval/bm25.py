@@ -17,10 +17,11 @@ def bm25_scores(documents: Sequence[str], queries: Sequence[str]) -> Iterator[Te
     Words are compared in lower case and not stemmed, so names match in any language. A document
     that shares no word with the query scores minus infinity: it is not found.
     """
-    index = bm25s.BM25(k1=K1, b=B)
-    index.index([words(text) for text in documents], show_progress=False)
+    index, corpus = bm25s.BM25(k1=K1, b=B), [words(text) for text in documents]
+    if has_words := any(corpus):  # bm25s cannot index documents without a word
+        index.index(corpus, show_progress=False)
     for query in queries:
-        terms = [word for word in words(query) if word in index.vocab_dict]
+        terms = [word for word in words(query) if has_words and word in index.vocab_dict]
         if not terms:
             yield torch.full((len(documents),), float("-inf"))
             continue
