@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -255,3 +256,31 @@ def test_documents_gathered_from_shards_are_what_they_were(tmp_path, name):
         assert len(found) == len(chosen)
         for place, number in enumerate(chosen):
             assert torch.equal(found[place], every[number])
+
+
+@pytest.fixture
+def few_descriptors():
+    """Let this process open 40 files more than it has open now."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 40, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("name", ["dense", "residual2"])
+def test_an_index_of_many_shards_needs_few_descriptors(tmp_path, name, few_descriptors):
+    part = packed([3, 1])
+    codec = store.train_codec(IndexSettings(format=name), part)
+    store.save_codec(tmp_path, codec)
+    for number in range(300):
+        store.write_shard(tmp_path, number, part, codec)
+    shards = list(store.read_shards(tmp_path))
+    assert len(shards) == 300
+    first = shards[0].vectors.float()
+    for shard in shards:
+        shard.release()  # what was returned to the system is read again
+        assert torch.equal(shard.vectors.float(), first)
+    chosen = store.gather(shards, torch.tensor([0, 599]), release=True)
+    assert torch.equal(chosen[1], shards[0][1])

@@ -5,10 +5,11 @@
 written last, so a shard with offsets is complete.
 """
 
+import ctypes
 import io
+import math
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -56,12 +57,14 @@ class Shard:
         offsets: (documents + 1,) int64: document i owns rows ``offsets[i]:offsets[i + 1]``.
         arrays: The arrays of the codec's format, by name.
         lists: From centroids to documents, if the index has them.
+        is_mapped: True if the arrays are files that are mapped into memory.
     """
 
     codec: Codec
     offsets: Tensor
     arrays: Mapping[str, np.ndarray]
     lists: Lists | None = None
+    is_mapped: bool = False
 
     @classmethod
     def of(cls, packed: Packed) -> "Shard":
@@ -106,11 +109,13 @@ class Shard:
 
     def release(self) -> None:
         """Return the memory of pages that were read to the system; they can be read again."""
+        if not self.is_mapped or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        advise = ctypes.CDLL(None).madvise
         for array in self.arrays.values():
-            mapped = array.base
-            if isinstance(mapped, mmap.mmap):
-                with suppress(AttributeError, OSError):  # a system without madvise
-                    mapped.madvise(mmap.MADV_DONTNEED)
+            begin, end = array.ctypes.data, array.ctypes.data + array.nbytes
+            begin -= begin % mmap.PAGESIZE
+            advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
 
 
 def _rows(array: np.ndarray, rows: slice | Tensor) -> Tensor:
@@ -226,8 +231,8 @@ def read_shard(folder: Path, number: int, codec: Codec | None = None) -> Shard:
         UserError: A file is missing, truncated, or does not fit the offsets.
     """
     codec = codec or read_codec(folder)
-    offsets = torch.from_numpy(_mapped(folder, number, OFFSETS, mapped=False))
-    arrays = {part: _mapped(folder, number, part) for part in FORMATS[codec.format].parts}
+    offsets = torch.from_numpy(_read(folder, number, OFFSETS, np.load))
+    arrays = {part: _read(folder, number, part, _mapped) for part in FORMATS[codec.format].parts}
     for part, array in arrays.items():
         if len(array) != int(offsets[-1]):
             path = shard_path(folder, number, part)
@@ -235,19 +240,34 @@ def read_shard(folder: Path, number: int, codec: Codec | None = None) -> Shard:
                 f"{path}: {len(array)} tokens, {int(offsets[-1])} expected; make the index again "
                 "with --force"
             )
-    lists = [_mapped(folder, number, part) for part in LISTS] if codec.has_lists else []
-    return Shard(codec, offsets, arrays, Lists(*lists) if lists else None)
+    lists = [_read(folder, number, part, _mapped) for part in LISTS] if codec.has_lists else []
+    return Shard(codec, offsets, arrays, Lists(*lists) if lists else None, is_mapped=True)
 
 
-def _mapped(folder: Path, number: int, part: str, *, mapped: bool = True) -> np.ndarray:
+def _read(folder: Path, number: int, part: str, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     path = shard_path(folder, number, part)
     try:
-        # Copy-on-write, because torch warns about read-only memory; nothing here writes to it.
-        return np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
+        return read(path)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; make the index again with --force") from None
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: damaged ({error}); make the index again with --force") from None
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """Return the array of an ``.npy`` file, mapped copy-on-write, without an open descriptor.
+
+    ``np.load`` keeps a descriptor for each array, which a large index has more of than a process
+    may open.
+    """
+    with path.open("rb") as stream:
+        np.lib.format.read_magic(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        begin, size = stream.tell(), path.stat().st_size
+    if begin + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{size:,} bytes do not hold {shape} numbers of {dtype}")
+    mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    return mapped.numpy()[begin:].view(dtype).reshape(shape)
 
 
 def read_shards(folder: Path) -> Iterator[Shard]:
