@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from clir_cli.commands import looking, pipeline, study, training
+from clir_cli.console import one_line, prepare_streams, printable
 from clir_cli.errors import UserError
 from clir_cli.training import process_group
 
@@ -65,6 +66,7 @@ def _common(
 
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
+    prepare_streams()
     if "_CLIR_COMPLETE" in os.environ:  # the shell's completion script asks what fits
         typer.main.get_command(app)(prog_name="clir")
     if process_group.launched():
@@ -82,6 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 
     command = typer.main.get_command(app)
     try:
+        _refuse_other_encodings(arguments)
         # Not app(): its exit codes and messages differ.
         with command.make_context("clir", list(arguments) or ["--help"]) as context:
             try:
@@ -110,6 +113,18 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Refuse texts that are not UTF-8: no manifest and no table could hold them."""
+    texts = {"an argument": arguments}
+    texts |= {name: [os.environ.get(name, "")] for name in ("CLIR_HOME", "CLIR_RESULTS")}
+    for name, values in texts.items():
+        for text in values:
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise UserError(
+                    f"{name} is not UTF-8: {printable(text)}; write it in UTF-8, or rename the file"
+                )
+
+
 def _drop_output() -> None:
     """Keep the interpreter from failing again when it closes a full standard output."""
     try:
@@ -120,5 +135,5 @@ def _drop_output() -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"clir: {' '.join(message.split())}", file=sys.stderr)
+    print(f"clir: {one_line(message)}", file=sys.stderr)
     return 2

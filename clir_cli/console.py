@@ -1,9 +1,16 @@
-"""What people see: data on standard output; progress and talk on standard error."""
+"""What people see: data on standard output; progress and talk on standard error.
 
+Names, ids and texts of users are shown as they are: never as mark-up or emoji, and never as codes
+that a terminal obeys.
+"""
+
+import codecs
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import (
@@ -12,12 +19,84 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    TextColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+# Controls (C0, DEL, C1), letters that reverse the text around them, separators of lines that are
+# none, and halves of letters: each has one letter in its place.
+STAND_INS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+STAND_INS |= dict.fromkeys([*range(0x7F, 0xA0), 0x061C, *range(0x2028, 0x202F)], 0xFFFD)
+STAND_INS |= dict.fromkeys([*range(0x2066, 0x206A), *range(0xD800, 0xE000)], 0xFFFD)
+# What ASCII or Latin-1 has in place of our own signs.
+SIMPLER = {"▲": "^", "▼": "v", "✗": "x", "±": "+-", "…": "..."}
+
+
+def printable(text: str) -> str:
+    r"""Return a text without anything that a terminal obeys, as long as before.
+
+    >>> printable("a\x1b[1mb")
+    'a␛[1mb'
+    """
+    return text.translate(STAND_INS)
+
+
+def one_line(text: str) -> str:
+    """Return a printable text with its line breaks as spaces."""
+    return printable(" ".join(text.splitlines()))
+
+
+def prepare_streams() -> None:
+    """Make standard output and error usable: closed ones are opened, no letter is an error.
+
+    A descriptor that is closed would go to the next file that is opened, and output into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+    codecs.register_error("clir", _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="clir")
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """Replace the letters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(SIMPLER.get(letter, "?") for letter in letters), error.end
+
+
+class _PlainConsole(Console):
+    """A console that takes text for what it is."""
+
+    def render_str(self, text: str, *, style: Any = "", **options: Any) -> Text:
+        justify, overflow = options.get("justify"), options.get("overflow")
+        return Text(printable(text), style=style, justify=justify, overflow=overflow)
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Return a console that shows data as it is."""
+    return _PlainConsole(stderr=stderr, width=width)
+
+
+class Words(ProgressColumn):
+    """A column of a progress bar: ``task`` in a format, shown as it is."""
+
+    def __init__(self, template: str) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._template = template
+
+    def render(self, task: Task) -> Text:
+        """Return the words."""
+        return Text(one_line(self._template.format(task=task)))
 
 
 @dataclass(frozen=True)
@@ -29,25 +108,25 @@ class Talk:
     def say(self, message: str) -> None:
         """Print one line of talk on standard error."""
         if not self.quiet:
-            Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+            console(stderr=True).print(message, soft_wrap=True)
 
     @contextmanager
     def progress(self, *, unit: str = "", total_bytes: bool = False) -> Iterator[Progress]:
         """Show live bars with elapsed and remaining time; tasks may set a ``note`` field."""
         amount: ProgressColumn = DownloadColumn() if total_bytes else MofNCompleteColumn()
         columns: list[ProgressColumn] = [
-            TextColumn("{task.description}"),
+            Words("{task.description}"),
             BarColumn(bar_width=24),
             amount,
-            TextColumn(unit),
+            Words(unit),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            Words("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            Words("{task.fields[note]}"),
         ]
-        console = Console(stderr=True)
-        hidden = self.quiet or not console.is_terminal
-        with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        screen = console(stderr=True)
+        hidden = self.quiet or not screen.is_terminal
+        with Progress(*columns, console=screen, disable=hidden, transient=True) as progress:
             yield progress
 
     @contextmanager
@@ -62,7 +141,8 @@ class Talk:
 
 def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
     """Return text with spans marked: reversed on a terminal, between asterisks elsewhere."""
-    if Console().is_terminal:
+    text = printable(text)
+    if console().is_terminal:
         styled = Text(text)
         for low, high in spans:
             styled.stylize("bold reverse", low, high)
@@ -74,10 +154,15 @@ def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
 
 def show(table: Table) -> None:
     """Print a table on standard output, as wide as it needs to be when that is no terminal."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+    screen = console()
+    if not screen.is_terminal:
+        screen = console(width=200)
+    screen.print(table)
+
+
+def put(text: str) -> None:
+    """Print text on standard output."""
+    print(printable(text))
 
 
 class ScoreText(NamedTuple):

@@ -1,16 +1,16 @@
 """Results as tables for people and JSON for programs, both on standard output."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
-from clir_cli.console import marked, score_text, show
+from clir_cli.console import STAND_INS, console, marked, printable, put, score_text, show
 from clir_cli.corpus.records import Pair
 
 if TYPE_CHECKING:  # these bring torch with them
@@ -20,9 +20,15 @@ if TYPE_CHECKING:  # these bring torch with them
 Row = Mapping[str, Any]
 
 
+# What a terminal would obey is written as JSON escapes.
+ESCAPES = {code: f"\\u{code:04x}" for code in STAND_INS}
+
+
 def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    """Print a value as JSON; where standard output is not UTF-8, in ASCII."""
+    ascii_only = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=1, default=str)
+    print(text.translate(ESCAPES))
 
 
 def show_rows(title: str, rows: Sequence[Row], as_json: bool = False) -> None:
@@ -31,7 +37,7 @@ def show_rows(title: str, rows: Sequence[Row], as_json: bool = False) -> None:
         print_json(rows)
         return
     if not rows:
-        print(f"{title}: nothing")
+        put(f"{title}: nothing")
         return
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
@@ -68,7 +74,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
         for row in rows
     ]
     show_rows("what would be fetched", shown)
-    print("models: " + ", ".join(models))
+    put("models: " + ", ".join(models))
 
 
 def hit_rows(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> list[dict[str, Any]]:
@@ -112,13 +118,17 @@ def show_alignment(alignment: "Alignment") -> None:
 
     The digit is the share of the token's mass in tenths; a dot is less than a twentieth.
     """
-    height = max(map(len, alignment.english_tokens))
-    indent = max(map(len, alignment.query_tokens)) + 2
+    rows, columns = (
+        [printable(token) for token in tokens]
+        for tokens in (alignment.query_tokens, alignment.english_tokens)
+    )
+    height = max(map(len, columns))
+    indent = max(map(len, rows)) + 2
     text = Text()
     for line in range(height):  # English tokens stand upright over their columns
-        letters = (token.rjust(height)[line] for token in alignment.english_tokens)
+        letters = (token.rjust(height)[line] for token in columns)
         text.append(" " * indent + "".join(f" {letter} " for letter in letters) + "\n")
-    for token, shares in zip(alignment.query_tokens, alignment.shares.tolist(), strict=True):
+    for token, shares in zip(rows, alignment.shares.tolist(), strict=True):
         text.append(token.rjust(indent - 1) + " ")
         for share in shares:
             digit = "." if share < 0.05 else str(min(9, round(10 * share)))
@@ -128,7 +138,7 @@ def show_alignment(alignment: "Alignment") -> None:
             text.append(f" {digit} ", style)
         text.append("\n")
     text.append(f"loss {alignment.loss:.3f}, plan entropy {alignment.entropy:.2f}")
-    wide = Console(width=max(80, indent + 3 * len(alignment.english_tokens) + 2))
+    wide = console(width=max(80, indent + 3 * len(columns) + 2))
     wide.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 

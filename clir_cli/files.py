@@ -1,16 +1,18 @@
 """Files: written whole or not at all, by one process at a time, and known by their sha256."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clir_cli.errors import Busy
+from clir_cli.errors import Busy, first_line
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -46,6 +48,9 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
     made = [folder for folder in file.parents if not folder.exists()]
     lock = _locked(file, path, wait)
     try:
+        for left in file.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a killed process
+            if _temporary(path, left.suffixes[-2][1:]) == left:
+                left.unlink(missing_ok=True)
         yield
     finally:
         # Removed before it is released, so that no other process can have locked it. Windows does
@@ -62,7 +67,9 @@ def _locked(file: Path, path: Path, wait: bool) -> "BaseFileLock":
     """Return the lock, held. A process that leaves may remove the folder under one that comes."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(file, fallback_to_soft=False)  # a soft lock would outlive a killed process
+    # A soft lock would outlive a killed process. Anybody may take the lock that one of another user
+    # has left: it is an empty file.
+    lock = FileLock(file, mode=0o666, fallback_to_soft=False)
     missed = 0
     while True:
         try:
@@ -84,7 +91,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there: temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path, str(os.getpid()))
     try:
         with temporary.open("wb") as stream:
             stream.write(content)
@@ -96,10 +103,22 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+# How libraries say that memory is used up.
+NO_MEMORY = re.compile(
+    "out of memory|n't allocate memory|Cannot allocate memory|bad_alloc|failed to map segment"
+)
+
+
+def _temporary(path: Path, process: str) -> Path:
+    return path.with_name(f".{path.name}.{process}.tmp")
+
+
 def explain_os_error(error: Exception) -> str | None:
-    """Return one line for the failures of disks and rights that a user can mend, else None."""
+    """Return one line for what the machine refuses: a file, memory, a thread; else None."""
     folder = "change the rights, or choose another folder with --home"
+    locks = "the disk gives no file locks; choose another folder with --home"
     room = "free some and run the same command again"
+    limit = "the system has no room for one more process or thread; raise the limit (ulimit -u)"
     remedies = {
         errno.ENOSPC: f"no space left on the disk; {room}",
         errno.EDQUOT: f"the disk quota is used up; {room}",
@@ -110,14 +129,29 @@ def explain_os_error(error: Exception) -> str | None:
         errno.ENOTDIR: "a file is where a folder is needed; choose another folder with --home",
         errno.EEXIST: "a file is where a folder is needed; choose another folder with --home",
         errno.EISDIR: "a folder is where a file is needed; move it away",
-        errno.ELOOP: "a link is where a file is needed; remove it",
+        errno.ELOOP: "a link is where a file is needed, or links that lead nowhere; remove it",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
-        errno.ENOLCK: "the disk gives no file locks; choose another folder with --home",
-        errno.ENOSYS: "the disk gives no file locks; choose another folder with --home",
+        errno.ENOLCK: locks,
+        errno.ENOSYS: locks,
+        errno.EOPNOTSUPP: locks,
         errno.EIO: "the disk cannot be read or written; check it",
+        errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+        errno.ENFILE: "too many open files on this machine; end other programs",
+        errno.ESTALE: "the server has replaced the file; run the same command again",
+        errno.EBUSY: "another program uses it; run the same command again when that has ended",
+        errno.EAGAIN: limit,
     }
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError | ImportError) and NO_MEMORY.search(str(error))
+    ):
+        return "out of memory; choose a smaller training.batch_size, or set index.memory"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return limit
     code, name = _os_error(error)
-    return (f"{name}: " if name else "") + remedies[code] if code in remedies else None
+    reason = remedies.get(code) if code else None
+    if isinstance(error, OSError) and not isinstance(error, UnsupportedOperation):
+        reason = reason or error.strerror or first_line(error)
+    return reason and (f"{name}: " if name else "") + reason
 
 
 def _os_error(error: Exception) -> tuple[int | None, str]:

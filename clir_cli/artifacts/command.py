@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from clir_cli.console import one_line, printable
+
 Option = tuple[str, ...]  # a flag, and its value if it has one
 
 
@@ -20,7 +22,7 @@ class Command:
 
     def __str__(self) -> str:
         options = (word for option in self.options for word in option)
-        return " ".join(["clir", self.verb, *map(shlex.quote, (*options, *self.arguments))])
+        return " ".join(["clir", self.verb, *map(_quoted, (*options, *self.arguments))])
 
     def adding(self, options: Iterable[Option]) -> "Command":
         """Return the command with more options behind the others."""
@@ -40,6 +42,19 @@ class Command:
             else:
                 arguments.append(word)
         return cls(verb, tuple(options), tuple(arguments))
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell reads it; what no line can hold is written as bash and zsh do."""
+    if one_line(word) == word and "\t" not in word:
+        return shlex.quote(word)
+    letters = (
+        letter
+        if printable(letter) == letter and letter not in "\n\t\\'"
+        else "".join(f"\\x{byte:02x}" for byte in letter.encode("utf-8", "surrogateescape"))
+        for letter in word
+    )
+    return f"$'{''.join(letters)}'"
 
 
 FLAGS = {"--joint", "--force", "--repair", "--update", "--all"}

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clir_cli.console import put
 from clir_cli.errors import UserError, nearest
 from clir_cli.options import (
     RESULTS,
@@ -82,7 +83,8 @@ def reproduce(
         if common.as_json:
             display.print_json(lines)
         else:
-            print("\n".join(f"{line['state']:<8} {line['command']}" for line in lines))
+            for line in lines:
+                put(f"{line['state']:<8} {line['command']}")
         return
     outcome = study.reproduce(prepared, share)
     if common.as_json:
@@ -129,7 +131,8 @@ def report(
         workspace, results, collection=collection, metric=metric, method=method, baseline=baseline
     )
     if not common.dry_run:
-        files.write_text(output, page.html)
+        with files.alone(output, wait=True):
+            files.write_text(output, page.html)
     if common.as_json:
         summary = {"report": str(output), "sections": page.sections, "missing": page.missing}
         display.print_json([{**summary, "verdicts": page.verdicts, "failed": page.failed}])

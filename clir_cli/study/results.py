@@ -79,7 +79,8 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
     if draft is not None or not target.exists() or target.read_bytes() != content:
         target.parent.mkdir(parents=True, exist_ok=True)
         _publish_scores(cells, rows)
-        files.write_bytes(target, content)
+        with files.alone(target, wait=True):
+            files.write_bytes(target, content)
     return rows, draft is not None
 
 

@@ -5,17 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
-from clir_cli.console import Talk
+from clir_cli.console import Talk, Words, console
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done
 
@@ -82,7 +74,7 @@ class Watch:
 
     def _say(self, line: str) -> None:
         if not self.quiet:
-            self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.bars.console.print(line, soft_wrap=True)
 
 
 @contextmanager
@@ -90,16 +82,16 @@ def watching(
     goals: Mapping[str, int], tasks: Sequence[Task], *, quiet: bool
 ) -> Iterator[tuple[Watch, Talk]]:
     """Yield what reports the progress of tasks, and what their stages speak through."""
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        Words("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        Words("{task.fields[note]}"),
     )
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True) as bars:
+    hidden = quiet or not screen.is_terminal
+    with Progress(*columns, console=screen, disable=hidden, transient=True) as bars:
         bar = bars.add_task("cells", total=sum(goals.values()), note="")
         yield Watch(bars, bar, goals, len(tasks), quiet), Inside(quiet, bars)
 

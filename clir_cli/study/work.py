@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.store import is_whole
+from clir_cli.console import one_line
 from clir_cli.errors import Busy, UserError
 from clir_cli.files import explain_os_error
 from clir_cli.stages.support.workspace import Workspace
@@ -83,7 +84,7 @@ def do(task: Task, workspace: Workspace) -> Done:
         return done("busy", error=str(error))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else explain_os_error(error)
-        line = " ".join((reason or f"{type(error).__name__}: {error}").split())
+        line = one_line(reason or f"{type(error).__name__}: {error}")
         trace = "" if reason else traceback.format_exc()
         return done("failed", error=line, is_bug=reason is None, trace=trace)
     return done("made")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from io import UnsupportedOperation
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,22 @@ def test_a_limit_on_files_is_told_in_one_line_and_loses_nothing(
         (PermissionError(13, "Permission denied", "/a"), "/a: no permission; change the rights"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "no space left"),
         (OSError("10000 requested and 616 written"), "no space left"),
-        (OSError("something else"), None),
-        (FileNotFoundError(2, "No such file", "/a"), None),
+        (OSError("something else\nand more"), "something else"),
+        (FileNotFoundError(2, "No such file", "/a"), "/a: No such file"),
+        (OSError(24, "Too many open files", "/a"), "/a: too many open files; raise the limit"),
+        (OSError(116, "Stale file handle", "/a"), "/a: the server has replaced the file"),
+        (OSError(16, "Device or resource busy", "/a"), "/a: another program uses it"),
+        (OSError(95, "Operation not supported", "/a"), "/a: the disk gives no file locks"),
+        (OSError(6, "No such device or address", "/a"), "/a: No such device or address"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "(ulimit -u)"),
+        (RuntimeError("can't start new thread"), "(ulimit -u)"),
+        (OSError(12, "Cannot allocate memory"), "out of memory; choose a smaller"),
+        (MemoryError("Unable to allocate 3.64 TiB"), "out of memory; choose a smaller"),
+        (RuntimeError("[enforce fail] can't allocate memory: you tried"), "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "out of memory"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "out of memory"),
+        (RuntimeError("shapes differ"), None),
+        (UnsupportedOperation("not readable"), None),
         (ValueError("no such thing (os error 2)"), None),
     ],
 )
