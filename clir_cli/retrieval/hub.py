@@ -8,7 +8,7 @@ say which others a model has: an index names the shards, modules.json the folder
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Fetching:
     Attributes:
         model: The model.
         folder: Folder of its files.
-        mirror: A folder or address to take them from, instead of hub and cache.
+        mirror: A folder or address to take them from, if it has the model.
         known: sha256 and bytes by file, as recorded at an earlier download.
         advance: Called with the number of bytes that arrived.
     """
@@ -71,7 +71,7 @@ class Fetching:
             sha256=str(record.get("sha256", "")),
         )
         try:
-            fetch(entry, target, mirror=self.mirror, advance=self.advance)
+            fetch(entry, target, mirror=self.mirror, advance=self.advance, elsewhere=False)
         except NotThere:
             return False
         except MissingInput:
@@ -94,7 +94,7 @@ class Fetching:
             )
 
     def _cached(self, name: str) -> str | None:
-        """Return the path of a file in the cache of huggingface_hub, unless there is a mirror."""
+        """Return the path of a file in the cache of huggingface_hub, unless a mirror is used."""
         from huggingface_hub import try_to_load_from_cache
 
         if self.mirror:
@@ -104,7 +104,10 @@ class Fetching:
 
 
 def fetch_model(fetching: Fetching, pickled: str = "") -> None:
-    """Download all files of a model that its token embeddings depend on.
+    """Download all files of a model that its token embeddings depend on, from one source.
+
+    That is the mirror if it has the model, else the cache of the hub, ``CLIR_CACHE`` or the hub:
+    files of two sources may belong to two versions.
 
     Args:
         fetching: The model and its folder.
@@ -115,6 +118,12 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
         UserError: The model, its weights or its tokenizer are missing, or the weights are pickled
             and the user has not allowed it.
     """
+    if fetching.mirror and not fetching.optional("config.json"):
+        on_mirror, fetching = fetching.mirror, replace(fetching, mirror="")
+        try:
+            fetching.required("config.json")
+        except UserError as error:
+            raise type(error)(f"{error}; not on the mirror {on_mirror} either") from None
     fetching.required("config.json")
     if not any([fetching.optional(name) for name in TOKENIZERS]):
         raise UserError(f"model {fetching.model.name}: no tokenizer ({', '.join(TOKENIZERS)})")

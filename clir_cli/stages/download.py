@@ -12,7 +12,7 @@ from clir_cli.corpus.catalogue import Model
 from clir_cli.corpus.collections import IRDS, RequiredFile, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
-from clir_cli.corpus.transfer import cached, fetch, is_offline
+from clir_cli.corpus.transfer import fetch, is_offline, sources
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.hub import Fetching
@@ -178,9 +178,9 @@ def _refuse_missing(files: Sequence[RequiredFile]) -> None:
 
 def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
     """Report in one line what is missing, rather than stop at each file in turn."""
-    if not is_offline() or (mirror and not mirror.startswith(("http://", "https://"))):
+    if not is_offline():
         return
-    absent = [file for file in missing if cached(file.declared) is None]
+    absent = [file for file in missing if not any(sources(file.declared, mirror))]
     if absent:
         names = dict.fromkeys(file.source for file in absent)
         raise MissingInput(
@@ -193,12 +193,12 @@ def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
 def fetch_model(workspace: Workspace, ref: Ref) -> Path:
     """Bring a model of the catalogue or of the hub to ``home/models`` and return its folder.
 
-    The files come from an installed package that carries them where there is one (no network, the
-    same bytes), otherwise from the hub or the mirror. The sha256 of the catalogue decides; where it
-    has none, what was fetched first is on record in the manifest, and decides from then on.
+    An installed package that carries the files, the mirror, caches and the hub are asked in turn.
+    The sha256 of the catalogue decides; where it has none, what was fetched first is on record in
+    the manifest, and decides from then on.
 
     Raises:
-        UserError: Neither source has the official files.
+        UserError: No source has the official files.
     """
     artifact = graph.resolve(workspace, ref)
     folder, state, model = artifact.path, artifact.state(), models.model_entry(ref.name)
@@ -214,7 +214,7 @@ def fetch_model(workspace: Workspace, ref: Ref) -> Path:
     with store.make(artifact, force=state in ("current", "stale"), resume=True) as draft:
         if draft is not None:
             archive = models.packaged_zip(model.package) if model.package else None
-            if model.package and archive is not None and not workspace.mirror:
+            if model.package and archive is not None:
                 models.unpack(model, archive, draft)
                 workspace.talk.say(f"model {ref.name}: from the installed {model.package.name}")
             elif model.files:
@@ -245,6 +245,6 @@ def _from_hub(workspace: Workspace, model: Model, draft: Path) -> None:
             raise
         package = model.package
         raise UserError(
-            f"{error}; the package index has the same files: pip install "
-            f"'{package.name}=={package.version}' (extra: {package.extra})"
+            f"{error}; the package index has the same files, and the package is not installed: "
+            f"pip install '{package.name}=={package.version}' (extra: {package.extra})"
         ) from None

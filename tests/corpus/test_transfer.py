@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unruly_server import CONTENT, WHOLE, Reply, Server
 
-from clir_cli.corpus import transfer
+from clir_cli.corpus import http
 from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.transfer import fetch, is_whole
 from clir_cli.errors import UserError
@@ -108,7 +108,7 @@ def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
 def test_a_silent_server_is_asked_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr(http, "TIMEOUT", httpx.Timeout(0.5))
     entry = server.plan(Reply(cut=150_000, silent=True), WHOLE)
     assert fetch(entry, tmp_path / "file.bin", pause=0)
     assert (tmp_path / "file.bin").read_bytes() == CONTENT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from local_server import LocalServer, QuietHandler, serving
 
-from clir_cli.corpus import transfer
+from clir_cli.corpus import http
 from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.checksums import is_whole, record_of
 from clir_cli.corpus.transfer import fetch
@@ -43,6 +43,9 @@ class Handler(QuietHandler):
         for name, value in reply.headers.items():
             self.send_header(name, value)
         body = reply.content[begin:] if reply.status == 200 else b""
+        if begin and body:
+            whole = len(reply.content)
+            self.send_header("Content-Range", f"bytes {begin}-{whole - 1}/{whole}")
         if reply.length and not reply.endless:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -89,7 +92,7 @@ def unpinned(server: Server, **told: int) -> CatalogueFile:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The clock's pauses, which nobody has to sit through."""
     found: list[float] = []
-    monkeypatch.setattr(transfer.time, "sleep", found.append)
+    monkeypatch.setattr(http.time, "sleep", found.append)
     return found
 
 
@@ -124,7 +127,7 @@ def test_the_token_goes_to_the_hub_and_to_no_other_host(
 ) -> None:
     hub, other = servers
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(transfer, "TOKEN_ORIGIN", ("http", f"127.0.0.1:{hub.server_port}"))
+    monkeypatch.setattr(http, "TOKEN_ORIGIN", ("http", f"127.0.0.1:{hub.server_port}"))
     away = Reply(status=302, headers={"Location": f"{other.origin}/cdn"}, content=b"")
     hub.replies += [away, Reply()]
     assert fetch(pinned(f"{hub.origin}/a"), tmp_path / "a")  # the hub sends on to another host
@@ -151,13 +154,13 @@ def test_only_the_hub_itself_is_the_hub(
     monkeypatch: pytest.MonkeyPatch, url: str, sent: bool
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert ("Authorization" in transfer._headers(url, 0, "")) is sent
+    assert ("Authorization" in http._headers(url, 0, "")) is sent
 
 
 def test_the_token_is_asked_for_where_the_hub_wants_one(
     servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "TOKEN_ORIGIN", ("http", f"127.0.0.1:{servers[0].server_port}"))
+    monkeypatch.setattr(http, "TOKEN_ORIGIN", ("http", f"127.0.0.1:{servers[0].server_port}"))
     servers[0].replies.append(Reply(status=401))
     with pytest.raises(
         UserError, match="answers 401; accept its terms on the hub and set HF_TOKEN"
@@ -235,6 +238,45 @@ def test_a_shared_cache_is_read_and_never_written(
         folder.chmod(0o755)
 
 
+def test_mirror_cache_and_address_are_asked_in_turn(
+    servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, other = servers
+    entry = pinned(f"{origin.origin}/a/file.bin")
+    monkeypatch.setenv("CLIR_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+
+    def requests(name: str, mirror: str) -> list[int]:
+        assert fetch(entry, tmp_path / name, mirror=mirror, pause=0)
+        return [len(server.asked) for server in servers]
+
+    assert requests("from-the-address", str(tmp_path / "empty")) == [1, 0]
+    other.replies.append(Reply(status=404))
+    assert requests("after-a-mirror-that-lacks-it", other.origin) == [2, 1]
+    lay(tmp_path / "cache", entry)
+    other.replies.append(Reply(status=404))
+    assert requests("from-the-cache", other.origin) == [2, 2]
+    assert requests("from-the-mirror", other.origin) == [2, 3]
+    copy = lay(tmp_path / "mirror", entry)
+    assert requests("from-a-folder", str(tmp_path / "mirror")) == [2, 3]
+
+    copy.unlink()
+    monkeypatch.delenv("CLIR_CACHE")
+    origin.replies.append(Reply(status=404))
+    with pytest.raises(UserError, match=r"answers 404; .*; not on the mirror: .*mirror/127"):
+        fetch(entry, tmp_path / "nowhere", mirror=str(tmp_path / "mirror"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_closed_network_behind_a_mirror_is_tried_once(
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = pinned("http://127.0.0.1:1/file.bin")
+    with pytest.raises(UserError, match=r"after 1 attempt .*; not on the mirror"):
+        fetch(entry, tmp_path / "file.bin", mirror=str(tmp_path))
+    assert not waits
+
+
 def test_a_cache_with_other_bytes_is_passed_over_and_left_alone(
     servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +333,7 @@ def test_a_body_of_unknown_length_is_bounded(
     bound: dict[str, int],
     message: str,
 ) -> None:
-    monkeypatch.setattr(transfer, "LARGEST", 100_000)
+    monkeypatch.setattr(http, "LARGEST", 100_000)
     servers[0].replies.append(reply)
     with pytest.raises(UserError, match=message):
         fetch(unpinned(servers[0], **bound), tmp_path / "file.bin")
@@ -302,7 +344,7 @@ def test_a_body_of_unknown_length_is_bounded(
 def test_a_full_disk_is_told_before_it_is_full(
     servers: list[Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "RESERVE", 1 << 60)
+    monkeypatch.setattr(http, "RESERVE", 1 << 60)
     for entry in (unpinned(servers[0]), pinned(f"{servers[0].origin}/a")):
         with pytest.raises(UserError, match=r"no room in .*make room, or choose another folder"):
             fetch(entry, tmp_path / "file.bin")

@@ -125,7 +125,7 @@ def test_a_folder_serves_as_a_mirror(
 @pytest.mark.parametrize(
     ("copy", "message"),
     [
-        (None, "a.org/b/file.bin: not on the mirror"),
+        (None, "switched off .*; not on the mirror: .*/mirror/a.org/b/file.bin"),
         (b"", "the checksum does not match"),
         (CONTENT[:-1], "the checksum does not match"),
         (CONTENT[::-1], "the checksum does not match"),
@@ -133,8 +133,9 @@ def test_a_folder_serves_as_a_mirror(
     ids=["missing", "empty", "cut", "other-bytes"],
 )
 def test_a_folder_without_the_right_file_is_refused(
-    tmp_path: Path, copy: bytes | None, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: bytes | None, message: str
 ) -> None:
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
     entry, mirror = pinned("https://a.org/b/file.bin"), tmp_path / "mirror"
     mirror.mkdir()
     if copy is not None:

