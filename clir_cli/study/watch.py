@@ -60,8 +60,9 @@ class Watch:
             line = f"{done.outcome} {title(task)}, {spell(done.seconds)}"
             line += f"; {left}" if left else ""
         else:
-            outcome = "FAILED" if done.outcome == "failed" else done.outcome
-            line = f"{outcome} {title(task)}: {done.error}"
+            line = f"FAILED {title(task)}: {done.error}"
+            if done.cause:  # whose own line has the reason
+                line = f"{done.outcome} {title(task)}: {done.cause} failed"
         self._say(f"[{self._ended:{len(str(self.total))}}/{self.total}] {line}")
         if done.trace:
             self._say(done.trace)

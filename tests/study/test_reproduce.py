@@ -118,7 +118,10 @@ def test_a_failing_cell_takes_no_other_along(reproduce, experiment, home, tmp_pa
     assert not any(row["error"] for row in table(tmp_path))
 
 
-def test_a_model_that_cannot_be_had_fails_what_needs_it_alone(reproduce, experiment, tmp_path):
+def test_a_model_that_cannot_be_had_fails_what_needs_it_alone(
+    reproduce, experiment, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
     methods = '["zero-shot", "nmt", "nmt-bm25", "bm25"]'
     path = experiment(text=GRID.replace('["zero-shot", "ot", "bm25"]', methods))
     words = (path, "--set", "nmt.model=nobody/no-such-model", "--mirror", tmp_path)
@@ -128,6 +131,9 @@ def test_a_model_that_cannot_be_had_fails_what_needs_it_alone(reproduce, experim
     assert made(outcome.err) == {"search": 2, "index": 1, "evaluate": 1}
     (failed,) = (line for line in outcome.err.splitlines() if line.startswith("failed: "))
     assert failed.startswith("failed: download model nobody/no-such-model: ")
+    skipped = [line for line in outcome.err.splitlines() if " skipped " in line]
+    assert skipped
+    assert all(line.endswith("models/nobody--no-such-model failed") for line in skipped)
     rows = table(tmp_path)
     assert {row["method"] for row in rows if row["error"]} == {"nmt", "nmt-bm25"}
     assert all(row["value"] for row in rows if not row["error"])
