@@ -13,7 +13,7 @@ CLIR := $(BIN)/clir
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench reproduce-all wheel clean
+.PHONY: help demo test test-slow test-faults lint format bench reproduce-all wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(READY)  ## run the tests (a few minutes, no network)
 
 test-slow: $(READY)  ## run the slow tests too
 	$(BIN)/python -m pytest -n 2
+
+test-faults: $(READY)  ## inject 1,200 faults and print what became of them (20 minutes)
+	PYTHONPATH=tests $(BIN)/python -m faults
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
