@@ -1,6 +1,7 @@
 """Results as tables for people and JSON for programs, both on standard output."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,17 @@ ESCAPES = {code: f"\\u{code:04x}" for code in STAND_INS}
 def print_json(value: object) -> None:
     """Print a value as JSON; where standard output is not UTF-8, in ASCII."""
     ascii_only = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
-    text = json.dumps(value, ensure_ascii=ascii_only, indent=1, default=str)
+    text = json.dumps(_finite(value), ensure_ascii=ascii_only, indent=1, default=str)
     print(text.translate(ESCAPES))
+
+
+def _finite(value: Any) -> Any:
+    """Return a value without infinite numbers, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_rows(title: str, rows: Sequence[Row], as_json: bool = False) -> None:

@@ -38,6 +38,8 @@ no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine
             f"{DISTILL} --variant a/b",
             "--variant 'a/b': use letters, digits, -, _ and . between them",
         ),
+        (f"{DISTILL} --variant seed1", "--variant 'seed1': use letters"),
+        (f"{DISTILL} --variant plain.seed1", "seed1 is a seed"),
         (f"{DISTILL} --set training.epoch=3", "did you mean training.epochs?"),
         (f"{DISTILL} --set trainig.epochs=3", "unknown section trainig: did you mean training?"),
         (f"{DISTILL} --set training.epochs=many", "setting training.epochs: input should be"),

@@ -12,6 +12,11 @@ def group_name(pairs: Sequence[Pair]) -> str:
     return "+".join(pair.query for pair in pairs) + f"-{pairs[0].document}"
 
 
+def is_variant(name: str) -> bool:
+    """Return True if a name can be a variant: part of a folder's name, and no seed as ``seed1``."""
+    return bool(re.fullmatch(r"(?!(.*\.)?seed\d+$)[\w-]+(\.[\w-]+)*", name))
+
+
 @dataclass(frozen=True)
 class Cell:
     """A method with the variant of its settings and the seed: one column of a table.

@@ -1,6 +1,5 @@
 """From options to pairs and cells, and from artifacts to what is printed."""
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -42,8 +41,11 @@ def group_of(pairs: "Sequence[Pair]", joint: bool) -> "tuple[Pair, ...]":
 
 def variant_of(text: str) -> str:
     """Return the name that ``--variant`` gives, which is a part of a folder's name."""
-    if text and not re.fullmatch(r"[\w-]+(\.[\w-]+)*", text):
-        raise UserError(f"--variant {text!r}: use letters, digits, -, _ and . between them")
+    from clir_cli.artifacts.cell import is_variant
+
+    if text and not is_variant(text):
+        hint = "use letters, digits, -, _ and . between them; seed1 is a seed"
+        raise UserError(f"--variant {text!r}: {hint}")
     return text
 
 

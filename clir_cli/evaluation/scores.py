@@ -1,6 +1,8 @@
 """Score tables: ``results/<suite>/scores.csv`` and ``per_query.csv``."""
 
-from collections.abc import Sequence
+import csv
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,17 +35,48 @@ def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) ->
     table = pd.DataFrame(rows, columns=columns)
     with alone(path, wait=True):
         if path.exists():
-            table = pd.concat([_read(path, columns), table])
+            table = pd.concat([read_table(path, columns), table])
         table = table.drop_duplicates(key, keep="last").sort_values(key)
         write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    # As text, so that a query id that looks like a number is not one, and scores keep all digits.
+def read_table(path: Path, needed: Collection[str], numbers: Collection[str] = ()) -> pd.DataFrame:
+    """Return a CSV table that clir has written: text as it is, ``seed`` whole.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+        numbers: Columns of numbers, if they are there; what is empty is NaN, and nothing else is.
+
+    Raises:
+        UserError: It is no such table, or was cut off; the line is named.
+    """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"seed": int})
-    except (ValueError, KeyError):
-        table = pd.DataFrame()
-    if not set(columns) <= set(table.columns):
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, strict=True))
+            stream.seek(0)
+            is_cut = not stream.read().endswith("\n")
+    except (ValueError, csv.Error):
+        rows, is_cut = [], False
+    head = rows[0] if rows else []
+    if not set(needed) <= set(head) or len(set(head)) < len(head):
         raise UserError(f"{path}: not a score table of clir; move it away")
-    return table
+    types = {name: _number for name in numbers} | {"seed": int}
+    readers = [types.get(name, str) for name in head]
+    typed = []
+    for number, row in enumerate(rows[1:], start=2):
+        try:
+            if is_cut and number == len(rows):
+                raise ValueError
+            typed.append([read(text) for read, text in zip(readers, row, strict=True)])
+        except ValueError:
+            message = f"{path}: row {number} is damaged"
+            raise UserError(f"{message}; move the file away, and make it again") from None
+    return pd.DataFrame(typed, columns=head)
+
+
+def _number(text: str) -> float:
+    value = float(text or math.nan)
+    if text and math.isnan(value):
+        raise ValueError(text)
+    return value

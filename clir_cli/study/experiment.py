@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
 from clir_cli.suites import bundled, known_keys, read_toml, suites
@@ -66,6 +67,13 @@ def _only_suite(name: str) -> str:
     return name
 
 
+def _only_variants(name: str) -> str:
+    if not is_variant(name):
+        hint = "use letters, digits, -, _ and .; seed1 is a seed"
+        raise _fault(f"{name!r} is no name for a folder; {hint}")
+    return name
+
+
 def _only_dimensions(names: list[str]) -> list[str]:
     for name in names:
         if name not in DIMENSIONS and not ("." in name and name in known_keys()):
@@ -80,6 +88,7 @@ Changed = Annotated[
     BeforeValidator(lambda table: flat(table) if isinstance(table, Mapping) else table),
 ]
 Suite = Annotated[str, AfterValidator(_only_suite)]
+VariantName = Annotated[str, AfterValidator(_only_variants)]
 Dimensions = Annotated[list[str], AfterValidator(_only_dimensions)]
 
 
@@ -90,7 +99,7 @@ class _Part(BaseModel):
 class Variant(_Part):
     """Settings under a name, in the place of an axis; ``methods`` limits it to some of them."""
 
-    name: str = Field(pattern=r"^[\w-]+(\.[\w-]+)*$")
+    name: VariantName
     set: Changed
     methods: list[str] = Field(default_factory=list)
 
@@ -292,6 +301,4 @@ def _explain(error: ValidationError) -> str:
             "grid": "add [grid] with pairs, methods and seeds",
         }
         return f"{key}: missing; {remedy.get(name, 'write it')}"
-    if first["type"] == "string_pattern_mismatch":
-        return f"{key}: {first['input']!r} is no name for a folder; use letters, digits, -, _ and ."
     return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"

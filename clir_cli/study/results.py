@@ -27,7 +27,10 @@ FIGURES = (
     "p_randomisation", "effect", "expected", "tolerance", "verdict", "error", "command",
 )  # fmt: skip
 TABLE, PER_QUERY = "table.csv", "per_query.csv"
-TEXTS = ("suite", "experiment", "collection", "pair", "method", "variant", "error")
+NUMBERS = (
+    "value", "queries", "ci_low", "ci_high", "p_value", "p_raw", "p_randomisation", "effect",
+    "expected", "tolerance",
+)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -73,7 +76,7 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
             axes = dict.fromkeys(key for point in cells.points for key in point.values)
             _write(draft / TABLE, _rows(cells, scored, failures), [*KEY, *axes, *FIGURES])
             _write(draft / PER_QUERY, _query_rows(cells, scored), scores.PER_QUERY_COLUMNS)
-    rows = read(planned.path / TABLE)
+    rows = read(planned.path / TABLE, cells.points)
     target = cells.published / f"{cells.experiment.name}.csv"
     content = (planned.path / TABLE).read_bytes()
     if draft is not None or not target.exists() or target.read_bytes() != content:
@@ -84,11 +87,26 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
     return rows, draft is not None
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path, points: Sequence[Point]) -> list[Row]:
     """Return the rows of a tidy table; what is empty there is None, and a variant never is."""
-    table = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{**row, "variant": row["variant"] or ""} for row in rows]
+    values = [(key, value) for point in points for key, value in point.values.items()]
+    axes = {key: type(value) for key, value in values if value is not None}
+    table = scores.read_table(path, [*KEY, *FIGURES], NUMBERS)
+    rows: list[Row] = []
+    for row in table.to_dict("records"):
+        row |= {key: _setting(row[key], kind) for key, kind in axes.items()}
+        row = {key: None if value in ("", None) or value != value else value
+               for key, value in row.items()}  # fmt: skip
+        count = row["queries"]
+        rows.append({**row, "variant": row["variant"] or "", "queries": count and int(count)})
+    return rows
+
+
+def _setting(text: str, kind: type) -> Any:
+    """Return a setting as its own kind; an empty text does not reach the method."""
+    if kind in (int, float) and text:
+        return int(text) if text.isdigit() else float(text)
+    return text == "True" if kind is bool and text else text
 
 
 def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -104,8 +122,8 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
     pairs = {str(point.pair) for point in cells.points}
     if pairs == set(cells.points[0].settings.pairs):
         pairs.add(gaps.ALL_PAIRS)
-    table = pd.read_csv(cells.folder / PER_QUERY, dtype=str, keep_default_na=False)
-    per_query = table.astype({"seed": int}).to_dict("records")
+    table = scores.read_table(cells.folder / PER_QUERY, scores.PER_QUERY_COLUMNS)
+    per_query = table.to_dict("records")
     if published := [row for row in rows if row["value"] is not None and row["pair"] in pairs]:
         by_query = [row for row in per_query if row["pair"] in pairs]
         scores.publish(cells.published, published, by_query)

@@ -1,12 +1,13 @@
 """Tidy rows to tables that people read: in the terminal, in Markdown, in LaTeX."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from clir_cli.console import score_text
+from clir_cli.console import one_line, put, score_text
 from clir_cli.evaluation import significance
 from clir_cli.study.experiment import TableLayout
 
@@ -16,8 +17,11 @@ MISSED = {"FAIL": "✗", "about OK": "~"}
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"$\sim$", "^": r"\^{}", "▲": r"$\uparrow$", "▼": r"$\downarrow$",
-    "✗": r"$\times$", "±": r"$\pm$",
+    "✗": r"$\times$", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }  # fmt: skip
+# What begins something else in Markdown than text, and is common in no other place.
+MARKS = re.compile(r"[\\|*`<]|(?<![^\W_])_|_(?![^\W_])|~(?=\S)|(?<=\S)~|\](?=[(\[:])|&(?=#?\w+;)")
 
 
 @dataclass(frozen=True)
@@ -124,22 +128,25 @@ def markdown(table: TextTable) -> None:
     """Print a table in Markdown."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(_unmarked, cells)) + " |"
 
     rule = "| --- |" + " ---: |" * (len(table.header) - 1)
     body = [line(row) for row in table.rows]
-    notes = [f"\n{note}" for note in table.notes]
-    print("\n".join([f"**{table.title}**\n", line(table.header), rule, *body, *notes]), end="\n\n")
+    notes = [f"\n{_unmarked(note)}" for note in table.notes]
+    title = f"**{_unmarked(table.title).strip()}**\n"
+    put("\n".join([title, line(table.header), rule, *body, *notes, ""]))
 
 
 def latex(table: TextTable) -> None:
     """Print a table in LaTeX, for the packages booktabs and float-free use."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(_escaped, cells)) + r" \\"
+        # A bracket or an asterisk behind \\ would belong to that.
+        text = " & ".join(map(_escaped, cells)) + r" \\"
+        return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
     lines = [
-        f"% {table.title}",
+        f"% {one_line(table.title)}",
         rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"\toprule",
         line(table.header),
@@ -147,13 +154,18 @@ def latex(table: TextTable) -> None:
         *(line(row) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {note}" for note in table.notes),
+        *(f"% {one_line(note)}" for note in table.notes),
+        "",
     ]
-    print("\n".join(lines), end="\n\n")
+    put("\n".join(lines))
+
+
+def _unmarked(cell: str) -> str:
+    return MARKS.sub(r"\\\g<0>", one_line(cell))
 
 
 def _escaped(cell: str) -> str:
-    return "".join(SPECIAL.get(letter, letter) for letter in cell)
+    return "".join(SPECIAL.get(letter, letter) for letter in one_line(cell))
 
 
 FORMATS: dict[str, Callable[[TextTable], None]] = {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
-from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS, update
+from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS, read_table, update
 
 # What a reader of tables likes to take for something else than text.
 WORDS = st.sampled_from(["", "NA", "null", "001", "1e5", "True", "nan", 'a,"b"', "ä", "2024-01-01"])
@@ -106,6 +106,26 @@ def test_what_is_no_score_table_is_told_and_stays(tmp_path: Path, content: str) 
         update(path, [row()], COLUMNS)
     assert path.read_text() == content
     assert [each.name for each in tmp_path.iterdir()] == ["scores.csv"]
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("{0},0.5,80,0.4,0.6\n{0},0.5,80,0.4,0.", 3),  # cut in the last number
+        ("{0},0.5,80,0.4,0.6\n{0},0.5\n", 3),
+        ("{0},0.5,80,0.4,0.6,7\n", 2),
+        ("{0},0.5,80,half,0.6\n", 2),
+        ("{0},nan,80,0.4,0.6\n", 2),
+        ("s,c,p,m,v,first,map,0.5,80,0.4,0.6\n", 2),
+        ("s,c,p,m,v,{1},map,0.5,80,0.4,0.6\n", 2),
+    ],
+)
+def test_a_damaged_row_is_refused_by_its_number(tmp_path: Path, table: str, row: int) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(",".join(COLUMNS) + "\n" + table.format("s,c,p,m,v,0,map", "9" * 5000))
+    numbers = ["value", "queries", "ci_low", "ci_high"]
+    with pytest.raises(UserError, match=rf"scores\.csv: row {row} is damaged; move the file away"):
+        read_table(path, COLUMNS, numbers)
 
 
 def put_in(path: Path, seed: int) -> None:

@@ -225,6 +225,45 @@ def test_a_damaged_table_and_a_missing_folder_are_told(clir, suite, tmp_path):
     assert "mine.csv: not a score table of clir" in outcome.err
 
 
+def test_tables_that_a_kill_or_an_editor_left_are_refused(clir, suite, tmp_path):
+    folder = tmp_path / "results" / "sample"
+    shutil.copytree(suite / "results", tmp_path / "results")
+
+    def told():
+        own = ("--results", tmp_path / "results", "--output", tmp_path / "r.html")
+        outcome = clir("report", *own)
+        assert outcome.code == 2, outcome
+        return outcome.err
+
+    whole = (folder / "scores.csv").read_text()
+    for broken, said in (
+        (whole[: len(whole) // 2], "is damaged; move the file away"),
+        (whole.replace(",0,map,", ",zero,map,"), "is damaged"),
+        (whole.replace(",map,0", ",map,,0"), "is damaged"),
+        (re.sub(r",map,[^,]*,", ",map,,", whole), "a score has no number"),
+    ):
+        (folder / "scores.csv").write_text(broken)
+        assert said in told()
+    (folder / "scores.csv").write_text(whole)
+    (folder / "per_query.csv").unlink()
+    assert "per_query.csv is missing; make it again with: clir evaluate" in told()
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_several_seeds_without_values_by_query_are_all_shown(tmp_path):
+    key = {"suite": "sample", "collection": "sample", "pair": "all", "method": "ot",
+           "variant": "", "metric": "gap-map", "queries": 2}  # fmt: skip
+    rows = [
+        {**key, "seed": seed, "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+        for seed, value in enumerate((0.2, 0.6))
+    ]
+    scores.publish(tmp_path / "results" / "sample", rows, [])
+    found = read(Workspace(load_settings("sample"), tmp_path), tmp_path / "results")
+    (score,) = found.collections[0].scores.values()
+    assert (score.value, score.seeds) == (pytest.approx(0.4), (0, 1))
+    assert (score.low, score.high) == (pytest.approx(0.1), pytest.approx(0.7))
+
+
 def test_scores_alone_make_a_report_that_tells_what_is_missing(suite, tmp_path):
     folder = tmp_path / "results" / "sample"
     folder.mkdir(parents=True)

@@ -1,9 +1,14 @@
 """Tables that people read, from tidy rows."""
 
-import pytest
+import json
 
-from clir_cli.study import tables
-from clir_cli.study.experiment import Expected, TableLayout
+import pytest
+from study_helpers import GRID
+
+from clir_cli import display
+from clir_cli.study import results, tables
+from clir_cli.study.experiment import Expected, TableLayout, load
+from clir_cli.study.grid import Base, expand
 from clir_cli.study.results import verdict
 from clir_cli.study.watch import spell
 
@@ -61,6 +66,54 @@ def test_markdown_and_latex(capsys):
     assert text.count(r"\\") == 3
     tables.text(table)
     assert "0.600 ± 0.141 ▲ ✗" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "null", "nan", "NaN", "N-A", "1e5", "True"])
+def test_a_variant_is_what_it_is_called(experiment, tmp_path, name):
+    variants = f'[[variants]]\nname = "{name}"\nset = {{ "student.min_count" = 4 }}\n'
+    points = expand(load(str(experiment("tiny", GRID + variants))), Base("sample"))
+    rows = [
+        row(point.pair, point.cell.method, value, variant=point.variant, **point.values)
+        for value, point in enumerate(points)
+    ]
+    axes = dict.fromkeys(key for point in points for key in point.values)
+    results._write(tmp_path / "t.csv", rows, [*results.KEY, *axes, *results.FIGURES])
+    read = results.read(tmp_path / "t.csv", points)
+    assert [each["variant"] for each in read] == [point.variant for point in points]
+    assert f"{name}-eps0.2" in {each["variant"] for each in read}
+    assert [each["transport.eps"] for each in read] == [p.values["transport.eps"] for p in points]
+    assert [(each["value"], each["ci_low"], each["p_value"], each["error"]) for each in read] == [
+        (float(value), 0.1, None, None) for value in range(len(points))
+    ]
+    table = tables.draw("t", read, TableLayout(), "map")
+    assert len(table.header) == 1 + len(points)  # no two of them are one
+
+
+ODD = "a|b*c*\n\\input{x} [l](u) <b> &lt; `d` ~~e~~ __f__ \x1b[1m %"
+
+
+def test_texts_stay_texts_in_markdown_and_latex(capsys):
+    table = tables.TextTable(ODD, [ODD, "kd_x"], [["[0.1, 0.2] ~", ODD], ["*", "#"]], [ODD])
+    tables.markdown(table)
+    title, _, head, _, first, *_, note = capsys.readouterr().out.rstrip("\n").split("\n")
+    text = r"a\|b\*c\* \\input{x} [l\](u) \<b> \&lt; \`d\` \~\~e\~\~ \_\_f\_\_ ␛[1m %"
+    assert (title, note) == (f"**{text}**", text)
+    assert (head, first) == (f"| {text} | kd_x |", f"| [0.1, 0.2] ~ | {text} |")
+    tables.latex(table)
+    lines = capsys.readouterr().out.rstrip("\n").split("\n")
+    assert lines[0].startswith("% a|b*c* \\input{x}")
+    assert lines[-1].startswith("% a|b*c* \\input{x}")
+    assert all("input{x}" not in line for line in lines[1:-1])
+    assert r"a\textbar{}b*c* \textbackslash{}input\{x\}" in lines[3]
+    assert [line[:4] for line in lines[5:7]] == ["{}[0", "{}* "]
+    assert len(lines) == 10
+
+
+def test_json_has_no_infinite_number(capsys):
+    display.print_json([{"effect": float("inf"), "value": (0.5, float("nan"))}])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == [
+        {"effect": None, "value": [0.5, None]}
+    ]
 
 
 @pytest.mark.parametrize(

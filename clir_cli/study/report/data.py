@@ -19,7 +19,7 @@ from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps
-from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS
+from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS, read_table
 from clir_cli.evaluation.scoring import bootstrap_of
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
 from clir_cli.stages.support.methods import METHODS
@@ -207,40 +207,38 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     return Results(workspace.suite, collections, experiments, _students(workspace), missing)
 
 
-def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError:
-        table = pd.DataFrame()
-    if not set(needed) <= set(table.columns):
-        raise UserError(f"{path}: not a score table of clir; move it away")
-    numbers = [column for column in NUMBERS if column in table]
-    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
-    return table
-
-
 def _collections(workspace: Workspace, folder: Path) -> list[CollectionScores]:
     """Return the scores, over seeds where there are several, and each query's mean over them."""
-    if not (folder / "scores.csv").exists():
+    files = [folder / name for name in ("scores.csv", "per_query.csv")]
+    if not files[0].exists():
         return []
+    if not files[1].exists():  # an evaluation was killed between the two
+        command = workspace.command("evaluate", ("--metric", "map,mrr,ndcg@10"))
+        raise UserError(f"{files[1]} is missing; make it again with: {command}")
     columns = ["collection", "pair", "method", "variant", "metric"]
     by_seed: dict[tuple[str, ...], dict[int, dict[str, float]]] = {}
-    per_query = _read_table(folder / "per_query.csv", PER_QUERY_COLUMNS)
+    table, per_query = (
+        read_table(file, needed, NUMBERS)
+        for file, needed in zip(files, (COLUMNS, PER_QUERY_COLUMNS), strict=True)
+    )
+    if table.isna().any(axis=None) or per_query.isna().any(axis=None):
+        raise UserError(f"{folder}: a score has no number; move scores.csv and per_query.csv away")
     for (*names, seed), rows in per_query.groupby([*columns, "seed"], sort=False):
         values = dict(zip(rows["query"], rows["value"], strict=True))
-        by_seed.setdefault(tuple(names), {})[int(seed)] = values
+        by_seed.setdefault(tuple(names), {})[seed] = values
     collections: dict[str, CollectionScores] = {}
-    table = _read_table(folder / "scores.csv", COLUMNS)
     for names, rows in table.groupby(columns, sort=False):
         name, pair, method, variant, metric = names
         collection = collections.setdefault(name, CollectionScores(name))
-        key, row = ScoreKey(pair, Cell(method, variant).label, metric), rows.iloc[0]
+        key = ScoreKey(pair, Cell(method, variant).label, metric)
         seeds = by_seed.get(names, {})
         if 1 < len(rows) == len(seeds):
             score = over_seeds(seeds, bootstrap_of(workspace.settings.evaluation))
-        else:
-            interval = row["value"], 0.0, row["ci_low"], row["ci_high"]
-            score = Seeded(*interval, (int(row["seed"]),), int(row["queries"]))
+        else:  # of several seeds without values by query, the span of their intervals
+            value, spread = rows["value"].mean(), rows["value"].std() if len(rows) > 1 else 0.0
+            interval = rows["ci_low"].min(), rows["ci_high"].max()
+            count = int(rows["queries"].iloc[0])
+            score = Seeded(value, spread, *interval, tuple(rows["seed"]), count)
         collection.scores[key] = score
         if seeds:
             collection.per_query[key] = query_means(seeds)
@@ -248,7 +246,7 @@ def _collections(workspace: Workspace, folder: Path) -> list[CollectionScores]:
 
 
 def _experiment(path: Path) -> ExperimentTable:
-    table = _read_table(path, EXPERIMENT_COLUMNS)
+    table = read_table(path, EXPERIMENT_COLUMNS, NUMBERS)
     names = list(table.columns)
     axes = tuple(names[names.index("seed") + 1 : names.index("metric")])
     try:
@@ -273,8 +271,9 @@ def _students(workspace: Workspace) -> list[Student]:
 def _held_out(path: Path) -> dict[float, float]:
     """Return the MRR by epoch; a log that is missing or damaged has none."""
     try:
-        steps = pd.read_csv(path, usecols=["epoch", "held_out_mrr"], dtype=float).dropna()
-    except (OSError, ValueError):
+        columns = ["epoch", "held_out_mrr"]
+        steps = read_table(path, columns, columns)[columns].dropna()
+    except (OSError, UserError):
         return {}
     return dict(zip(steps["epoch"], steps["held_out_mrr"], strict=True))
 
