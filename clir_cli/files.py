@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import UnsupportedOperation
@@ -24,10 +25,34 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# The resolution of file times in nanoseconds: where they are whole seconds, and elsewhere.
+COARSE, FINE = 2_000_000_000, 50_000_000
+_digests: dict[tuple[object, ...], str] = {}  # of files of this process, by state
+
+
+def file_state(path: Path) -> tuple[object, ...] | None:
+    """Return what differs after any change of a file; None if the file may still be changing.
+
+    As in git: path, inode, size, and the times of the last change of content and of inode. The
+    time of the inode cannot be set back.
+    """
+    stat = path.stat()
+    changed = stat.st_mtime_ns
+    if changed + (FINE if changed % 1_000_000_000 else COARSE) > time.time_ns():
+        return None
+    return str(path.resolve()), stat.st_ino, stat.st_size, changed, stat.st_ctime_ns
+
+
 def file_digest(path: Path) -> str:
-    """Return the sha256 of a file's bytes."""
+    """Return the sha256 of a file's bytes; a file that has not changed is read once a process."""
+    state = file_state(path)
+    if state in _digests:
+        return _digests[state]
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        value = hashlib.file_digest(stream, "sha256").hexdigest()
+    if state is not None and file_state(path) == state:
+        _digests[state] = value
+    return value
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_encoders import tiny_bert
 
 from clir_cli.cli import run
 from clir_cli.suites import bundled
@@ -96,3 +97,20 @@ def small_collection(tmp_path: Path) -> Path:
         text = "\n".join(chosen) + "\n"
         (folder / f"queries.{language}.jsonl").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def quick(models: Path, tmp_path: Path, small_collection: Path) -> list[str]:
+    """Settings with which a student takes a second, as options of every command."""
+    tiny = tiny_bert(tmp_path / "tiny", models)
+    chosen = {
+        "teacher.model": tiny,
+        "bitext.max_pairs": 40,
+        "bitext.held_out": 4,
+        "training.epochs": 1,
+        "training.batch_size": 16,
+        "training.precision": "float32",
+        "student.min_count": 5,
+        "collection": small_collection,
+    }
+    return [word for key, value in chosen.items() for word in ("--set", f"{key}={value}")]

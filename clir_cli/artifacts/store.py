@@ -11,22 +11,42 @@ an instant ``.name.old``, the artifact before. At whatever moment a machine stop
 """
 
 import json
+import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, StrictInt
 
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import alone, digest, file_digest, write_text
 from clir_cli.runtime import versions
 
 MANIFEST = "manifest.json"
-NEEDED = {"fingerprint", "config", "inputs", "files"}  # without these a manifest is damaged
 MARKER = "draft.json"  # in a draft: the fingerprint that it was begun for
 State = Literal["missing", "cut", "current", "stale"]
+
+
+class _File(BaseModel):
+    bytes: StrictInt
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What a manifest must have; without it, or with another type, it is damaged."""
+
+    model_config = ConfigDict(extra="allow")
+    fingerprint: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    files: dict[str, _File]
+    command: str = ""
+    mend: str = ""
+    notes: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -83,14 +103,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The manifest is missing or is not readable.
     """
+    if not (path / MANIFEST).is_file():
+        raise UserError(f"{path}: not an artifact, {MANIFEST} is missing")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not an artifact, {MANIFEST} is missing") from None
-    except ValueError:  # neither JSON nor UTF-8
-        manifest = None
-    if not isinstance(manifest, dict) or not manifest.keys() >= NEEDED:
-        raise UserError(f"{path / MANIFEST}: damaged; make the artifact again with --force")
+        _Manifest.model_validate(manifest)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or of other types
+        raise UserError(
+            f"{path / MANIFEST}: damaged; make the artifact again with --force"
+        ) from None
     return manifest
 
 
@@ -107,29 +128,46 @@ def _fingerprint(path: Path) -> str:
         return ""
 
 
-def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
-    """Check every file of an artifact against its manifest and return the manifest.
+def fault(path: Path, *, deep: bool = True) -> str:
+    """Return what is wrong with the files of an artifact, with the name of one; empty if nothing.
 
     Args:
         path: The artifact.
-        deep: True to check the sha256 of the files, False to check only their sizes.
+        deep: True to check the sha256 of the files, and that there are no others: libraries read
+            any file that has a name which they know. Hidden files are read by none. False to check
+            sizes alone.
 
     Raises:
-        UserError: A file is missing, truncated or changed; the file is named.
+        UserError: The manifest is missing or damaged.
+    """
+    files = read_manifest(path)["files"]
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file():
+            return f"{file}: missing"
+        if file.stat().st_size != entry["bytes"]:
+            return f"{file}: {file.stat().st_size} bytes, {entry['bytes']} expected"
+        if deep and file_digest(file) != entry["sha256"]:
+            return f"{file}: sha256 differs from the manifest's"
+    for file in sorted(path.rglob("*")) if deep else ():
+        name = file.relative_to(path).as_posix()
+        is_known = file.is_dir() or name in files or name in (MANIFEST, MARKER)
+        if not is_known and not re.search(r"(^|/)\.", name):
+            return f"{file}: not listed in the manifest; remove it"
+    return ""
+
+
+def verify(path: Path, *, deep: bool = True) -> dict[str, Any]:
+    """Return the manifest of an artifact whose files are as it says; see ``fault``.
+
+    Raises:
+        UserError: A file is missing, truncated, changed or unlisted; the file is named.
     """
     manifest = read_manifest(path)
-    again = f"make it again: {manifest.get('command') or 'the same command'} --force"
-    remedy = f"repair it: {manifest['mend']}" if manifest.get("mend") else again
-    for name, entry in manifest["files"].items():
-        file = path / name
-        if not file.exists():
-            raise UserError(f"{file}: missing; {remedy}")
-        if file.stat().st_size != entry["bytes"]:
-            raise UserError(
-                f"{file}: {file.stat().st_size} bytes, {entry['bytes']} expected; {remedy}"
-            )
-        if deep and file_digest(file) != entry["sha256"]:
-            raise UserError(f"{file}: sha256 differs from the manifest's; {remedy}")
+    if wrong := fault(path, deep=deep):
+        again = f"make it again: {manifest.get('command') or 'the same command'} --force"
+        remedy = f"repair it: {manifest['mend']}" if manifest.get("mend") else again
+        raise UserError(f"{wrong}{', or' if wrong.endswith('remove it') else ';'} {remedy}")
     return manifest
 
 
@@ -203,6 +241,22 @@ def make(
                 shutil.rmtree(artifact.draft, ignore_errors=True)
             raise
         _install(artifact.path)
+
+
+@contextmanager
+def make_cache(
+    artifact: Artifact, say: Callable[[str], None], *, force: bool = False
+) -> Iterator[Path | None]:
+    """Make what is computed again without asking if it is stale or damaged; as ``make`` else.
+
+    ``say`` is called with what is damaged. Another process that makes it is waited for.
+    """
+    state = artifact.state()
+    damage = fault(artifact.path) if state == "current" else ""
+    if damage:
+        say(f"{damage}; making it again")
+    with make(artifact, force=force or state == "stale" or bool(damage), wait=True) as draft:
+        yield draft
 
 
 def _refuse_other(artifact: Artifact) -> None:
@@ -296,12 +350,11 @@ def _recover(path: Path) -> None:
 
 
 def is_whole(path: Path, *, deep: bool = True) -> bool:
-    """Return True if every file of an artifact is as its manifest says; see ``verify``."""
+    """Return True if every file of an artifact is as its manifest says; see ``fault``."""
     try:
-        verify(path, deep=deep)
+        return not fault(path, deep=deep)
     except UserError:
         return False
-    return True
 
 
 def _remove(path: Path) -> None:

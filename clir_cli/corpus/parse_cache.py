@@ -1,12 +1,11 @@
 """A cache of parsed collections: queries, qrels, digests and the number of documents.
 
-Most stages need a collection's digests and queries, and no document. Files are identified by path,
-size, time of change and inode, as in git; what this version of the readers made of them is kept in
-``downloads/.read``. Documents are read when one is needed.
+Most stages need a collection's digests and queries, and no document. Files are identified by
+``files.file_state``; what this version of the readers made of them is kept in ``downloads/.read``.
+Documents are read when one is needed.
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.corpus.records import Document
-from clir_cli.files import digest, file_digest, write_text
+from clir_cli.files import digest, file_digest, file_state, write_text
 
 FOLDER = ".read"
-COARSE, FINE = 2_000_000_000, 50_000_000  # nanoseconds; resolution of times in whole seconds, else
 
 
 class LazyDocuments(Sequence[Document]):
@@ -49,13 +47,11 @@ def cache_key(files: Sequence[Path], *facts: object) -> str:
     ``facts`` are JSON values that the result depends on too, such as the language.
     """
     try:
-        stats = {str(path.resolve()): path.stat() for path in files}
+        states = [file_state(path) for path in files]
     except OSError:
         return ""
-    times = [stat.st_mtime_ns for stat in stats.values()]
-    if any(t + (FINE if t % 1_000_000_000 else COARSE) > time.time_ns() for t in times):
+    if None in states:
         return ""
-    states = [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in stats.items()]
     return digest([_code_digest(), facts, states]) if states else ""
 
 

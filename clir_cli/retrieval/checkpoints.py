@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clir_cli.artifacts.store import MANIFEST, verify
 from clir_cli.errors import UserError
 
 TextKind = Literal["query", "document", "sentence"]
@@ -131,9 +132,13 @@ class Checkpoint:
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Return the format of a model's folder; only small JSON files are read.
 
+    The files of a model that clir fetched or made are verified first.
+
     Raises:
-        UserError: The model needs its own code, a module is unknown, or JSON is damaged.
+        UserError: The model needs its own code, a module is unknown, or a file is damaged.
     """
+    if (folder / MANIFEST).exists():
+        verify(folder)
     config = _json(folder / "config.json")
     modules = _json(folder / MODULES) if (folder / MODULES).is_file() else []
     settings = _json(folder / SENTENCE_TRANSFORMERS)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError, first_line
+from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import batches_by_tokens
 from clir_cli.retrieval.loading import load_tokenizer
 
@@ -88,9 +89,9 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
         device: Where to translate.
 
     Raises:
-        UserError: Model or tokenizer is missing, or does not know the language.
+        UserError: Model or tokenizer is missing or damaged, or does not know the language.
     """
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(read_checkpoint(folder).body)
     try:
         model = AutoModelForSeq2SeqLM.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32

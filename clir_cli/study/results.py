@@ -68,8 +68,7 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
         Its rows, and whether it had to be made.
     """
     planned = plan(cells)
-    stale = planned.state() == "stale"
-    with store.make(planned, force=force or stale, wait=True) as draft:
+    with store.make_cache(planned, cells.study.workspace.talk.say, force=force) as draft:
         if draft is not None:
             scored, failures = judge(cells)
             # The settings that the grid spans come after the key.

@@ -116,3 +116,20 @@ def test_a_collection_of_the_catalogue_is_remembered(own):
     first = load_collection("sample", "fi", downloads)
     assert load_collection("sample", "fi", downloads) == first
     assert len(kept(own)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("corpus.jsonl", " the ", " teh "),
+        ("queries.sw.jsonl", '?"', '!"'),
+        ("qrels/test.tsv", "\t1\n", "\t2\n"),
+    ],
+)
+def test_an_edit_that_keeps_size_and_time_is_read(own, name, old, new):
+    before, path = load(own), own / name
+    text = path.read_text(encoding="utf-8")
+    with path.open("r+", encoding="utf-8") as stream:  # the same inode
+        stream.write(text.replace(old, new, 1))
+    os.utime(path, ns=(LONG_AGO, LONG_AGO))
+    assert load(own).digests != before.digests

@@ -1,28 +1,10 @@
-"""A study that is quick: a tiny encoder, a little bitext, a small collection."""
+"""A study that is quick: experiments with the settings of ``quick``."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from study_helpers import GRID
-from tiny_encoders import tiny_bert
-
-
-@pytest.fixture
-def quick(models: Path, tmp_path: Path, small_collection: Path) -> list[str]:
-    """Settings with which a student takes a second, as options of every command."""
-    tiny = tiny_bert(tmp_path / "tiny", models)
-    chosen = {
-        "teacher.model": tiny,
-        "bitext.max_pairs": 40,
-        "bitext.held_out": 4,
-        "training.epochs": 1,
-        "training.batch_size": 16,
-        "training.precision": "float32",
-        "student.min_count": 5,
-        "collection": small_collection,
-    }
-    return [word for key, value in chosen.items() for word in ("--set", f"{key}={value}")]
 
 
 @pytest.fixture

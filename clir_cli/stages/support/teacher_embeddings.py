@@ -81,8 +81,7 @@ def _embeddings(
     limit = settings.document_tokens if ref.name else settings.query_tokens
     plural, title = f"{kind}s", f"encode {ref.name or 'the bitext'}"
     artifact = graph.resolve(workspace, ref, {plural: digest(texts)})
-    # A cache of what can be computed again: replaced without asking when its inputs changed.
-    with store.make(artifact, force=artifact.state() == "stale", wait=True) as draft:
+    with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
             with workspace.talk.counting(title, len(texts), unit=plural) as advance:

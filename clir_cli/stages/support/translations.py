@@ -56,7 +56,7 @@ def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict
 def translations(workspace: Workspace, ref: Ref) -> Path:
     """Translate the queries of a collection once; ``nmt`` and ``nmt-bm25`` share the result."""
     artifact = graph.resolve(workspace, ref)
-    with store.make(artifact, force=artifact.state() == "stale", wait=True) as draft:
+    with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
             collection = read_collection(workspace, ref.pair.query)
             queries = queries_in(collection, ref.pair.query, "nmt")
