@@ -33,10 +33,10 @@ demo: $(READY)  ## run the main job on the sample: download, distill, index, sea
 	$(CLIR) evaluate --lang $(PAIR) --metric $(METRIC)
 
 test: $(READY)  ## run the tests (a few minutes, no network)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not faults"
 
 test-slow: $(READY)  ## run the slow tests too
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not faults"
 
 test-faults: $(READY)  ## inject 1,200 faults and print what became of them (20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m faults

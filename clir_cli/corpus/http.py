@@ -21,6 +21,7 @@ import httpx
 
 from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.errors import NotThere, UserError, first_line
+from clir_cli.files import file_digest
 
 ATTEMPTS = 5  # in a row without a byte of progress
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
@@ -42,12 +43,25 @@ class TooSlow(httpx.ReadTimeout):
 class Body(NamedTuple):
     """What a reply says that it holds: the file from byte ``first``, of ``whole`` bytes in all.
 
-    ``whole`` is 0 if the server does not say, ``version`` is '' if nothing identifies it.
+    ``whole`` is 0 if the server does not say; ``etag`` and ``date`` are its headers, '' if missing.
     """
 
-    first: int
-    whole: int
-    version: str
+    first: int = 0
+    whole: int = 0
+    etag: str = ""
+    date: str = ""
+
+    @property
+    def version(self) -> str:
+        """Return what identifies the version of the file, for If-Range: '' if nothing does."""
+        if re.fullmatch(r'"[\x21\x23-\x7e]*"', self.etag):  # a weak one does not identify it
+            return self.etag
+        return self.date if self.date.isascii() and self.date.isprintable() else ""
+
+    def is_of(self, begun: "Body") -> bool:
+        """Return True if nothing shows that this is of another version than what was begun."""
+        same_tag = self.etag == begun.etag or not (self.etag or begun.version == begun.etag)
+        return same_tag and self.date in ("", begun.date) and begun.whole in (0, self.whole)
 
 
 def download(
@@ -76,8 +90,11 @@ def download(
     with _client() as client:
         while True:
             try:
-                _download_once(client, url, part, declared, reached)
-                return
+                resumed = _download_once(client, url, part, declared, reached)
+                if not (resumed and declared.sha256) or file_digest(part) == declared.sha256:
+                    return
+                part.unlink()  # the part that was there was not of this file
+                failures = ATTEMPTS - 1
             except (httpx.RequestError, httpx.HTTPStatusError, httpx.InvalidURL) as error:
                 _refuse_final(url, error)
                 size = part.stat().st_size if part.exists() else 0
@@ -174,7 +191,8 @@ def _download_once(
     part: Path,
     declared: CatalogueFile,
     reached: Callable[[int], None],
-) -> None:
+) -> bool:
+    """Download a file, or the rest of it; return True if some of it was there before."""
     size = part.stat().st_size if part.exists() else 0
     tag = part.with_name(part.name + ".tag")
     begun = _read_tag(tag)
@@ -190,7 +208,7 @@ def _download_once(
         _refuse_long(url, body.whole, declared)
         _require_room(url, part, max(0, (body.whole or declared.bytes) - size))
         if not size and not declared.sha256:
-            tag.write_text(f"{body.version}\n{body.whole}", encoding="ascii")
+            tag.write_text(f"{body.etag}\n{body.date}\n{body.whole}", encoding="utf-8")
         begin, mark = time.monotonic(), size
         with part.open("ab" if size else "wb") as writer:
             reached(size)
@@ -206,7 +224,7 @@ def _download_once(
                 writer.write(block)
                 reached(size)
                 if (now := time.monotonic()) - begin >= WINDOW:
-                    if size - mark < SLOWEST:
+                    if size - mark < SLOWEST and size != (body.whole or declared.bytes):
                         raise TooSlow(f"{size - mark} bytes in {now - begin:.0f} seconds")
                     begin, mark = now, size
     has_end = body.whole or "chunked" in reply.headers.get("Transfer-Encoding", "").lower()
@@ -218,7 +236,7 @@ def _download_once(
         )
     if not size or size < max(body.whole, declared.bytes):
         raise httpx.RemoteProtocolError("the transfer ended early")
-    tag.unlink(missing_ok=True)
+    return bool(body.first)
 
 
 @contextmanager
@@ -257,33 +275,26 @@ def _body_of(url: str, reply: httpx.Response, asked: int, begun: Body) -> Body:
             what = f"sends it as {encoding}, which was not asked for"
         raise UserError(f"{url}: the server {what}; give a copy with --mirror")
     length = int(reply.headers.get("Content-Length") or 0)  # a number: h11 has read it too
+    etag, date = (reply.headers.get(name, "").strip() for name in ("ETag", "Last-Modified"))
     if reply.status_code == 200:
-        return Body(0, length, _version_of(reply.headers))
+        return Body(0, length, etag, date)
     content_range = reply.headers.get("Content-Range", "")
     part = RANGE.fullmatch(content_range.strip())
     first, last, whole = map(int, part.groups()) if part else (0, 0, 0)
+    body = Body(first, whole, etag, date)
     is_right = asked and first == asked <= last < whole and length in (0, last - first + 1)
-    sent = reply.headers.get("ETag" if begun.version.startswith('"') else "Last-Modified")
-    is_same = not begun.version or sent == begun.version or (not sent and begun.version[0] != '"')
-    if not is_right or not is_same or begun.whole not in (0, whole):
+    if not is_right or not (begun == Body() or body.is_of(begun)):
         raise httpx.RemoteProtocolError(f"the server sends another part ({content_range or 206})")
-    return Body(first, whole, begun.version)
-
-
-def _version_of(headers: Mapping[str, str]) -> str:
-    """Return what identifies a version of a file: a strong ETag, else the date of its change."""
-    tag, date = (headers.get(name, "").strip() for name in ("ETag", "Last-Modified"))
-    is_strong = re.fullmatch(r'"[\x21\x23-\x7e]*"', tag)  # a weak one does not identify a file
-    return tag if is_strong else date if date.isascii() and date.isprintable() else ""
+    return body
 
 
 def _read_tag(tag: Path) -> Body:
-    """Return the version and length of a partial file, '' and 0 if they are not known."""
+    """Return what is known of the version of a partial file."""
     try:
-        version, _, whole = tag.read_text(encoding="ascii").partition("\n")
-        return Body(0, int(whole or 0), version if version.isprintable() else "")
+        etag, date, whole = tag.read_text(encoding="utf-8").split("\n")
+        return Body(0, int(whole), etag, date)
     except (OSError, ValueError):
-        return Body(0, 0, "")
+        return Body()
 
 
 def _refuse_long(url: str, size: int, declared: CatalogueFile) -> None:

@@ -142,6 +142,7 @@ def _write(
                 advance(len(block))
     elif not (is_pinned and is_whole(part, declared)):  # else only renaming was interrupted
         download(source, part, declared, advance, pause, expects_network)
+    part.with_name(part.name + ".tag").unlink(missing_ok=True)
 
 
 def _check(part: Path, target: Path, declared: CatalogueFile) -> None:

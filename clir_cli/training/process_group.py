@@ -158,7 +158,7 @@ def current() -> ProcessGroup:
 
 def launched() -> bool:
     """Return True if torchrun, or a launcher like it, has started several processes."""
-    return all(name in os.environ for name in LAUNCHED) and int(os.environ["WORLD_SIZE"]) > 1
+    return all(name in os.environ for name in LAUNCHED) and os.environ["WORLD_SIZE"].strip() != "1"
 
 
 def run_as_one(arguments: Sequence[str], command: Command) -> int:
@@ -171,6 +171,11 @@ def run_as_one(arguments: Sequence[str], command: Command) -> int:
         if os.environ["RANK"] == "0":
             names = " and ".join(f"clir {name}" for name in COMMANDS)
             print(f"clir: torchrun is for {names}; start this one without it", file=sys.stderr)
+        return 2
+    numbers = [os.environ[name] for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")]
+    if not all(number.isdecimal() for number in numbers) or int(numbers[0]) >= int(numbers[1]):
+        values = ", ".join(f"{name}={os.environ[name]}" for name in LAUNCHED)
+        print(f"clir: {values}: not what torchrun sets; unset them", file=sys.stderr)
         return 2
     global _current
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its advice, from each process

@@ -1,6 +1,7 @@
 """Transfers as the environment rules: patience, tokens, proxies, caches, no network, records."""
 
 import hashlib
+import importlib.util
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -185,6 +186,35 @@ def test_the_proxy_of_the_environment_is_used(
         ("GET", "http://example.invalid/file.bin"),
         ("CONNECT", "example.invalid:443"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:1", r"SOCKS proxy .* pip install 'httpx\[socks\]'"),
+        ("HTTPS_PROXY", "gopher://x", "Unknown scheme for proxy .* correct or unset SSL_CERT_FILE"),
+        ("HTTPS_PROXY", "http://\u0436.xn--/", "settings of the environment cannot be used"),
+        ("SSL_CERT_FILE", "/no/such/file.pem", "No such file .* correct or unset SSL_CERT_FILE"),
+        ("HF_TOKEN", "hf_\u0436", "HF_TOKEN has characters that no token has"),
+        ("HF_TOKEN", "hf_a\nb", "HF_TOKEN has characters that no token has"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_told(
+    servers: list[Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    message: str,
+) -> None:
+    if "socks" in value and importlib.util.find_spec("socksio"):
+        pytest.skip("socksio is installed")
+    monkeypatch.setattr(http, "TOKEN_ORIGIN", ("http", f"127.0.0.1:{servers[0].server_port}"))
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=message) as error:
+        fetch(pinned(f"{servers[0].origin}/a"), tmp_path / "a", pause=0)
+    assert "hf_" not in str(error.value)
+    assert not servers[0].asked
 
 
 # --------------------------------------------------------------------------- no network, a cache

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from unruly_server import CONTENT, WHOLE, Reply, Server, pinned
 
+from clir_cli.corpus import http
 from clir_cli.corpus.catalogue import CatalogueFile
 from clir_cli.corpus.transfer import fetch
 from clir_cli.errors import UserError
@@ -44,7 +45,7 @@ def lay_mirror(folder: Path, entry: CatalogueFile, content: bytes) -> str:
         ([Reply(b"")], "cannot be fetched after 5 attempts", 5),
         ([Reply(status=302, location="/file.bin")], "redirects without end", None),
         ([Reply(status=302, location="ftp://127.0.0.1/file.bin")], "not an http", 1),
-        ([Reply(cut=150_000), Reply(CONTENT[::-1])], "the checksum does not match", 2),
+        ([Reply(cut=150_000), Reply(CONTENT[::-1])], "the checksum does not match", 3),
     ],
     ids=lambda value: None if isinstance(value, list) else str(value)[:40],
 )
@@ -64,6 +65,39 @@ def test_a_wrong_file_is_refused_and_leaves_nothing_that_spoils_the_next_call(
     assert target.read_bytes() == CONTENT
 
 
+def test_a_part_that_is_not_of_this_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    entry = server.plan(WHOLE)
+    (tmp_path / "file.bin.part").write_bytes(b"<html>")
+    assert fetch(entry, tmp_path / "file.bin", pause=0)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert server.ranges() == ["bytes=6-", None]
+
+
+def test_a_server_that_trickles_is_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WINDOW", 0.0)
+    monkeypatch.setattr(http, "SLOWEST", 1 << 20)  # more than comes at once
+    with pytest.raises(UserError, match=r"after 5 attempts \(\d+ bytes in 0 seconds\)"):
+        fetch(CatalogueFile("file.bin", server.plan(WHOLE).url), tmp_path / "file.bin", pause=0)
+    assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "page.html"])
+def test_a_web_page_is_refused_where_it_was_not_asked_for(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    page = b"\xef\xbb\xbf\n<!doctype HTML><html>Please sign in</html>"
+    server.plan(Reply(page))
+    entry = CatalogueFile(name, server.url())
+    if name == "page.html":
+        assert fetch(entry, tmp_path / name)
+        return
+    with pytest.raises(UserError, match="a web page came in its place; sign in"):
+        fetch(entry, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_refused_file_leaves_the_one_before_it_in_place(server: Server, tmp_path: Path) -> None:
     target = tmp_path / "file.bin"
     target.write_bytes(b"of another version")
@@ -78,6 +112,8 @@ def test_a_refused_file_leaves_the_one_before_it_in_place(server: Server, tmp_pa
         ("http://127.0.0.1:{port}/file.bin", "", "cannot be fetched after 5 attempts"),
         ("ftp://127.0.0.1/file.bin", "", "not an http"),
         ("https://a.org/file.bin", "http://[::1", "not an http"),
+        ("https://a.org/file.bin", "http://xn--/", "not an http|cannot be fetched"),
+        ("https://a.org/file.bin", "http://127.0.0.1:99999", "not an http|cannot be fetched"),
         ("https://a.org/file.bin", "/no/such/folder", "no such directory"),
         ("https://a.org/file.bin", "htp://a.org", "no such directory"),
     ],

@@ -182,3 +182,17 @@ def test_torchrun_is_for_training(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not process_group.launched()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("WORLD_SIZE", "x"), ("RANK", "-1"), ("RANK", "2"), ("MASTER_PORT", "")]
+)
+def test_an_environment_that_torchrun_did_not_make_is_told(monkeypatch, capsys, name, value):
+    told = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for variable, text in {**told, name: value}.items():
+        monkeypatch.setenv(variable, text)
+    assert process_group.launched()
+    assert process_group.run_as_one(["distill"], lambda _: pytest.fail("it ran")) == 2
+    error = capsys.readouterr().err
+    assert f"{name}={value}" in error
+    assert "not what torchrun sets; unset them" in error
