@@ -99,12 +99,18 @@ class CatalogueEntry:
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution on the package index that carries a model's files in a zip."""
+    """A distribution on the package index that carries a model.
+
+    ``zip`` holds the very files of the catalogue; ``four_bit`` is a file that is converted
+    (retrieval/e5_file.py) and known by its ``sha256``.
+    """
 
     name: str
     version: str
     extra: str
-    zip: str
+    zip: str = ""
+    four_bit: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ class Model:
     revision: str
     files: tuple[CatalogueFile, ...]  # if none, the hub's; the manifest records what was fetched
     package: Package | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)  # of a query, of a document
     shape: Mapping[str, int] = field(default_factory=dict)  # for estimates (retrieval/memory.py)
     bytes: int = 0
     weights: str = "model.safetensors"

@@ -23,6 +23,7 @@ from clir_cli.errors import UserError
 TextKind = Literal["query", "document", "sentence"]
 
 TEXT_FORMAT = "recipe.json"
+SIDES: tuple[TextKind, ...] = ("query", "document")
 ARTIFACT = "artifact.metadata"
 MODULES = "modules.json"
 SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
@@ -143,8 +144,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     modules = _json(folder / MODULES) if (folder / MODULES).is_file() else []
     settings = _json(folder / SENTENCE_TRANSFORMERS)
     if (folder / TEXT_FORMAT).is_file():
-        prefix = str(_json(folder / TEXT_FORMAT).get("query_prefix", ""))
-        checkpoint = Checkpoint(folder, folder, TextFormat(query_prefix=prefix))
+        prefixes = _json(folder / TEXT_FORMAT)
+        query, document = (str(prefixes.get(f"{side}_prefix", "")) for side in SIDES)
+        checkpoint = Checkpoint(folder, folder, TextFormat(query, document))
     elif modules and _is_multi_vector(modules, settings):
         checkpoint = _multi_vector(folder, modules, settings)
     elif (folder / ARTIFACT).is_file() or "HF_ColBERT" in (config.get("architectures") or ()):
@@ -195,10 +197,11 @@ def _refuse_code(body: Path) -> None:
 
 
 def write_text_format(folder: Path, text_format: TextFormat) -> None:
-    """Write recipe.json beside a student's model; a plain one needs none."""
-    if text_format != TextFormat():
-        prefix = {"query_prefix": text_format.query_prefix}
-        (folder / TEXT_FORMAT).write_text(json.dumps(prefix) + "\n", encoding="utf-8")
+    """Write recipe.json with the prefixes beside a model; one without any needs none."""
+    prefixes = {f"{side}_prefix": text_format.prefix(side) for side in SIDES}
+    prefixes = {name: prefix for name, prefix in prefixes.items() if prefix}
+    if prefixes:
+        (folder / TEXT_FORMAT).write_text(json.dumps(prefixes) + "\n", encoding="utf-8")
 
 
 # ------------------------------------------------------------------ Stanford ColBERT

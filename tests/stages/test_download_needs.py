@@ -102,7 +102,7 @@ def test_a_model_that_no_source_has_is_told_with_what_was_tried(
     clir: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIR_OFFLINE", "1")
-    monkeypatch.setattr(models, "packaged_zip", lambda _: None)
+    monkeypatch.setattr(models, "packaged_file", lambda _: None)
     words = ("download", "--lang", "sw-en", "--home", tmp_path / "home", "--mirror", tmp_path)
     outcome = clir(*words)
     assert outcome.code == 2
