@@ -5,6 +5,7 @@ The commands themselves are in ``commands/``, their options in ``options.py``.
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -64,6 +65,15 @@ def _common(
     """Declare the options that come before a command."""
 
 
+class _Stopped(KeyboardInterrupt):
+    """The process is to end, by the signal in ``args``."""
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise _Stopped(number)
+
+
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
     prepare_streams()
@@ -71,6 +81,9 @@ def main() -> NoReturn:
         typer.main.get_command(app)(prog_name="clir")
     if process_group.launched():
         process_group.leave(process_group.run_as_one(sys.argv[1:], run))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _stop)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -78,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code.
 
     0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, reported in
-    one line; 130 interrupted.
+    one line; 130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
     """
     from clir_cli.files import explain_os_error
 
@@ -99,9 +112,9 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{error.format_message().rstrip('.')}; see {where} --help")
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to resume", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        _tell("interrupted; run the same command again to resume")
+        return 128 + (error.args[0] if isinstance(error, _Stopped) else signal.SIGINT)
     except (BrokenPipeError, SystemExit):  # closed pipe; rich raises SystemExit
         _drop_output()
     except Exception as error:
@@ -135,5 +148,10 @@ def _drop_output() -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"clir: {one_line(message)}", file=sys.stderr)
+    _tell(f"clir: {one_line(message)}")
     return 2
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it, and the exit code is the same
+        print(line, file=sys.stderr, flush=True)

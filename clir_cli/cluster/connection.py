@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,9 +75,11 @@ def connect(engine: EngineOptions) -> Any:
             "object_store_memory": OBJECT_STORE,
             "include_dashboard": False,
         }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     for attempt in range(1 if engine.address else STARTS):
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end with exit code 0
             break
         except Exception as error:  # Ray raises its base class too, after 30 seconds of waiting
             if engine.address or attempt + 1 == STARTS:

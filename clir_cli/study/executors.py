@@ -7,6 +7,7 @@ Tasks and workspaces can be pickled: ``work.do`` does a task on any machine that
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -178,9 +179,18 @@ def _work(pipe: Connection, workspace: Workspace) -> None:
     """Do tasks until there are no more: the whole life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(do(pipe.recv(), workspace))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, however that was; nobody else would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(*_: object) -> None:
