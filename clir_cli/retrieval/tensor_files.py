@@ -1,9 +1,19 @@
-"""Safetensors files, read whole."""
+"""Safetensors files, read whole; some hold the sha256 of what they hold."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+
+from clir_cli.errors import UserError
+from clir_cli.files import replacing
+
+DIGEST = "sha256"
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -16,3 +26,36 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, file.metadata() or {}
+
+
+def save_verified(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors with their sha256 in the metadata, on the disk before the file has its name."""
+    verified = {**metadata, DIGEST: _digest(tensors, metadata)}
+    with replacing(path) as temporary:
+        save_file(dict(tensors), temporary, metadata=verified)
+
+
+def read_verified(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return tensors and metadata of ``save_verified``.
+
+    Raises:
+        UserError: The file is missing, truncated, changed, or without a sha256.
+    """
+    try:
+        tensors, metadata = read_tensors(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error})") from None
+    recorded = metadata.pop(DIGEST, None)
+    if _digest(tensors, metadata) != recorded:
+        raise UserError(f"{path}: damaged (its sha256 differs from the recorded one)")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the sha256 of names, types, shapes, values and metadata."""
+    shapes = {name: [str(value.dtype), *value.shape] for name, value in tensors.items()}
+    running = hashlib.sha256(json.dumps([shapes, dict(metadata)], sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous().reshape(-1)
+        running.update(values.view(torch.uint8).numpy().data)
+    return running.hexdigest()

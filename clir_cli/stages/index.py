@@ -71,8 +71,9 @@ def _fill(
     batch = settings.batch_tokens or usual_batch(device)
     teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
-    if before is not None and not (draft / store.CODEC).exists() and _is_whole(before, store.CODEC):
+    if before is not None and is_readable(before) and _is_whole(before, store.CODEC):
         shard_checksums.link(before / store.CODEC, draft / store.CODEC)
+        index_codec.record_codec(draft)
     codec = index_codec.make_codec(workspace, collection, teacher, draft)
     digests = text_digests([document.full_text for document in collection.documents])
     blocks = shard_layout.new_layout(len(digests), size)
@@ -105,6 +106,7 @@ def _fill(
         "device": str(device),
     }
     files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
+    (draft / index_codec.RECORD).unlink(missing_ok=True)
     return tokens
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from clir_cli import files, runtime
 from clir_cli.artifacts import store
@@ -25,7 +23,7 @@ from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.memory import Estimate
 from clir_cli.retrieval.projection import save_projection
-from clir_cli.retrieval.tensor_files import read_tensors
+from clir_cli.retrieval.tensor_files import read_verified, save_verified
 from clir_cli.settings import TrainingSettings
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.fsdp import whole
@@ -38,6 +36,8 @@ COLUMNS = (
     "step", "epoch", "loss", "plan_entropy", "learning_rate", "pairs_per_second",
     "held_out_loss", "held_out_mrr",
 )  # fmt: skip
+
+NOTED = ("epoch", "held_out_loss", "held_out_mrr")  # of the best epoch
 
 
 @contextmanager
@@ -150,21 +150,29 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
 
     Returns:
         Number, held-out loss and held-out MRR of the best epoch; number 0 without training.
+
+    Raises:
+        UserError: The held-out loss was never a finite number.
     """
     if not training.total_steps:
         loss, mrr = training.validate()
         return {"epoch": 0, "held_out_loss": loss, "held_out_mrr": mrr}
-    _restore(workspace, training, draft / CHECKPOINT)
+    _restore(workspace, training, draft)
     if training.group.is_main:
         _train(workspace, training, draft, title)
     else:
         for step in training.run():
             _checkpoint(workspace, training, step, draft)
     training.group.broadcast("trained")
-    training.load_weights(read_tensors(draft / BEST)[0])
-    best = _best_epoch(draft / LOG)
+    if math.isinf(training.best):
+        raise UserError(
+            f"{title}: the training diverged, its held-out loss is never a finite number; choose a "
+            "smaller training.learning_rate"
+        )
+    weights, best = read_verified(draft / BEST)
+    training.load_weights(weights)
     training.group.gather("read")  # the main process clears the draft next
-    return best
+    return {name: (int if name == "epoch" else float)(best[name]) for name in NOTED}
 
 
 def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
@@ -201,23 +209,26 @@ def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Pat
     state = training.state()
     if training.group.is_main:
         if best:
-            _save_tensors(best, path=draft / BEST)
-        _save_tensors(*state, path=draft / CHECKPOINT)
+            row = _row(step)
+            save_verified(draft / BEST, best, {name: str(row[name]) for name in NOTED})
+        save_verified(draft / CHECKPOINT, *state)
 
 
-def _restore(workspace: Workspace, training: Training, path: Path) -> None:
-    """Continue from a checkpoint, if there is one and the main process can read it."""
+def _restore(workspace: Workspace, training: Training, draft: Path) -> None:
+    """Continue from a checkpoint, if there is one and it is whole, with the best weights."""
     group, say = training.group, workspace.talk.say
-    is_readable = group.is_main and path.exists()
-    if is_readable:
+    is_whole = group.is_main and (draft / CHECKPOINT).exists()
+    if is_whole:
         try:
-            read_tensors(path)
-        except (SafetensorError, OSError) as error:
-            say(f"{path}: damaged ({error}); beginning again")
-            path.unlink()
-            is_readable = False
-    if group.broadcast(is_readable):
-        training.restore(*read_tensors(path))
+            _, metadata = read_verified(draft / CHECKPOINT)
+            if math.isfinite(float(metadata["best"])):
+                read_verified(draft / BEST)
+        except UserError as error:
+            say(f"{error}; beginning again")
+            (draft / CHECKPOINT).unlink()
+            is_whole = False
+    if group.broadcast(is_whole):
+        training.restore(*read_verified(draft / CHECKPOINT))
         say(f"continuing from step {training.step} of {training.total_steps}")
 
 
@@ -241,24 +252,6 @@ def _logged(path: Path, upto: int) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit()]
     return [row for row in rows if int(row["step"]) <= upto and None not in row.values()]
-
-
-def _best_epoch(path: Path) -> dict[str, float]:
-    rows = [row for row in _logged(path, upto=1 << 60) if row["held_out_loss"]]
-    best = min(rows, key=lambda row: float(row["held_out_loss"]))
-    return {
-        "epoch": int(best["epoch"]),
-        "held_out_loss": float(best["held_out_loss"]),
-        "held_out_mrr": float(best["held_out_mrr"]),
-    }
-
-
-def _save_tensors(
-    tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None, *, path: Path
-) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata=metadata)
-    temporary.replace(path)
 
 
 def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError
+from clir_cli.files import file_digest, write_text
 from clir_cli.retrieval import index_recall, store
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.support.workspace import Workspace
 
+RECORD = "codec.sha256"  # in drafts alone
 QUERIED = 32  # documents that queries are made of, to measure candidates
 COMPARED = 256  # documents that are encoded again, to measure the format
 TOP_K = 100
@@ -20,8 +22,10 @@ MULTIPLES = (2, 5, 10, 20)  # of TOP_K: numbers of candidates that are measured
 def make_codec(
     workspace: Workspace, collection: Collection, teacher: Encoder, draft: Path
 ) -> store.Codec:
-    """Return the codec of an index: trained, or read from its interrupted draft."""
-    if (draft / store.CODEC).exists():
+    """Return the codec of an index: trained, or read from its draft if it is as it was written."""
+    path, record = draft / store.CODEC, draft / RECORD
+    recorded = record.read_bytes() if record.exists() else b""
+    if path.exists() and file_digest(path).encode() == recorded:
         return store.read_codec(draft)
     settings, total = workspace.settings.index, len(collection.documents)
     sample = None
@@ -31,7 +35,14 @@ def make_codec(
         sample = _encoded(workspace, documents, teacher)
     codec = store.train_codec(settings, sample, documents=total)
     store.save_codec(draft, codec)
+    record_codec(draft)
     return codec
+
+
+def record_codec(draft: Path) -> None:
+    """Record the sha256 of the codec in a draft, if it needs a file, for a run that resumes."""
+    if (draft / store.CODEC).exists():
+        write_text(draft / RECORD, file_digest(draft / store.CODEC))
 
 
 def _encoded(workspace: Workspace, documents: Sequence[Document], teacher: Encoder) -> Packed:

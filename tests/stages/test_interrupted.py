@@ -1,0 +1,104 @@
+"""What an interrupted run leaves is verified before it is used: the result is the same, or none."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from clir_cli.errors import UserError
+from clir_cli.retrieval.tensor_files import read_verified, save_verified
+from clir_cli.stages.support import checkpointing
+
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+
+
+def flip(path: Path, at: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 0x40
+    path.write_bytes(bytes(content))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return {name: entry["sha256"] for name, entry in files.items() if name != "training.csv"}
+
+
+@pytest.fixture
+def interrupted(clir, quick, home, monkeypatch):
+    """Interrupt a training of nine steps after the fifth; return the call, and the student."""
+    more = ("--set", "training.epochs=3", "--set", "training.checkpoint_steps=1")
+    words = ("distill", "--lang", "sw-en", *quick, *more, "--home", home)
+    save = checkpointing._checkpoint
+
+    def saved_and_interrupted(workspace, training, step, draft):
+        save(workspace, training, step, draft)
+        if step.number == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpointing, "_checkpoint", saved_and_interrupted)
+        assert clir(*words).code == 130
+    return lambda: clir(*words), home / "sample" / "sw-en" / "ot" / "student"
+
+
+def test_a_damaged_checkpoint_begins_again_and_ends_in_the_same_student(interrupted, tmp_path):
+    call, student = interrupted
+    draft, copy = student.with_name(".student.part"), tmp_path / "copy"
+    shutil.copytree(draft, copy)
+    outcome = call()
+    assert "continuing from step 5 of 9" in outcome.err
+    whole = digests(student)
+    for name, damage in (
+        (CHECKPOINT, lambda path: flip(path, 0.5)),
+        (BEST, lambda path: flip(path, 0.9)),
+        (BEST, Path.unlink),
+    ):
+        shutil.rmtree(student)
+        shutil.copytree(copy, draft)
+        damage(draft / name)
+        outcome = call()
+        assert outcome.code == 0, outcome.err
+        assert f"{draft / name}: damaged (" in outcome.err
+        assert "beginning again" in outcome.err
+        assert digests(student) == whole
+
+
+@pytest.mark.parametrize("at", [0.001, 0.01, 0.05, 0.2, 0.5, 0.99])
+def test_a_bit_anywhere_in_a_verified_file_is_noticed(tmp_path, at):
+    path, tensors = tmp_path / "file", {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(())}
+    save_verified(path, tensors | {"none": torch.ones(0, dtype=torch.bfloat16)}, {"step": "5"})
+    read, metadata = read_verified(path)
+    assert metadata == {"step": "5"}
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+    flip(path, at)
+    with pytest.raises(UserError, match=r"file: damaged \("):
+        read_verified(path)
+
+
+def test_training_that_diverges_is_reported_each_time(clir, quick, home):
+    words = ("--method", "kd-mse", "--set", "training.learning_rate=1e30", "--home", home)
+    for _ in range(2):
+        outcome = clir("distill", "--lang", "sw-en", *quick, *words)
+        assert outcome.code == 2, outcome.err
+        assert "diverged" in outcome.err.splitlines()[-1]
+        assert "training.learning_rate" in outcome.err.splitlines()[-1]
+
+
+def test_a_damaged_codec_of_a_draft_is_not_used(clir, quick, home):
+    words = ("index", *quick, "--set", "index.format=residual2", "--home", home)
+    assert clir(*words).code == 0
+    folder = home / "sample" / "index" / "small"
+    whole = digests(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    draft = folder.with_name(".small.part")
+    folder.rename(draft)
+    for name in ("manifest.json", "documents.txt", "digests.bin", "shards.json", "notes.json"):
+        (draft / name).unlink()
+    (draft / "draft.json").write_text(json.dumps({"fingerprint": manifest["fingerprint"]}))
+    (draft / "codec.sha256").write_text(manifest["files"]["codec.safetensors"]["sha256"])
+    flip(draft / "codec.safetensors", 0.7)
+    outcome = clir(*words)
+    assert outcome.code == 0, outcome.err
+    assert digests(folder) == whole
