@@ -217,7 +217,7 @@ def test_every_collection_can_be_asked_for_in_its_languages(
     if source.files and source.files[0].url:
         with pytest.raises(MissingInput, match="is missing"):
             load_collection(source.name, source.languages[0], tmp_path)
-    assert source.options.get("looked_up") or source.name in ("sample", "ntrex")
+    assert source.options.get("looked_up") or source.name in ("sample", "ntrex", "ntrex-articles")
 
 
 def test_what_english_queries_alone_can_serve_is_there_for_every_language(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.collections import collection_label, is_directory, load_collection
-from clir_cli.corpus.formats.known_item import read_ntrex
+from clir_cli.corpus.formats.known_item import read_ntrex, read_ntrex_articles
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import MissingInput, UserError
 
@@ -53,6 +53,25 @@ def test_ntrex_is_cut_into_runs_of_five_and_a_short_rest_is_dropped(
         assert parts.qrels[document.id] == {document.id: 1}
     assert parts.queries.keys() == {"en", "sw"}
     assert parts.qrels.keys() == parts.queries["sw"].keys() == expected.keys()
+
+
+def test_articles_of_ntrex_are_graded_by_their_distance_to_the_sentence(tmp_path: Path) -> None:
+    parts = read_ntrex_articles(ntrex(tmp_path, [13, 4, 8]))  # three runs, one, two
+    assert [document.id for document in parts.documents] == [
+        "paper.0-01", "paper.0-02", "paper.0-03", "paper.2-01", "paper.2-02",
+    ]  # fmt: skip
+    assert parts.documents[1].full_text == "en 5 en 6 en 7"
+    assert parts.queries["sw"]["paper.0-02"] == "sw 4"
+    assert parts.qrels == {
+        "paper.0-01": {"paper.0-01": 2, "paper.0-02": 1, "paper.0-03": 1},
+        "paper.0-02": {"paper.0-01": 2, "paper.0-02": 2, "paper.0-03": 1},
+        "paper.0-03": {"paper.0-01": 1, "paper.0-02": 2, "paper.0-03": 2},
+        "paper.2-01": {"paper.2-01": 2, "paper.2-02": 1},
+        "paper.2-02": {"paper.2-01": 2, "paper.2-02": 2},
+    }
+    shown = " ".join(document.full_text for document in parts.documents).split("en ")
+    asked = {text.removeprefix("sw ") for text in parts.queries["sw"].values()}
+    assert asked.isdisjoint(text.strip() for text in shown)
 
 
 def test_odd_characters_in_an_ntrex_sentence_move_no_line(tmp_path: Path) -> None:

@@ -89,6 +89,13 @@ def test_ntrex_has_397_queries_with_one_relevant_document_each(language: str) ->
 
 
 @pytest.mark.parametrize("language", catalogue.languages())
+def test_the_articles_of_ntrex_have_2_to_7_relevant_documents(language: str) -> None:
+    found = load_collection("ntrex-articles", language, MIRROR)
+    assert len(found.documents) == len(found.queries[language]) == 433
+    assert {len(grades) for grades in found.qrels.values()} == set(range(2, 8))
+
+
+@pytest.mark.parametrize("language", catalogue.languages())
 def test_no_sentence_that_trains_is_a_query_or_stands_in_a_document(language: str) -> None:
     trained = [pair for source in COUNTS for pair in read(source, language)]
     test = load_collection("ntrex", language, MIRROR)

@@ -38,6 +38,7 @@ COLLECTION_READERS: dict[str, CollectionReader] = {
     "irds": irds.read_irds,
     "mlqa": question_answering.read_mlqa,
     "ntrex": known_item.read_ntrex,
+    "ntrex-articles": known_item.read_ntrex_articles,
     "squad": question_answering.read_squad,
     "squad-sentences": question_answering.read_squad_sentences,
     "trec": trec.read_trec,

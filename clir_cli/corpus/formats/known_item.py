@@ -1,4 +1,4 @@
-"""Known-item search over parallel text: NTREX-128 and FLORES-200 split into runs of sentences."""
+"""Parallel text as collections: NTREX-128 and FLORES-200 split into runs of sentences."""
 
 import gzip
 import tarfile
@@ -12,6 +12,8 @@ from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 
 RUN = 5  # sentences: the first is the query, up to four are the document
+ARTICLE_RUN = 4  # the first is the query, three are a document
+NEXT, SAME_ARTICLE = 2, 1  # grades of documents next to the query's sentence, and elsewhere
 
 
 def read_ntrex(files: Sequence[LocalFile], _: ReadRequest | None = None) -> ParsedCollection:
@@ -20,13 +22,49 @@ def read_ntrex(files: Sequence[LocalFile], _: ReadRequest | None = None) -> Pars
     The first sentence of a run, in the query language, is the query; the others, in English,
     are the document. A rest of fewer than three sentences is dropped.
     """
+    names, by_language = _aligned(files)
+    return _known_items(names, by_language, least=3)
+
+
+def read_ntrex_articles(
+    files: Sequence[LocalFile], _: ReadRequest | None = None
+) -> ParsedCollection:
+    """Split NTREX-128 into a search for articles, with several graded documents a query.
+
+    Articles are cut into runs of four sentences. The first, in the query language, is a query, the
+    other three, in English, are a document, so no sentence is on both sides. All documents of the
+    query's article are relevant: 2 for the one before and the one behind its sentence, 1 for the
+    others. A rest of fewer than four, and articles of a single run, are dropped.
+    """
+    names, by_language = _aligned(files)
+    documents, qrels = [], {}
+    queries: Queries = {language: {} for language in by_language}
+    for name, numbers in _sentences_of(names).items():
+        starts = range(0, len(numbers) - ARTICLE_RUN + 1, ARTICLE_RUN)
+        items = [f"{name}-{run:02d}" for run, _ in enumerate(starts, start=1)]
+        if len(items) < 2:
+            continue
+        for run, (item, start) in enumerate(zip(items, starts, strict=True)):
+            first, *rest = numbers[start : start + ARTICLE_RUN]
+            documents.append(Document(item, "", " ".join(by_language["en"][i] for i in rest)))
+            qrels[item] = {
+                other: NEXT if place in (run - 1, run) else SAME_ARTICLE
+                for place, other in enumerate(items)
+            }
+            for language, sentences in by_language.items():
+                queries[language][item] = sentences[first]
+    return ParsedCollection(documents, queries, qrels)
+
+
+def _aligned(files: Sequence[LocalFile]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the name of each sentence's article, and the sentences by language."""
     by_language = {file.declared.lang: text_lines(file.path) for file in files}
     names = by_language.pop("")
     for file in files:
         lines = by_language.get(file.declared.lang, names)
         if len(lines) != len(names):
             raise UserError(f"{file.path}: {len(lines):,} lines, but {len(names):,} document names")
-    return _known_items(names, by_language, least=3)
+    return names, by_language
 
 
 def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
@@ -77,16 +115,21 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
         ) from None
 
 
+def _sentences_of(names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the numbers of the sentences of each document, in their order."""
+    numbers: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        numbers.setdefault(name, []).append(number)
+    return numbers
+
+
 def _known_items(
     names: Sequence[str], by_language: Mapping[str, Sequence[str]], least: int
 ) -> ParsedCollection:
     """Split the aligned sentences of each document (``names``) into runs; drop a shorter rest."""
-    sentences_of: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        sentences_of.setdefault(name, []).append(number)
     documents, qrels = [], {}
     queries: Queries = {language: {} for language in by_language}
-    for name, numbers in sentences_of.items():
+    for name, numbers in _sentences_of(names).items():
         for start in range(0, len(numbers) - least + 1, RUN):
             first, *rest = numbers[start : start + RUN]
             item = f"{name}-{start // RUN + 1:02d}"
