@@ -25,12 +25,12 @@ def run_all(arguments: Sequence[str]) -> int:
     return max(codes)
 
 
-def read_late(path, *, read=trained.read_tensors):
+def read_late(path, *, read=trained.read_verified):
     time.sleep(1)
     return read(path)
 
 
 if __name__ == "__main__":
     if os.environ["RANK"] != "0":
-        trained.read_tensors = read_late
+        trained.read_verified = read_late
     process_group.leave(process_group.run_as_one(["distill", *sys.argv[1:]], run_all))
