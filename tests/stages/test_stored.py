@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tiny_encoders import tiny_bert
 
 SEARCH = ("search", "--lang", "sw-en", "--method", "english")
@@ -78,7 +80,9 @@ def test_a_search_by_candidates_is_another_run_and_needs_lists(call, tmp_path):
     lists = {"index__lists": "true"}
     assert call(*SEARCH, **lists).code == 0
     exact = run_of(tmp_path)
-    assert "candidates" in call(*SEARCH, search__candidates=1000, **lists).err  # another run
+    outcome = call(*SEARCH, search__candidates=1000, **lists)  # another run
+    assert outcome.code == 2
+    assert "(candidates: null -> 1000.0)" in outcome.err
     assert call(*SEARCH, "--force", search__candidates=1000, **lists).code == 0
     assert ranked(run_of(tmp_path)) == ranked(exact)
     assert call(*SEARCH, "--force", search__candidates=0.5, search__top_k=10, **lists).code == 0
@@ -128,5 +132,17 @@ def test_another_format_is_another_index(call):
     assert call("index").code == 0
     outcome = call(*SEARCH, index__format="int8")
     assert outcome.code == 2
-    assert "format" in outcome.err
+    assert 'format: null -> "int8"' in outcome.err
     assert call("index", index__memory="1XB").code == 2
+
+
+@pytest.mark.parametrize("name", ["dense", "residual2"])
+def test_a_teacher_with_weights_of_nan_is_refused_by_name(call, models, tmp_path, name):
+    folder = tiny_bert(tmp_path / "broken", models)
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"][0, 0] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    outcome = call("index", index__format=name, teacher__model=folder)
+    assert outcome.code == 2
+    assert f"{folder}: this model gives token embeddings that are not finite" in outcome.err
+    assert not list((tmp_path / "home").rglob("shard-*"))
