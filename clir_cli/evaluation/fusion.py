@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from clir_cli.evaluation.runs import Run, ranks, trec_order
+from clir_cli.evaluation.runs import Run, ranks, require_finite, trec_order
 
 RRF_K = 60
 
@@ -19,6 +19,7 @@ def z_score(scores: Mapping[str, float]) -> dict[str, float]:
 
     A document that one run lacks counts as that run's lowest.
     """
+    require_finite(scores)
     values = np.array(list(scores.values()))
     deviation = values.std() or 1.0
     lowest = values.min()

@@ -1,5 +1,6 @@
 """Measures as people type them, computed by ir-measures, trec_eval's own numbers."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,14 +97,29 @@ def score(
 ) -> list[Score]:
     """Score a run by measures as ``parse_measures`` returns them.
 
-    Grades of 1 and more are relevant. A judged query that the run lacks counts as zero.
+    Grades of 1 and more are relevant. A judged query without documents in the run counts as zero.
+
+    Raises:
+        UserError: A score of the run is NaN or infinite, or ir-measures did not compute a value.
     """
     names = {_measure(name): name for name in measures}
     judged = {query: dict(grades) for query, grades in qrels.items()}
-    scored = {query: _without_ties(scores) for query, scores in run.items() if query in judged}
+    scored = {
+        query: _without_ties(run[query])
+        for query, grades in judged.items()
+        if grades and run.get(query)
+    }
+    for measure in names:
+        measure.DEFAULT = math.nan  # ir-measures gives it to queries that were not computed
     values: dict[str, dict[str, float]] = {name: dict.fromkeys(judged, 0.0) for name in measures}
     if scored and names:
-        for result in ir_measures.iter_calc(list(names), judged, scored):
+        of_scored = {query: judged[query] for query in scored}
+        for result in ir_measures.iter_calc(list(names), of_scored, scored):
+            if not math.isfinite(result.value):
+                raise UserError(
+                    f"ir-measures did not compute {result.measure} of query {result.query_id}; "
+                    "look at the grades of the query, and whether there is enough memory"
+                )
             values[names[result.measure]][result.query_id] = float(result.value)
     return [summarise(name, values[name], bootstrap) for name in values]
 

@@ -1,5 +1,6 @@
 """Runs in TREC format: a ranked list of documents for every query."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,14 +36,28 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             query, _, document, _, score, _ = line.split()
-            run.setdefault(query, {})[document] = float(score)
+            run.setdefault(query, {})[document] = value = float(score)
+            if not math.isfinite(value):
+                raise ValueError(score)
         except ValueError:
             raise UserError(f"{path}, line {number}: not a line of a TREC run") from None
     return run
 
 
+def require_finite(scores: Mapping[str, float]) -> None:
+    """Raise UserError if the score of a document is NaN or infinite: such scores have no order."""
+    for document, score in scores.items():
+        if not math.isfinite(score):
+            raise UserError(f"document {document} has the score {score}, which is no finite number")
+
+
 def trec_order(scores: Mapping[str, float]) -> list[str]:
-    """Return documents best first; trec_eval puts the greater id first among equals."""
+    """Return documents best first; trec_eval puts the greater id first among equals.
+
+    Raises:
+        UserError: As ``require_finite``.
+    """
+    require_finite(scores)
     return sorted(scores, key=lambda document: (scores[document], document), reverse=True)
 
 

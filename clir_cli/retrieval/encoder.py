@@ -235,7 +235,11 @@ def encode_inputs(
     dtype: torch.dtype = torch.float32,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Packed:
-    """Encode tokenised texts as ``Encoder.encode`` does."""
+    """Encode tokenised texts as ``Encoder.encode`` does.
+
+    Raises:
+        UserError: Embeddings hold NaN or infinity; the message names the model.
+    """
     encoder.model.eval()
     lengths = torch.tensor([len(text.embedded) for text in inputs], dtype=torch.long)
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
@@ -247,9 +251,19 @@ def encode_inputs(
                 [inputs[index] for index in batch], encoder.pad_id, encoder.device
             )
             embeddings = encoder.embed(ids, attended)[embedded]
+            if not is_finite(embeddings):
+                raise UserError(
+                    f"{encoder.model.name_or_path}: this model gives token embeddings that are not "
+                    "finite numbers; make or download it again with --force, or take another"
+                )
             vectors[_rows(offsets[batch], lengths[batch])] = embeddings.to(dtype).cpu()
             advance(len(batch))
     return Packed(vectors, offsets)
+
+
+def is_finite(vectors: Tensor) -> bool:
+    """Return True if a tensor of any shape holds neither NaN nor infinity; it is not copied."""
+    return not vectors.numel() or bool(torch.stack(vectors.aminmax()).isfinite().all())
 
 
 def usual_batch(device: torch.device) -> int:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.store import Shard
 from clir_cli.retrieval.store.codec import quantise
@@ -158,12 +159,25 @@ def rounding_pays(device: torch.device) -> bool:
     return device.type == "cpu" and hasattr(torch, "_int_mm") and has_vnni()
 
 
+def require_scores(scores: Tensor) -> None:
+    """Raise UserError if scores (N,), before the best are chosen, hold NaN or infinity."""
+    if not scores.amax() < float("inf"):
+        raise UserError(
+            "scores of documents are not finite numbers: the query's embeddings or the index hold "
+            "NaN or infinity; make the index again with --force"
+        )
+
+
 def top_documents(scores: Tensor, ids: list[str], top_k: int) -> list[tuple[str, float]]:
     """Return the best ``top_k`` documents with their scores, best first.
 
     Equal scores are ordered by document id, from z to a, as trec_eval does, so that the ranks of a
     run are the ranks that are evaluated. A score of minus infinity means "not found".
+
+    Raises:
+        UserError: A score is NaN or infinity.
     """
+    require_scores(scores)
     floor = torch.topk(scores, min(top_k, len(ids))).values[-1]
     indices = torch.nonzero((scores >= floor) & (scores > float("-inf"))).flatten()
     ranked = [

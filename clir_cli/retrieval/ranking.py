@@ -13,7 +13,13 @@ from torch import Tensor
 from clir_cli.errors import UserError
 from clir_cli.retrieval.candidates import approximate, nearest_lists
 from clir_cli.retrieval.encoder import Packed
-from clir_cli.retrieval.maxsim import BLOCK_CELLS, WINDOW_CELLS, maxsim_batch, rounding_pays
+from clir_cli.retrieval.maxsim import (
+    BLOCK_CELLS,
+    WINDOW_CELLS,
+    maxsim_batch,
+    require_scores,
+    rounding_pays,
+)
 from clir_cli.retrieval.store import Shard, gather
 
 BATCH_TOKENS = 512  # query tokens that share each decoded block
@@ -165,7 +171,12 @@ class Ranker:
 
 
 def best_indices(scores: Tensor, count: int) -> Tensor:
-    """Return the indices (count,) of the largest scores, ascending; ties go to the first."""
+    """Return the indices (count,) of the largest scores, ascending; ties go to the first.
+
+    Raises:
+        UserError: A score is NaN or infinity.
+    """
+    require_scores(scores)
     if count >= len(scores):
         return torch.arange(len(scores))
     rank = len(scores) - count

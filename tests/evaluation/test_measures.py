@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.errors import UserError
+from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.measures import Bootstrap, parse_measures, score
 
 ALL = ["map", "mrr", "ndcg", "ndcg@3", "recall@3", "p@3", "success@1", "rprec", "map@2", "mrr@2"]
@@ -213,3 +214,34 @@ def test_an_interval_narrows_as_queries_are_added_and_covers_as_often_as_it_says
         low, high = Bootstrap(300).interval(chance.random(50))
         covered += low <= 0.5 <= high
     assert 176 <= covered <= 200  # 190 expected; four standard deviations are 12
+
+
+# ------------------------------------------------------------------------- what is not computed
+
+
+def test_a_value_that_the_library_did_not_compute_is_no_zero(monkeypatch) -> None:
+    qrels, run = {**QRELS, "q2": {"d1": 1}}, {**RUN, "q2": {"d1": 0.1}}
+    evaluate = pytrec_eval.RelevanceEvaluator.evaluate
+
+    def forgetful(self, scores):
+        return {query: row for query, row in evaluate(self, scores).items() if query != "q2"}
+
+    monkeypatch.setattr(pytrec_eval.RelevanceEvaluator, "evaluate", forgetful)
+    with pytest.raises(UserError, match="did not compute nDCG of query q2"):
+        score(qrels, run, ["ndcg"], Bootstrap(resamples=100))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_run_with_scores_that_are_no_numbers_has_no_order(bad: float) -> None:
+    with pytest.raises(UserError, match="document d4 has the score"):
+        means(QRELS, {"q1": {**RUN["q1"], "d4": bad}}, ["map"])
+    with pytest.raises(UserError, match="has the score"):
+        fuse([RUN, {"q1": {"d1": bad, "d2": 1.0}}], "zscore", 10)
+
+
+def test_measures_are_exact_up_to_the_largest_grade() -> None:
+    top = 1000
+    qrels = {"q1": {"d1": top, "d2": -top, "d3": top - 1, "d9": 1}}
+    expected = reference(qrels["q1"], RUN["q1"])
+    for name, value in means(qrels, RUN, ALL).items():
+        assert value == pytest.approx(expected[name], abs=1e-9)

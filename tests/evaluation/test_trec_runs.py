@@ -53,8 +53,12 @@ def test_other_readers_of_the_format_read_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["q1 Q0 d1 1 high ot", "q1 Q0 d1 1 0.5", "q1 Q0 d1 1 0.5 ot more", "", "q1\td1"]
-)
+    "line",
+    [
+        "q1 Q0 d1 1 high ot", "q1 Q0 d1 1 0.5", "q1 Q0 d1 1 0.5 ot more", "", "q1\td1",
+        "q1 Q0 d1 1 nan ot", "q1 Q0 d1 1 -inf ot",
+    ],
+)  # fmt: skip
 def test_a_line_of_another_format_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.trec"
     path.write_text(f"q1 Q0 d1 1 0.5 ot\n{line}\nq1 Q0 d3 3 0.1 ot\n")

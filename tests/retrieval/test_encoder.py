@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import batches_by_tokens, load_encoder
@@ -122,3 +123,12 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path, models):
     (folder / "tokenizer.json").write_text(json.dumps(layout), encoding="utf-8")
     with pytest.raises(UserError, match="they belong to different models"):
         load_encoder(folder, torch.device("cpu"))
+
+
+def test_a_model_that_gives_no_numbers_is_refused_by_name(tmp_path, models):
+    broken = load_encoder(tiny_bert(tmp_path / "broken", models), torch.device("cpu"))
+    with torch.no_grad():
+        broken.model.encoder.layer[1].output.LayerNorm.weight[3] = torch.nan
+    for kind in ("query", "document", "sentence"):
+        with pytest.raises(UserError, match=r"broken: this model gives .* not finite"):
+            broken.encode(TEXTS, 64, kind=kind)

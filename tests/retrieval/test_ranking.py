@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -175,3 +178,20 @@ def test_a_rounded_format_keeps_less_of_the_ranking_the_fewer_its_bits():
         rounded[name] = index_recall.format_recall(fresh, [back[number] for number in range(80)])
     assert rounded["residual1"] < rounded["residual4"] <= 1
     assert index_recall.format_recall(fresh, fresh) == 1
+
+
+@pytest.mark.parametrize("rounded", [False, True], ids=["exact", "rounded"])
+@pytest.mark.parametrize("name", ["dense", "int8"])
+def test_nan_in_an_index_is_refused_and_no_document_is_lost(tmp_path, monkeypatch, name, rounded):
+    part = texts([3] * 9)
+    store.write_shard(tmp_path, 0, part, store.Codec(name))
+    shard = store.read_shard(tmp_path, 0, store.Codec(name))
+    broken = dict(shard.arrays)
+    last = "vectors" if name == "dense" else "scales"
+    broken[last] = broken[last].copy()
+    broken[last][4] = np.nan  # as an index of an older version may have it
+    monkeypatch.setattr(ranking, "rounding_pays", lambda _: rounded)
+    ranker = Ranker([replace(shard, arrays=broken)], top_k=2)
+    with pytest.raises(UserError, match="not finite numbers"):
+        for scores in ranker.rank(QUERIES):
+            top_documents(scores, list("abcdefghi"), 2)

@@ -284,3 +284,14 @@ def test_an_index_of_many_shards_needs_few_descriptors(tmp_path, name, few_descr
         assert torch.equal(shard.vectors.float(), first)
     chosen = store.gather(shards, torch.tensor([0, 599]), release=True)
     assert torch.equal(chosen[1], shards[0][1])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", store.FORMATS)
+def test_embeddings_that_are_no_numbers_are_not_stored(tmp_path, name, bad):
+    documents = packed([5, 3])
+    codec = store.train_codec(IndexSettings(format=name), documents)
+    documents.vectors[4, 2] = bad
+    with pytest.raises(UserError, match=r"shard 7 of .* not finite"):
+        store.write_shard(tmp_path, 7, documents, codec)
+    assert not list(tmp_path.iterdir())

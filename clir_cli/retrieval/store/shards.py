@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.files import write_bytes
-from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.encoder import Packed, is_finite
 from clir_cli.retrieval.store.codec import FORMATS, Codec, quantise, read_codec
 
 OFFSETS = "offsets"
@@ -185,7 +185,12 @@ def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None =
         number: Number of the shard, from 0.
         packed: Token embeddings of its documents, on the CPU.
         codec: Codec of the index; None keeps the vectors as they are.
+
+    Raises:
+        UserError: The embeddings hold NaN or infinity.
     """
+    if not is_finite(packed.vectors):  # no code would show it afterwards
+        raise UserError(f"shard {number} of {folder}: its token embeddings are not finite numbers")
     codec = codec or Codec()
     nearest = codec.clusters.nearest(packed.vectors.float()) if codec.has_lists else None
     arrays = FORMATS[codec.format].encode(codec, packed.vectors, nearest)
