@@ -43,8 +43,21 @@ COMMANDS = {
     "align": looking.align,
     "ls": looking.list_things,
 }
+# Options that say what is asked for: of several, one would count.
+ONCE = ("lang", "method", "metric", "collection", "query", "recipe", "variant", "seed", "baseline")
+
+
+class _Command(typer.core.TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [part.name for part in self.make_parser(ctx).parse_args(args=list(args))[2]]
+        for name in ONCE:
+            if given.count(name) > 1:
+                raise UserError(f"--{name} is given twice; where several can be named, use commas")
+        return super().parse_args(ctx, args)
+
+
 for name, command in COMMANDS.items():
-    app.command(name=name)(command)
+    app.command(name=name, cls=_Command)(command)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -117,13 +117,28 @@ def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> None:
         show(table)
 
 
-def alignment_json(alignment: "Alignment") -> dict[str, Any]:
-    """Return an alignment with its shares as rows of numbers."""
-    shares = [[round(value, 4) for value in row] for row in alignment.shares.tolist()]
-    return {**vars(alignment), "shares": shares}
+def alignment_rows(plans: "Mapping[tuple[Pair, str], Alignment]") -> list[dict[str, Any]]:
+    """Return transport plans by pair and method, their shares as rows of numbers."""
+    return [
+        {
+            "pair": str(pair),
+            "method": label,
+            **vars(plan),
+            "shares": [[round(value, 4) for value in row] for row in plan.shares.tolist()],
+        }
+        for (pair, label), plan in plans.items()
+    ]
 
 
-def show_alignment(alignment: "Alignment") -> None:
+def show_alignments(plans: "Mapping[tuple[Pair, str], Alignment]") -> None:
+    """Print transport plans; each has a title where there are several."""
+    for (pair, label), alignment in plans.items():
+        if len(plans) > 1:
+            put(f"{pair}, {label}")
+        _show_alignment(alignment)
+
+
+def _show_alignment(alignment: "Alignment") -> None:
     """Print a transport plan as a heat map: a row a token of the query language.
 
     The digit is the share of the token's mass in tenths; a dot is less than a twentieth.
@@ -165,12 +180,16 @@ def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) ->
     notes = [significance.legend(baseline)] if baseline else []
     for name in names:
         scores = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
+        if not scores:  # of no pair; what was left out is reported
+            continue
+        numbers = [row["queries"] for row in scores.values()]
+        counts = " to ".join(map(str, dict.fromkeys([min(numbers), max(numbers)])))
         body = [
             [pair, *(_cell(scores.get((pair, c)), scores.get((pair, baseline))) for c in columns)]
             for pair in dict.fromkeys(pair for pair, _ in scores)
         ]
         title = (
-            f"{name} on {first['collection']} ({first['suite']}), {first['queries']} queries, "
+            f"{name} on {first['collection']} ({first['suite']}), {counts} queries, "
             f"{100 * confidence:.0f} % interval"
         )
         tables.text(tables.TextTable(title, ["pair", *columns], body, notes))

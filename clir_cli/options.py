@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clir_cli.errors import UserError
+
 if TYPE_CHECKING:
     from clir_cli.cluster.connection import EngineOptions
     from clir_cli.stages.support.workspace import Workspace
@@ -99,6 +101,12 @@ class Common:
             shown=self.shown,
             engine=engine or EngineOptions(),
         )
+
+    def refuse_making(self, command: str) -> None:
+        """Refuse options that are about artifacts, for a command that makes none."""
+        for option, given in (("--force", self.force), ("--dry-run", self.dry_run)):
+            if given:
+                raise UserError(f"{option}: {command} makes nothing; leave it out")
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:

@@ -60,6 +60,11 @@ def cells_of(workspace: "Workspace", options: OneCell) -> "tuple[list[Pair], lis
     )
 
 
+def asked(pairs: "Sequence[Pair]", cells: "Sequence[Cell]") -> "list[tuple[Pair, Cell]]":
+    """Return each pair and cell that a text is encoded for; a joint student does so once."""
+    return [(pair, cell) for cell in cells for pair in (pairs[:1] if cell.joint else pairs)]
+
+
 def _cells(workspace: "Workspace", methods: str, cell: "Cell") -> "list[Cell]":
     from clir_cli.stages.support.methods import parse_methods
 

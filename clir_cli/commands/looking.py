@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.cells import cells_of, make_all, print_artifacts
+from clir_cli.commands.cells import asked, cells_of, make_all, print_artifacts
+from clir_cli.errors import UserError
 from clir_cli.options import HOME, Common, OneCell, with_options
 
 
@@ -35,20 +36,31 @@ def align(
 
     Example: clir align --lang sw-en "watoto wanakunywa maji" "children drink water"
     """
+    common.refuse_making("clir align")
+    workspace = common.workspace()
+    pairs, cells = cells_of(workspace, options)
+    chosen = asked(pairs, cells)
+    if draw is not None and len(chosen) > 1:
+        raise UserError(f"--draw {draw} is one plan; name one pair and one method")
+    if draw is not None and not draw.parent.is_dir():
+        raise UserError(f"--draw {draw}: there is no folder {draw.parent}; make it first")
     from clir_cli import display
     from clir_cli.stages import align as stages
 
-    workspace = common.workspace()
-    (pair, *_), (cell, *_) = cells_of(workspace, options)
-    alignment = stages.align(workspace, pair, cell, text, english)
+    plans = {
+        (pair, cell.label): stages.align(workspace, pair, cell, text, english)
+        for pair, cell in chosen
+    }
     if draw is not None:
-        complete = stages.draw(alignment, draw, f"{pair} {cell.label}")
+        (((pair, label), alignment),) = plans.items()
+        complete = stages.draw(alignment, draw, f"{pair} {label}")
         hint = "" if complete else " (some letters have no font here; an .svg shows them)"
         workspace.talk.say(f"drawn: {draw}{hint}")
     if common.as_json:
-        display.print_json(display.alignment_json(alignment))
+        rows = display.alignment_rows(plans)
+        display.print_json(rows if len(rows) > 1 else rows[0])
     else:
-        display.show_alignment(alignment)
+        display.show_alignments(plans)
 
 
 def list_things(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clir_cli.commands.cells import (
+    asked,
     baseline_of,
     cells_of,
     engine_of,
@@ -138,9 +139,9 @@ def search(
         common = replace(common, assign=[*(common.assign or ()), f"search.top_k={top_k}"])
     workspace = common.workspace(collection, engine_of(engine, address, jobs))
     if query is not None:
+        common.refuse_making("clir search --query")
         pairs, cells = cells_of(workspace, replace(options, method=options.method or "ot"))
-        # A joint student encodes a text the same way for every pair.
-        _answer(common, workspace, pairs[:1] if options.joint else pairs, cells, query)
+        _answer(common, workspace, asked(pairs, cells), query)
         return
     pairs, cells = cells_of(workspace, options)
     artifacts = []
@@ -160,8 +161,7 @@ def search(
 def _answer(
     common: Common,
     workspace: "Workspace",
-    pairs: "Sequence[Pair]",
-    cells: "Sequence[Cell]",
+    chosen: "Sequence[tuple[Pair, Cell]]",
     text: str,
 ) -> None:
     """Show the best documents for one text, for each method and pair."""
@@ -170,8 +170,7 @@ def _answer(
 
     hits = {
         (pair, cell.label): search_text(workspace, workspace.ref("run", (pair,), cell), text)
-        for cell in cells
-        for pair in pairs
+        for pair, cell in chosen
     }
     if common.as_json:
         display.print_json(display.hit_rows(hits))

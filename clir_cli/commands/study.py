@@ -40,8 +40,8 @@ def reproduce(
         typer.Option(help="Run one share of the cells, as 2/8; draw no tables.", metavar="I/N"),
     ] = "",
     style: Annotated[
-        str, typer.Option("--format", help="Table format: text, markdown or latex.")
-    ] = "text",
+        str, typer.Option("--format", help="Table format: text (default), markdown or latex.")
+    ] = "",
     latex: Annotated[bool, typer.Option("--latex", help="The same as --format latex.")] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="The same as --format markdown.")
@@ -58,7 +58,8 @@ def reproduce(
 
     if every and names:
         raise UserError("--all and names of experiments: give one of them")
-    experiments = [files.load(name) for name in (names or (files.names() if every else ()))]
+    wanted = dict.fromkeys(names or (files.names() if every else ()))
+    experiments = [files.load(name) for name in wanted]
     if not experiments:
         rows = [
             {"experiment": known.name, "what it is": known.title, "question": known.question}
@@ -71,7 +72,11 @@ def reproduce(
     from clir_cli.study import tables
     from clir_cli.study.grid import Base
 
-    style = "latex" if latex else "markdown" if as_markdown else style
+    styles = {name for name, given in (("latex", latex), ("markdown", as_markdown)) if given}
+    styles |= {style} if style else set()
+    if len(styles) > 1:
+        raise UserError(f"{' and '.join(sorted(styles))}: a table has one format; choose one")
+    style = styles.pop() if styles else "text"
     if style not in tables.FORMATS:
         raise UserError(f"--format {style!r}: {nearest(style, tables.FORMATS)}")
     workspace = common.workspace(engine=EngineOptions(engine, address, jobs), mirror=mirror)

@@ -1,5 +1,6 @@
 """align: the transport plan of one sentence pair, token by token."""
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clir_cli import runtime
+from clir_cli import files, runtime
 from clir_cli.artifacts.cell import Cell
+from clir_cli.console import printable
 from clir_cli.corpus.records import Pair
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, first_line
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
@@ -83,7 +85,7 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
     import matplotlib
 
     matplotlib.use("agg")
-    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams |= {"svg.fonttype": "none", "text.parse_math": False}
     from matplotlib import pyplot
 
     rows, columns = alignment.shares.shape
@@ -91,16 +93,22 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
         figsize=(2 + 0.42 * columns, 1.6 + 0.36 * rows), layout="constrained"
     )
     image = axes.imshow(alignment.shares.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(columns), alignment.english_tokens, rotation=60, ha="right")
-    axes.set_yticks(range(rows), alignment.query_tokens)
+    english, query = (
+        list(map(printable, tokens))
+        for tokens in (alignment.english_tokens, alignment.query_tokens)
+    )
+    axes.set_xticks(range(columns), english, rotation=60, ha="right")
+    axes.set_yticks(range(rows), query)
     axes.set_title(f"{title}   loss {alignment.loss:.3f}", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="share of the token's mass", shrink=0.9)
+    content = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            figure.savefig(path, dpi=160)
+            figure.savefig(content, format=path.suffix[1:] or "png", dpi=160)
         except ValueError as error:
-            raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise UserError(f"{path}: {first_line(error)}") from None
         finally:
             pyplot.close(figure)
+    files.write_bytes(path, content.getvalue())
     return path.suffix == ".svg" or not any("Glyph" in str(warning.message) for warning in caught)

@@ -130,6 +130,7 @@ def expand(experiment: Experiment, base: Base) -> list[Point]:
             key = (point.pair, point.column, point.cell.seed, point.collection)
             by_cell.setdefault(key, point)
         points = list(by_cell.values())
+        _check_reach(grid, points)
         _check_queries(base.suite, grid, pairs, points)
         _check_names(experiment, base.suite, points)
         return points
@@ -246,6 +247,16 @@ def _has_queries(collection: str, pair: Pair, method: str) -> bool:
     source = catalogue.sources("collections").get(collection)
     language = "en" if METHODS[method].queries == "english" else pair.query
     return source is None or language in source.languages
+
+
+def _check_reach(grid: Grid, points: Sequence[Point]) -> None:
+    """Refuse an axis of which no cell would know more than one value."""
+    for key, values in grid.axes.items():
+        if len(values) > 1 and all(point.values[key] is None for point in points):
+            raise UserError(
+                f"{key}: no method of the grid depends on it, so all values are one cell; take the "
+                "axis out, or name it under settings"
+            )
 
 
 def _check_queries(suite: str, grid: Grid, pairs: Sequence[Pair], points: Sequence[Point]) -> None:

@@ -49,6 +49,9 @@ def prepare(
     Raises:
         UserError: A file is at fault, or two cells want the same artifact with other settings.
     """
+    names = [experiment.name for experiment in experiments]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{twice[0]}: two experiments of one name would have one table; rename one")
     study = Study(workspace, results_folder)
     for experiment in experiments:
         study.add(experiment, expand(experiment, base))

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
 from clir_cli.console import one_line, put, score_text
 from clir_cli.evaluation import significance
-from clir_cli.study.experiment import TableLayout
+from clir_cli.study.experiment import DIMENSIONS, TableLayout
 
 Row = Mapping[str, Any]
 VERDICTS = ("OK", "about OK", "FAIL")
@@ -55,7 +55,8 @@ def draw(title: str, rows: Sequence[Row], layout: TableLayout, metric: str) -> T
     down, across = (list(dict.fromkeys(key[part] for key in by_cell)) for part in (0, 1))
     body = [[name, *(_cell(by_cell.get((name, column), [])) for column in across)] for name in down]
     corner = " / ".join(dimension.rpartition(".")[2] for dimension in layout.rows)
-    return TextTable(f"{title}: {metric}", [corner, *across], body, _notes(chosen))
+    notes = [*_notes(chosen), *_hidden(by_cell.values(), layout)]
+    return TextTable(f"{title}: {metric}", [corner, *across], body, notes)
 
 
 def _name(row: Row, dimensions: Sequence[str]) -> str:
@@ -100,6 +101,17 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     if len(seeds) > 1:
         notes.append(f"± standard deviation over {len(seeds)} seeds")
     return notes
+
+
+def _hidden(cells: Iterable[Sequence[Row]], layout: TableLayout) -> list[str]:
+    """Return a note on what rows of one cell differ in, if the table does not show it."""
+    shown, cells = {*layout.rows, *layout.columns, "seed"}, list(cells)
+    hidden = [
+        name
+        for name in DIMENSIONS
+        if name not in shown and any(len({row[name] for row in rows}) > 1 for rows in cells)
+    ]
+    return [f"± also over {', '.join(hidden)}, which rows and columns leave out"] if hidden else []
 
 
 # ------------------------------------------------------------------ formats

@@ -1,6 +1,12 @@
 """The plan of one sentence pair, for people and programs."""
 
+from xml.etree import ElementTree
+
 import pytest
+
+from clir_cli.artifacts.cell import Cell
+from clir_cli.commands.cells import asked
+from clir_cli.corpus.records import Pair
 
 SENTENCES = ("watoto wanakunywa maji", "children drink water")
 
@@ -35,6 +41,36 @@ def test_it_is_a_heat_map_in_the_terminal_and_in_a_file(align, tmp_path):
     outcome = align(*SENTENCES, "--draw", tmp_path / "plan.xyz")
     assert outcome.code == 2
     assert "plan.xyz" in outcome.err
+
+
+def test_every_pair_and_method_is_shown(clir, home, tmp_path):
+    words = ("align", *SENTENCES, "--lang", "sw-en,so-en", "--method", "zero-shot", "--home", home)
+    plans = clir(*words, "--json").json
+    assert [(plan["pair"], plan["method"]) for plan in plans] == [
+        ("sw-en", "zero-shot"), ("so-en", "zero-shot")
+    ]  # fmt: skip
+    shown = clir(*words).out
+    assert shown.index("sw-en, zero-shot") < shown.index("so-en, zero-shot")
+    assert shown.count("plan entropy") == 2
+    assert "name one pair and one method" in clir(*words, "--draw", tmp_path / "a.svg").err
+    assert not (tmp_path / "a.svg").exists()
+
+
+def test_a_joint_student_is_asked_once_and_other_methods_for_every_pair():
+    pairs = [Pair("so", "en"), Pair("sw", "en")]
+    cells = [Cell("bm25"), Cell("ot", joint=tuple(pairs))]
+    assert asked(pairs, cells) == [(pairs[0], cells[0]), (pairs[1], cells[0]), (pairs[0], cells[1])]
+
+
+def test_a_picture_shows_texts_as_they_are(align, tmp_path):
+    picture = tmp_path / "plan.svg"
+    outcome = align("maji $x^$ $y$", "water <b> & $_$", "--draw", picture)
+    assert outcome.code == 0, outcome.err
+    texts = [part.text for part in ElementTree.parse(picture).iter() if part.tag.endswith("text")]
+    assert texts.count("$") == 4 + 2
+    outcome = align(*SENTENCES, "--draw", tmp_path / "no" / "plan.svg")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "there is no folder" in outcome.err
 
 
 def test_bad_words_are_told_in_one_line(align, clir, home):

@@ -144,3 +144,22 @@ def test_an_index_waits_for_every_download_of_its_documents(study):
         downloads = [tasks[key].ref for key in tasks["sample/index/sample"].after]
         assert [str(ref.pair) for ref in downloads] == pairs
         assert {ref.settings.collection for ref in downloads} == {"sample"}
+
+
+def test_an_axis_that_no_method_depends_on_is_refused(points):
+    text = grid(["bm25"], '"transport.eps" = [0.05, 0.2]')
+    with pytest.raises(UserError, match=r"transport\.eps: no method of the grid depends on it"):
+        points(text)
+    with pytest.raises(UserError, match=r"evaluation\.resamples: no method of the grid depends"):
+        points(grid(["ot"], '"evaluation.resamples" = [100, 200]'))
+
+
+def test_two_experiments_of_one_name_are_refused(clir, tmp_path, experiment):
+    first = experiment()
+    (tmp_path / "more").mkdir()
+    second = tmp_path / "more" / first.name
+    second.write_text(first.read_text())
+    outcome = clir("reproduce", first, second, "--dry-run", "--home", tmp_path / "home")
+    assert outcome.code == 2
+    assert "tiny: two experiments of one name would have one table" in outcome.err
+    assert clir("reproduce", first, first, "--dry-run", "--home", tmp_path / "home").code == 0

@@ -54,6 +54,15 @@ def test_settings_are_dimensions_too():
     assert table.header == ["pair", "ot, eps 0.05", "ot, eps 0.2"]
 
 
+def test_what_rows_of_a_cell_differ_in_is_noted():
+    rows = [row("sw-en", "ot", value, variant=f"v{value}") for value in (0.4, 0.6)]
+    layout = TableLayout(columns=["method"])
+    assert tables.draw("t", rows, layout, "map").notes[-1] == (
+        "± also over variant, which rows and columns leave out"
+    )
+    assert len(tables.draw("t", rows, TableLayout(), "map").notes) == 1
+
+
 def test_markdown_and_latex(capsys):
     table = tables.draw("A title", ROWS, TableLayout(), "map")
     tables.markdown(table)
