@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clir_cli.errors import UserError
+from clir_cli.settings import LARGEST_SEED
 
 if TYPE_CHECKING:
     from clir_cli.cluster.connection import EngineOptions
@@ -32,7 +33,7 @@ Variant = Annotated[str, typer.Option(help="A name that keeps these settings apa
 Joint = Annotated[
     bool, typer.Option("--joint", help="One student for all pairs of --lang, not one per pair.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=2**63 - 1)]
+Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=LARGEST_SEED)]
 OneCollection = Annotated[
     str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
 ]
@@ -44,7 +45,9 @@ Address = Annotated[
     str,
     typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto (default: Ray on this machine)."),
 ]
-Jobs = Annotated[int, typer.Option(help="Number of Ray workers (default: as many as fit).", min=0)]
+Jobs = Annotated[
+    int, typer.Option(help="Number of Ray workers (default: as many as fit).", min=0, max=10_000)
+]
 
 
 Mirror = Annotated[

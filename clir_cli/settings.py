@@ -13,6 +13,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+LARGEST_SEED = 2**63 - 1
+MANY = 10**12  # more of anything than there is
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -20,6 +23,14 @@ class _Section(BaseModel):
     # Settings added later: serialised only if they differ from their default, so that artifacts
     # made before they existed stay current.
     later: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*")
+    @classmethod
+    def _has_no_zero_byte(cls, value: Any) -> Any:
+        for text in value if isinstance(value, tuple) else [value]:
+            if isinstance(text, str) and "\0" in text:  # no name of a file has one
+                raise PydanticCustomError("zero", "it has a zero byte, remove it")
+        return value
 
     @model_serializer(mode="wrap")
     def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -36,8 +47,10 @@ class TeacherSettings(_Section):
     """The English retriever; it encodes documents and is never trained by distillation."""
 
     model: str = "all-MiniLM-L6-v2"
-    document_tokens: int = Field(256, ge=8, description="longest document, in tokens")
-    query_tokens: int = Field(128, ge=8, description="longest query or sentence, in tokens")
+    document_tokens: int = Field(256, ge=8, le=100_000, description="longest document, in tokens")
+    query_tokens: int = Field(
+        128, ge=8, le=100_000, description="longest query or sentence, in tokens"
+    )
 
 
 class StudentSettings(_Section):
@@ -46,21 +59,26 @@ class StudentSettings(_Section):
     later = frozenset({"layers", "rows"})
 
     model: str = Field("teacher", description="a model name, a folder, or `teacher`")
-    layers: int = Field(0, ge=0, description="number of first layers to keep; 0: all")
+    layers: int = Field(0, ge=0, le=1000, description="number of first layers to keep; 0: all")
     vocabulary: Literal["words", "subwords", "both", "initial"] = Field(
         "both", description="words of the bitext that become new tokens"
     )
-    subwords: int = Field(8000, ge=100, description="number of subwords to learn")
+    subwords: int = Field(8000, ge=100, le=10_000_000, description="number of subwords to learn")
     rows: Literal["ibm1", "dice", "plans"] = Field(
         "ibm1", description="how the English tokens of a new token are found"
     )
     folds: int = Field(
         8,
         ge=1,
+        le=1000,
         description="cross-fitting of new tokens: embeddings from the other folds; 1: from all",
     )
-    min_count: int = Field(2, ge=1, description="least count of a word that becomes a token")
-    neighbours: int = Field(5, ge=1, description="English tokens whose mean starts a new embedding")
+    min_count: int = Field(
+        2, ge=1, le=MANY, description="least count of a word that becomes a token"
+    )
+    neighbours: int = Field(
+        5, ge=1, le=1000, description="English tokens whose mean starts a new embedding"
+    )
 
 
 class ModelsSettings(_Section):
@@ -80,19 +98,25 @@ class BitextSettings(_Section):
     )
     on_error: Literal["stop", "skip"] = "stop"
     realign: bool = Field(True, description="repair sources whose lines are misaligned")
-    max_pairs: int = Field(0, ge=0, description="size of a random sample of pairs; 0: all")
-    max_pairs_per_source: int = Field(0, ge=0, description="the same, per source")
+    max_pairs: int = Field(0, ge=0, le=MANY, description="size of a random sample of pairs; 0: all")
+    max_pairs_per_source: int = Field(0, ge=0, le=MANY, description="the same, per source")
     held_out: int = Field(
-        200, ge=1, description="pairs held out to select the epoch, at most a tenth"
+        200, ge=1, le=MANY, description="pairs held out to select the epoch, at most a tenth"
     )
-    seed: int = Field(0, ge=0, description="seed for sampling (the split has its own)")
+    seed: int = Field(
+        0, ge=0, le=LARGEST_SEED, description="seed for sampling (the split has its own)"
+    )
     duplicates: Literal["pair", "query", "english"] = Field(
         "pair", description="what no two pairs may share"
     )
-    max_characters: int = Field(0, ge=0, description="limit for either side; 0: none, as below")
-    max_words: int = Field(0, ge=0, description="limit for either side, in white-space words")
+    max_characters: int = Field(
+        0, ge=0, le=MANY, description="limit for either side; 0: none, as below"
+    )
+    max_words: int = Field(
+        0, ge=0, le=MANY, description="limit for either side, in white-space words"
+    )
     max_length_ratio: float = Field(
-        0.0, ge=0, description="limit for longer by shorter side, characters"
+        0.0, ge=0, le=MANY, description="limit for longer by shorter side, characters"
     )
     drop_markup: bool = Field(False, description="drop pairs with HTML or wiki mark-up")
     drop_copies: bool = Field(False, description="drop pairs whose sides are the same")
@@ -108,15 +132,15 @@ class DictionarySettings(_Section):
     on_error: Literal["stop", "skip"] = "stop"
     induced: bool = Field(True, description="add words induced from the ot student's plans")
     least_score: float = Field(0.1, ge=0, le=1, description="least score of an induced translation")
-    translations: int = Field(3, ge=1, description="translations per word in a BM25 query")
+    translations: int = Field(3, ge=1, le=1000, description="translations per word in a BM25 query")
 
 
 class NmtSettings(_Section):
     """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
 
     model: str = Field("", description="sequence-to-sequence model: a name, or a folder")
-    beams: int = Field(4, ge=1)
-    max_tokens: int = Field(128, ge=1)
+    beams: int = Field(4, ge=1, le=1000)
+    max_tokens: int = Field(128, ge=1, le=100_000)
 
 
 class TransportSettings(_Section):
@@ -124,9 +148,9 @@ class TransportSettings(_Section):
 
     later = frozenset({"marginals"})
 
-    eps: float = Field(0.05, gt=0)
-    tolerance: float = Field(1e-3, gt=0)
-    max_iterations: int = Field(2000, ge=1)
+    eps: float = Field(0.05, gt=0, le=1e6)
+    tolerance: float = Field(1e-3, gt=0, le=1e6)
+    max_iterations: int = Field(2000, ge=1, le=10_000_000)
     solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = "geomloss"
     marginals: Literal["uniform", "norm", "idf"] = Field(
         "uniform", description="the mass of each token in training (optical/marginals.py)"
@@ -136,8 +160,10 @@ class TransportSettings(_Section):
 class ObjectiveSettings(_Section):
     """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
-    pooled_weight: float = Field(1.0, ge=0, description="ot+pooled: weight of the pooled part")
-    temperature: float = Field(0.05, gt=0, description="kd-score: softmax temperature")
+    pooled_weight: float = Field(
+        1.0, ge=0, le=MANY, description="ot+pooled: weight of the pooled part"
+    )
+    temperature: float = Field(0.05, gt=0, le=MANY, description="kd-score: softmax temperature")
 
 
 class TrainingSettings(_Section):
@@ -145,23 +171,26 @@ class TrainingSettings(_Section):
 
     later = frozenset({"shard", "epoch_pairs", "lora_rank"})
 
-    epochs: int = Field(2, ge=1)
+    epochs: int = Field(2, ge=1, le=1_000_000)
     epoch_pairs: int = Field(
-        0, ge=0, description="distill: sentence pairs per epoch and bitext; 0: all"
+        0, ge=0, le=MANY, description="distill: sentence pairs per epoch and bitext; 0: all"
     )
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    batch_size: int = Field(32, ge=1, le=1_000_000)
+    learning_rate: float = Field(3e-4, gt=0, le=MANY)
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    weight_decay: float = Field(0.01, ge=0, le=MANY)
+    clip: float = Field(1.0, gt=0, le=MANY, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass to save memory"
     )
     lora_rank: int = Field(
-        0, ge=0, description="rank of LoRA adapters on linear layers; 0 trains all weights"
+        0,
+        ge=0,
+        le=100_000,
+        description="rank of LoRA adapters on linear layers; 0 trains all weights",
     )
-    checkpoint_steps: int = Field(200, ge=1)
+    checkpoint_steps: int = Field(200, ge=1, le=MANY)
     shard: bool = Field(
         False, description="under torchrun: shard the weights over the processes (FSDP)"
     )
@@ -171,7 +200,10 @@ class JointSettings(_Section):
     """One student for several pairs (see optical/joint.py)."""
 
     temperature: float = Field(
-        2.0, ge=1, description="1: share of a pair by its bitext's size; large: equal shares"
+        2.0,
+        ge=1,
+        le=MANY,
+        description="1: share of a pair by its bitext's size; large: equal shares",
     )
 
 
@@ -181,10 +213,14 @@ class ContrastiveSettings(_Section):
     collection: str = Field(
         "", description="queries and documents to train on, besides sentences of the bitext"
     )
-    queries: int = Field(0, ge=0, description="size of a random sample of its queries; 0: all")
-    sentences: int = Field(4000, ge=0, description="sentences for the inverse cloze task; 0: all")
-    temperature: float = Field(0.05, gt=0, description="softmax temperature of the scores")
-    negatives: int = Field(1, ge=0, description="hard negatives per query")
+    queries: int = Field(
+        0, ge=0, le=MANY, description="size of a random sample of its queries; 0: all"
+    )
+    sentences: int = Field(
+        4000, ge=0, le=MANY, description="sentences for the inverse cloze task; 0: all"
+    )
+    temperature: float = Field(0.05, gt=0, le=MANY, description="softmax temperature of the scores")
+    negatives: int = Field(1, ge=0, le=10_000, description="hard negatives per query")
     share: float = Field(0.5, ge=0, le=1, description="code-switch: share of replaced words")
     switching: Literal["bilingual", "multilingual"] = Field(
         "bilingual", description="code-switch: dictionary of the pair, or of all pairs"
@@ -199,10 +235,12 @@ class ContrastiveSettings(_Section):
 class MonolingualSettings(_Section):
     """The recipe ``monolingual``: a teacher trained from a pooled encoder, on little data."""
 
-    dimensions: int = Field(0, ge=0, description="dimensions of a token embedding; 0: unchanged")
+    dimensions: int = Field(
+        0, ge=0, le=100_000, description="dimensions of a token embedding; 0: unchanged"
+    )
     passages: bool = Field(True, description="inverse cloze on its documents, too")
-    epochs: int = Field(2, ge=1)
-    learning_rate: float = Field(2e-5, gt=0)
+    epochs: int = Field(2, ge=1, le=1_000_000)
+    learning_rate: float = Field(2e-5, gt=0, le=MANY)
 
 
 class AugmentSettings(_Section):
@@ -211,10 +249,10 @@ class AugmentSettings(_Section):
     files: tuple[str, ...] = Field(
         (), description="your own text, one sentence per line (default: the bitext's query side)"
     )
-    sentences: int = Field(0, ge=0, description="size of a random sample; 0: all")
+    sentences: int = Field(0, ge=0, le=MANY, description="size of a random sample; 0: all")
     share: float = Field(0.15, gt=0, lt=1, description="share of masked tokens")
-    epochs: int = Field(2, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
+    epochs: int = Field(2, ge=1, le=1_000_000)
+    learning_rate: float = Field(1e-4, gt=0, le=MANY)
 
 
 class IndexSettings(_Section):
@@ -234,8 +272,10 @@ class IndexSettings(_Section):
         coerce_numbers_to_str=True,
         description="memory limit of the process, such as 2GB; empty: none",
     )
-    shard_documents: int = Field(4096, ge=1, description="documents per shard")
-    batch_tokens: int = Field(0, ge=0, description="tokens per batch; 0: chosen for the machine")
+    shard_documents: int = Field(4096, ge=1, le=100_000_000, description="documents per shard")
+    batch_tokens: int = Field(
+        0, ge=0, le=1_000_000_000, description="tokens per batch; 0: chosen for the machine"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 if the machine supports it"
     )
@@ -257,9 +297,12 @@ class SearchSettings(_Section):
 
     later = frozenset({"candidates"})
 
-    top_k: int = Field(100, ge=1)
+    top_k: int = Field(100, ge=1, le=10_000_000)
     candidates: float = Field(
-        0, ge=0, description="documents to re-score (below 1: a share of all); 0 scores all"
+        0,
+        ge=0,
+        le=MANY,
+        description="documents to re-score (below 1: a share of all); 0 scores all",
     )
 
 
@@ -273,7 +316,7 @@ class FusionSettings(_Section):
 class EvaluationSettings(_Section):
     """Confidence intervals and significance tests."""
 
-    resamples: int = Field(2000, ge=100, description="bootstrap resamples over queries")
+    resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples over queries")
     confidence: float = Field(0.95, gt=0, lt=1)
     test: Literal["t", "randomisation"] = Field("t", description="paired test of two methods")
 
@@ -281,9 +324,11 @@ class EvaluationSettings(_Section):
 class ClusterSettings(_Section):
     """Resources of a worker with ``--engine ray``; no result depends on them."""
 
-    cpus: float = Field(0, ge=0, description="processors; 0: a share of this machine, else one")
-    gpus: float = Field(1, gt=0, description="GPUs; 0.5 puts two workers on one GPU")
-    memory_gb: float = Field(0, ge=0, description="memory in GB; 0: estimated")
+    cpus: float = Field(
+        0, ge=0, le=100_000, description="processors; 0: a share of this machine, else one"
+    )
+    gpus: float = Field(1, gt=0, le=1000, description="GPUs; 0.5 puts two workers on one GPU")
+    memory_gb: float = Field(0, ge=0, le=1_000_000, description="memory in GB; 0: estimated")
 
 
 class Settings(_Section):
@@ -332,6 +377,6 @@ def parse_size(text: str) -> int | None:
         size = float(match[1]) * units[match[2]] if match else 0.0
     except (ValueError, KeyError):
         size = 0.0
-    if size < 1:
+    if not 1 <= size <= 1e18:
         raise PydanticCustomError("size", "it is a size, write it as 2GB or 512MiB")
     return int(size)

@@ -63,13 +63,36 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: It is missing, cannot be read, or is not valid TOML; the file is named.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a text in TOML says.
+
+    Raises:
+        ValueError: It is not valid, has an integer of thousands of digits, or is nested deeply.
+    """
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        values = {}
+        is_deep = True
+    else:
+        is_deep = _is_deep(values, 16)
+    if is_deep:
+        raise ValueError("tables or lists in one another, too deeply")
+    return values
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(part, levels - 1) for part in inner)
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str) -> None:
@@ -89,11 +112,30 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {key}: {section} is a setting, not a section")
+    values[name] = value_in(text)
+
+
+def value_in(text: str) -> Any:
+    """Return the value that a text in TOML is, or else the text.
+
+    >>> value_in("[1, 2]"), value_in("initial"), value_in("3#a")
+    ([1, 2], 'initial', '3#a')
+    """
     try:
-        values[name] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        # --set student.vocabulary=initial, without the quotes that TOML wants
-        values[name] = text.strip()
+        # In a list, so that a comment or a second line of TOML is not dropped.
+        value, *more = parse_toml(f"value = [{text}, 0]")["value"]
+    except ValueError:
+        return text.strip()
+    return value if more == [0] else text.strip()
+
+
+def shortened(value: Any) -> str:
+    """Return a value for a message, cut if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a long number"
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 @cache
@@ -141,7 +183,7 @@ def _explain(error: ValidationError) -> str:
         same = [name for name in known_keys() if name.endswith(f".{key}")]
         hint = f"did you mean {' or '.join(same)}?" if same else nearest(key, known_keys())
         return f"unknown setting {key}: {hint}"
-    got = f"(got {first['input']!r})"
+    got = f"(got {shortened(first['input'])})"
     if first["type"] == "tuple_type":
         return f'setting {key}: it is a list, write {key}=["a", "b"] {got}'
     if first["type"] == "model_type":

@@ -72,7 +72,7 @@ class Cell:
         if parts and (group := re.fullmatch(r"joint-(\w+(?:\+\w+)+)-(\w+)", parts[0])):
             joint = tuple(Pair(query, group[2]) for query in group[1].split("+"))
             parts = parts[1:]
-        if parts and (number := re.fullmatch(r"seed(\d+)", parts[-1])):
+        if parts and (number := re.fullmatch(r"seed(\d{1,19})", parts[-1])):
             seed = int(number[1])
             parts = parts[:-1]
         return cls(method, ".".join(parts), seed, joint)

@@ -2,12 +2,12 @@
 
 import json
 import shlex
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from clir_cli.console import one_line, printable
+from clir_cli.suites import value_in
 
 Option = tuple[str, ...]  # a flag, and its value if it has one
 
@@ -66,9 +66,6 @@ def assignment(key: str, value: Any) -> str:
     >>> assignment("student.vocabulary", "initial"), assignment("nmt.model", "3")
     ('student.vocabulary=initial', 'nmt.model="3"')
     """
-    if isinstance(value, str) and value == value.strip():
-        try:
-            tomllib.loads(f"value = {value}")
-        except tomllib.TOMLDecodeError:
-            return f"{key}={value}"
+    if isinstance(value, str) and value_in(value) == value:
+        return f"{key}={value}"
     return f"{key}={json.dumps(value, ensure_ascii=False)}"

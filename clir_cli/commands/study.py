@@ -32,7 +32,7 @@ def reproduce(
     every: Annotated[bool, typer.Option("--all", help="All experiments of the package.")] = False,
     mirror: Mirror = "",
     results: Results = RESULTS,
-    jobs: Annotated[int, typer.Option(help="Tasks to run at a time.", min=1)] = 1,
+    jobs: Annotated[int, typer.Option(help="Tasks to run at a time.", min=1, max=10_000)] = 1,
     engine: Engine = "local",
     address: Address = "",
     cells: Annotated[
@@ -151,7 +151,7 @@ def _share(text: str) -> tuple[int, int]:
     """Return i and n of ``--cells i/n``."""
     if not text:
         return 1, 1
-    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text.strip())
+    match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text.strip())
     if not match or int(match[1]) > int(match[2]):
         raise UserError(f"--cells {text!r}: write it as i/n with i from 1 to n, as 2/8")
     return int(match[1]), int(match[2])

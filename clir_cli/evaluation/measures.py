@@ -60,6 +60,8 @@ def _measure(name: str) -> ir_measures.Measure:
         raise UserError(f"unknown metric {name!r}: {nearest(name, EXAMPLES)}")
     if base in NEED_CUTOFF and cutoff is None:
         raise UserError(f"metric {name!r} needs a cut-off, as in {base}@10")
+    if cutoff is not None and len(cutoff) > 7:
+        raise UserError(f"metric {base}@{cutoff[:9]}...: a cut-off has seven digits at most")
     if base == "rprec" and cutoff is not None:
         raise UserError("metric 'rprec' takes no cut-off")
     return ir_measures.parse_measure(NAMES[base] + (f"@{cutoff}" if cutoff else ""))

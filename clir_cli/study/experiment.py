@@ -25,7 +25,8 @@ from pydantic_core import PydanticCustomError
 from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
-from clir_cli.suites import bundled, known_keys, read_toml, suites
+from clir_cli.settings import LARGEST_SEED
+from clir_cli.suites import bundled, known_keys, read_toml, shortened, suites
 
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
 # What a table's rows and columns may be, beside the dotted name of a setting.
@@ -88,12 +89,13 @@ Changed = Annotated[
     BeforeValidator(lambda table: flat(table) if isinstance(table, Mapping) else table),
 ]
 Suite = Annotated[str, AfterValidator(_only_suite)]
+SeedNumber = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 VariantName = Annotated[str, AfterValidator(_only_variants)]
 Dimensions = Annotated[list[str], AfterValidator(_only_dimensions)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Variant(_Part):
@@ -113,7 +115,7 @@ class Axes(_Part):
 
     pairs: Literal["all"] | list[str] | None = None
     methods: list[str] | None = None
-    seeds: list[int] | None = None
+    seeds: list[SeedNumber] | None = None
     collections: list[str] | None = None
     joint: list[bool] | None = None
     axes: dict[str, list[Any]] = Field(default_factory=dict)
@@ -170,7 +172,7 @@ class Expected(_Part):
     value: float = Field(strict=False)
     tolerance: float = Field(strict=False, gt=0)
     variant: str = ""
-    seed: int | None = None
+    seed: SeedNumber | None = None
     collection: str | None = None
 
 
@@ -301,4 +303,4 @@ def _explain(error: ValidationError) -> str:
             "grid": "add [grid] with pairs, methods and seeds",
         }
         return f"{key}: missing; {remedy.get(name, 'write it')}"
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]} (got {shortened(first['input'])})"

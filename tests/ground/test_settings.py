@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clir_cli.artifacts.command import assignment
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
-from clir_cli.suites import bundled, known_keys, load_settings, suites
+from clir_cli.suites import bundled, known_keys, load_settings, suites, value_of
 
 EPOCHS = st.integers(1, 1000)
 
@@ -97,6 +98,14 @@ def test_a_config_may_add_a_section_that_the_suite_lacks(tmp_path: Path) -> None
         ("bitext.files=a.tsv", 'setting bitext.files: it is a list, write bitext.files=["a", "b"]'),
         ("bitext.files=[1]", "setting bitext.files.0: input should be a valid string (got 1)"),
         ("methods=[]", "setting methods"),
+        ("training.epochs=1\ntitle='x'", "setting training.epochs: input should be"),
+        ("training.epochs=" + "9" * 5000, "(got '999"),
+        ("training.epochs=0x" + "f" * 5000, "(got a long number)"),
+        ("training.epochs=" + "[" * 5000, "(got '[[["),
+        ("bitext.files=" + "[" * 40 + "]" * 40, "it is a list"),
+        ("index.memory=1e400", "setting index.memory: it is a size"),
+        ('teacher.model="a\\u0000b"', "setting teacher.model: it has a zero byte"),
+        ('bitext.files=["a\\u0000b"]', "setting bitext.files: it has a zero byte"),
         ("suite=open", "choose it with --suite"),
         ("training.epochs", "write it as section.key=value"),
         ("=3", "write it as section.key=value"),
@@ -116,6 +125,9 @@ def test_a_wrong_assignment_is_told_with_the_right_name(assignment: str, said: s
         (b"title = '\xff'", "not valid TOML"),
         (b"[trainin]\nepochs = 2", "unknown section trainin: did you mean training?"),
         (b"[training]\nepochs = 'two'", "setting training.epochs"),
+        (b"x = " + b"9" * 5000, "not valid TOML"),
+        (b"x = " + b"[" * 5000, "not valid TOML: tables or lists in one another, too deeply"),
+        (b"[" + b"a." * 5000 + b"a]\nx = 1", "not valid TOML: tables or lists in one another"),
         (b"training = 3", "setting training: it is a section"),
         (b"suite = 'open'", "choose it with --suite"),
         (None, "no such file"),
@@ -142,6 +154,22 @@ def test_an_unknown_suite_is_told_with_the_nearest() -> None:
         load_settings("zzz")
     with pytest.raises(UserError, match="unknown suite"):  # a name, not a path
         load_settings("../suites/sample")
+
+
+def test_every_number_has_an_upper_bound() -> None:
+    for key in known_keys():
+        value = value_of(load_settings("sample"), key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with pytest.raises(UserError, match=rf"setting {key}: input should be less than"):
+                load_settings("sample", None, [f"{key}={10**20}"])
+            with pytest.raises(UserError, match=f"setting {key}: "):
+                load_settings("sample", None, [f"{key}=1e20"])
+
+
+@pytest.mark.parametrize("text", ["3#a", "# a", "1, 2", "a\nb", "'", "1\n]", '"a" # b'])
+def test_a_text_that_is_no_value_stays_whole(text: str) -> None:
+    assert load_settings("sample", None, [f"title={text}"]).title == text
+    assert assignment("title", text) == f"title={text}"
 
 
 def test_every_known_key_can_be_set_and_settings_are_frozen() -> None:
