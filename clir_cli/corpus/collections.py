@@ -18,6 +18,7 @@ from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
+from clir_cli.corpus.formats.opening import SUFFIXES
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, nearest
@@ -212,15 +213,16 @@ def _own_parser(folder: Path, language: str) -> _Parser:
     layout = "a collection has corpus.jsonl, queries.jsonl and qrels/test.tsv"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
-    suffixes = (".jsonl", ".jsonl.gz", ".parquet")
+    suffixes = (".jsonl", *(f".jsonl{packed}" for packed in SUFFIXES), ".parquet")
     queries = _first(folder / f"queries.{language}", suffixes)
     if not queries.is_file():
         queries = _first(folder / "queries", suffixes)
-    qrels = _first(folder / "qrels" / "test", (".tsv", ".parquet"))
+    tables = (".tsv", *(f".tsv{packed}" for packed in SUFFIXES), ".parquet")
+    qrels = _first(folder / "qrels" / "test", tables)
     languages = {_first(folder / "corpus", suffixes): "", qrels: "", queries: language}
     for path in languages:
         if not path.is_file():
-            raise UserError(f"{path}: missing; {layout}")
+            raise UserError(f"{path}: missing; {layout}{_seen(folder, path)}")
     english = _first(folder / "queries.en", suffixes)
     if english.is_file():
         languages.setdefault(english, "en")
@@ -229,6 +231,17 @@ def _own_parser(folder: Path, language: str) -> _Parser:
 
 
 def _first(stem: Path, suffixes: tuple[str, ...]) -> Path:
-    """Return the first of the files that exists, or the one that is usual."""
+    """Return the one of the files that exists, or the one that is usual."""
     paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
-    return next((path for path in paths if path.is_file()), paths[0])
+    there = [path for path in paths if path.exists()] or paths[:1]
+    if len(there) > 1:
+        raise UserError(f"{there[0]} and {there[1]}: keep one of them")
+    return there[0]
+
+
+def _seen(folder: Path, missing: Path) -> str:
+    """Return what is there with a name like that of a missing file, for messages."""
+    part = missing.relative_to(folder).parts[0].split(".")[0]
+    paths = [*folder.glob(f"{part}*"), *folder.glob(f"{part}/*")]
+    like = sorted(str(path.relative_to(folder)) for path in paths if path.is_file())
+    return f"; there is {', '.join(like[:5])}" if like else ""

@@ -91,15 +91,36 @@ def test_xquad_r_asks_for_the_sentence_that_holds_the_answer(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "breaks", [None, 7, [7], [[0]], [[0, "9"]], [[-5, 9]], [[9, 9]], [[0, 1e3]]]
+)
+def test_sentences_of_xquad_r_without_begin_and_end_are_refused(tmp_path: Path, breaks) -> None:
+    text = squad(ENGLISH[:1], sentence_breaks=[breaks])
+    with pytest.raises(UserError, match=r"en.json: .* is not (begin and end of a|an offset)"):
+        read("xquad-r", [located(tmp_path / "en.json", text, "en")], "en")
+
+
+@pytest.mark.parametrize("start", [None, "7", 1.5, -1, [0]])
+def test_answers_of_xquad_r_without_a_place_are_refused(tmp_path: Path, start) -> None:
+    text = squad([(WELL, [("1", "?", start, "")])], sentence_breaks=[[[0, 10**12]]])
+    with pytest.raises(UserError, match=r"en.json: .* is not an offset in characters"):
+        read("xquad-r", [located(tmp_path / "en.json", text, "en")], "en")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"data": [', "not JSON in UTF-8"),
-        (b"\xff\xfe{}", "not JSON in UTF-8"),
-        ('{"version": "1.1"}', "no list 'data' where SQuAD's format has one"),
-        ('{"data": [{"title": "t"}]}', "no list 'paragraphs'"),
-        ('{"data": [{"paragraphs": [{"qas": []}]}]}', "'context' is missing or empty"),
-        (squad([(WELL, [("1", " ", 0, "")])]), "'question' is missing or empty"),
-        (squad([(WELL, [("", "?", 0, "")])]), "'id' is missing or empty"),
+        (b"\xff\xfe{}", "UTF-16 or UTF-32"),
+        (b'{"data": "\xff"}', "not JSON in UTF-8"),
+        ('{"data": ' * 90_000, "JSON that is nested too deeply"),
+        ('["data"]', "no list of records under 'data'"),
+        ('{"data": [1]}', "no list of records under 'data'"),
+        ('{"version": "1.1"}', "no list of records under 'data'"),
+        ('{"data": [{"title": "t"}]}', "no list of records under 'paragraphs'"),
+        ('{"data": [{"paragraphs": [{"qas": []}]}]}', r"no 'context'; its keys are \['qas'\]"),
+        (squad([(WELL, [("1", " ", 0, "")])]), "'question' is empty"),
+        (squad([(WELL, [("", "?", 0, "")])]), "'id' is empty"),
+        (squad([(WELL, [("1", "?", 0, ""), ("1", "!", 0, "")])]), "query 1 occurs twice"),
     ],
 )
 def test_a_fault_in_a_file_of_squad_is_told(

@@ -230,13 +230,29 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
         ("documents/gh95/GH950102.sgml", HERALD, b"About these files.", "no <DOC> in it; leave it"),
         ("topics/fi/Top-fi00.txt", b"<num> C001 </num>", b"", "Top-fi00.txt, topic 1: no <num>"),
         ("topics/fi/Top-fi00.txt", b"C041", b"C001", "topic C001 occurs twice"),
+        ("topics/fi/Top-fi00.txt", b"C041", b"C 41", "topic 2: <num> 'C 41' has white space in it"),
+        ("topics/fi/Top-fi00.txt", b"avattiin? </FI-desc>\n</top>", b"avat",
+         "the last topic has no end tag; the file is truncated"),
+        ("topics/fi/Top-fi00.txt", b"</FI-title>", b"</FI-title><FI-title>x",
+         "topic 1: two fields <title>, 'x' the second"),
+        ("documents/latimes94/la010194", b"LA010194-0002", b"LA 94-2",
+         "la010194, document 2: <DOCNO> 'LA 94-2' has white space in it"),
+        ("documents/latimes94/la010194", b"<DOC>\n<DOCNO> LA010194-0002", b"<D>\n<DOCNO> x",
+         "la010194: </DOC> without <DOC>"),
+        ("documents/gh95/GH950102.sgml", HERALD, HERALD.decode("latin-1").encode("utf-16"),
+         "GH950102.sgml: UTF-16 or UTF-32"),
+        ("topics/fi/Top-fi00.txt", TOPICS["fi"], TOPICS["fi"].decode("latin-1").encode("utf-16-le"),
+         "Top-fi00.txt: UTF-16 or UTF-32"),
+        ("qrels/qrels_EN", b"GH950102-000000 0", b"GH950102-000000 0.5",
+         "line 2: grade '0.5' is not a whole number"),
+        ("qrels/qrels_EN", b"GH950102-000000 0", b"GH950102-000000 " + b"9" * 5000, "grade '999"),
         ("topics/fi/Top-fi00.txt", b"<top>", b"<query>", "no <top> or <topic> in it"),
         ("topics/fi/Top-fi00.txt", b"Uudet kahvilat", b"", "topic C041: none of the fields title"),
         ("topics/fi/Top-fi00.txt", b"</FI-title>", b"</FI-title><SV-title> x </SV-title>", None),
         ("qrels/qrels_EN", b"1 0 LA010194-0001 1", b"1 LA010194-0001 1",
-         "qrels_EN, line 1: expected topic, iteration, document and a whole grade"),
+         "qrels_EN, line 1: '1 LA010194-0001 1' is not topic, iteration, document and grade"),
         ("qrels/qrels_EN", b"GH950102-000000 0", b"LA010194-0001 0",
-         "qrels_EN, line 2: 1 LA010194-0001 is judged twice"),
+         "qrels_EN, line 2: 1 LA010194-0001 is judged twice, 1 and 0"),
         ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are missing, 42 the first; add"),
         ("qrels/qrels_EN", b"41 0 GH950102-000000", b"41 0 GH950103-000001",
          "1 judged documents are missing, GH950103-000001 the first; add"),
@@ -265,9 +281,21 @@ def test_a_fault_in_a_file_is_told(
         ('document = ["x"]', "collection.toml: document: did you mean documents"),
         ("documents = [", "collection.toml: not valid TOML"),
         ('query = ["titel"]', "collection.toml: query: Input should be 'title'"),
-        ('encoding = "latin-99"', "collection.toml: unknown encoding 'latin-99'"),
+        ('encoding = "latin-99"', "collection.toml: encoding 'latin-99' is unknown"),
         ('encoding = "ascii"', "not valid ascii"),
         ('documents = ["nowhere/*"]', r"no documents \(nowhere/\*\); docs/collections.md"),
+        ('encoding = "undefined"', "collection.toml: encoding 'undefined' is unknown"),
+        ('encoding = "hex"', "collection.toml: encoding 'hex' is unknown"),
+        ('encoding = "utf-8\\u0000"', r"collection.toml: encoding 'utf-8\\x00' is unknown"),
+        ('encoding = "punycode"', "encoding 'punycode' is unknown, or does not extend ASCII"),
+        ('encoding = "utf-16"', "encoding 'utf-16' is unknown, or does not extend ASCII"),
+        ('encoding = "utf-7"', "encoding 'utf-7' is unknown, or does not extend ASCII"),
+        ('documents = [""]', "collection.toml: pattern '': Unacceptable pattern"),
+        ('documents = ["/etc/*"]', "collection.toml: pattern '/etc/\\*': Non-relative"),
+        ('documents = ["../*"]', r"pattern '../\*': it leads out of the directory"),
+        ('qrels = ["**x"]', r"pattern '\*\*x': Invalid pattern|pattern '\*\*x': '\*\*' can"),
+        ('topics = ["fi/{lang}/**x"]', r"pattern 'fi/fi/\*\*x': "),
+        ('topics = ["nowhere"]', r"no topics in 'fi' \(nowhere\); docs/collections.md"),
         ('qrels = ["nowhere"]', r"no qrels \(nowhere\); docs/collections.md"),
     ],
 )
@@ -279,12 +307,79 @@ def test_a_fault_in_the_settings_of_a_directory_is_told(
         load(clef)
 
 
+TITLES = {
+    "<title> age < 5 and > 1": "age < 5 and > 1",
+    "<title> age <5, then": "age <5, then",
+    "<title>less &lt; more</title> outside": "less < more",
+    "<title>water in <i>dry</i> places</title>": "water in dry places",
+    "<title>water in <i>dry</i> places\n<con> dams": "water in dry places",
+    "<title>over\n two lines\n\n<desc> more": "over two lines",
+    "<title>a <!-- <desc> no </desc> --> b</title>": "a b",
+    "<EN-title>either</FI-title>": "either",
+    "<query>of 2021</query>": "of 2021",
+    "<title>" + "&#" + "9" * 5000 + ";</title>": "\ufffd",
+}
+
+
+@pytest.mark.parametrize("field", TITLES)
+@pytest.mark.parametrize("number", ["<num> Number: 7\n", "<number>7</number>", "<identifier>7"])
+def test_a_title_is_read_whole(clef: Path, field: str, number: str) -> None:
+    path = clef / "topics" / "fi" / "Top-fi00.txt"
+    path.write_text(f"<top>\n{number}\n{field}\n</top>\n")
+    (clef / "qrels" / "qrels_EN").write_text("7 0 LA010194-0001 1\n")
+    assert load(clef).queries["fi"] == {"7": TITLES[field]}
+
+
+def test_a_number_in_an_attribute_may_be_in_either_quotes(clef: Path) -> None:
+    path = clef / "topics" / "fi" / "Top-fi00.txt"
+    path.write_text(
+        "<topic number='7'><query>a</query></topic><topic number=\"8\"><query>b</query></topic>"
+    )
+    (clef / "qrels" / "qrels_EN").write_text("7 0 LA010194-0001 1\n8 0 LA010194-0001 1\n")
+    assert load(clef).queries["fi"] == {"7": "a", "8": "b"}
+
+
+def test_topics_in_one_language_are_not_taken_for_english_ones(clef: Path) -> None:
+    settings(clef, 'topics = ["topics/fi/*"]')
+    assert load(clef).queries.keys() == {"fi"}
+    path = clef / "topics" / "fi" / "Top-fi00.txt"
+    both = path.read_bytes().replace(b"<FI-desc>", b"<EN-title> in English </EN-title><FI-desc>")
+    path.write_bytes(both)
+    assert load(clef).queries["en"] == {"C001": "in English", "C041": "in English"}
+
+
+def test_hostile_tags_take_time_in_proportion_to_their_number(clef: Path) -> None:
+    """Each of these took hours while an end tag was looked for from every start."""
+    document, topic = clef / "documents" / "gh95" / "x", clef / "topics" / "fi" / "Top-fi00.txt"
+    (clef / "qrels" / "qrels_EN").write_text("1 0 LA010194-0001 1\n")
+    count = 60_000
+    for text in ("<!--", "<TEXT>", "<TEXT ", "<HEADLINE>", "</TEXT ", "<a", "<DOCNO>", "<", "\n"):
+        inside = text * count
+        document.write_text(f"<DOC><DOCNO>x</DOCNO>{inside}</DOC>")
+        topic.write_text(f"<top><num>1</num><title>a {inside}</title></top>")
+        assert "x" in [found.id for found in load(clef).documents]
+    for text in ("<DOCNO>" + " " * count + "</DOCNO>", "<DOC>" * count, "<doc " * count):
+        document.write_text(f"<DOC>{text}</DOC>")
+        with pytest.raises(UserError, match=r"x(, document 1)?: (no <DOCNO>|a document before)"):
+            load(clef)
+    for text in ("</DOC>\n" * count, "<DOC>\n" * count, "</docno>\n" * count):
+        document.write_text(text)
+        with pytest.raises(UserError, match=r"x: (no <DOC>|</DOC> without|the last document)"):
+            load(clef)
+
+
 def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> None:
-    with pytest.raises(UserError, match=r"no topics in 'sw' \(topics.sw.\*\)"):
+    with pytest.raises(UserError, match=r"no topics in 'sw' \(topics.sw, topics.sw.\*, topics/"):
         load(clef, "sw")
-    (clef / "documents" / "more.zip").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"more.zip: unpack it first"):
-        load(clef)
+    for name, content in (
+        ("a.zip", b"PK\3\4"),
+        ("b.tar", b"\0" * 257 + b"ustar"),
+        ("c.Z", b"\x1f\x9d"),
+    ):
+        (clef / "documents" / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}: unpack it first"):
+            load(clef)
+        (clef / "documents" / name).unlink()
 
 
 def test_a_gzipped_file_that_was_cut_is_told(clef: Path) -> None:

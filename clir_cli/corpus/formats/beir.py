@@ -1,27 +1,40 @@
 """The BEIR layout: corpus, queries and qrels, as a directory or as the zip BEIR publishes."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.jsonl_parquet import Record, json_lines, read_records, text_of
-from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, ReadRequest, text_lines
-from clir_cli.corpus.formats.zips import only_member, open_zip
+from clir_cli.corpus.formats.jsonl_parquet import (
+    Record,
+    id_of,
+    json_lines,
+    read_records,
+    text_of,
+)
+from clir_cli.corpus.formats.reading import (
+    ParsedCollection,
+    Qrels,
+    ReadRequest,
+    add_judgment,
+    excerpt,
+    text_lines,
+)
+from clir_cli.corpus.formats.zips import buffered, only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
 
-# Records, or the cells of judgments, each with its place in the file.
+# Records, or judgments (query, document, grade), each with its place in the file.
 Records = Iterator[tuple[str, Record]]
-Judgments = Iterator[tuple[str, Sequence[str]]]
+Judgments = Iterator[tuple[str, tuple[Any, ...]]]
 JUDGMENT = ("query-id", "corpus-id", "score")
 
 
 def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> ParsedCollection:
     """Read the BEIR layout: corpus.jsonl, queries*.jsonl, qrels/test.tsv.
 
-    Each file of queries is in the language that is declared. ``.jsonl.gz`` and ``.parquet`` hold
-    the same columns.
+    Each file of queries is in the language that is declared. Compressed files and ``.parquet`` hold
+    the same columns. Pyserini's names of columns are read too: ``id`` and ``contents``.
     """
     by_part: dict[str, list[LocalFile]] = {}
     for file in files:
@@ -33,13 +46,7 @@ def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> Parse
         file.declared.lang: _queries(file.path, read_records(file.path))
         for file in by_part["queries"]
     }
-    if judged.suffix == ".parquet":
-        judgments: Judgments = (
-            (where, [str(row.get(name)) for name in JUDGMENT])
-            for where, row in read_records(judged)
-        )
-    else:
-        judgments = _tab_separated(judged, judged.read_bytes())
+    judgments = _recorded(judged) if judged.suffix == ".parquet" else _tab_separated(judged)
     qrels = _qrels(judged, judgments, queries, {document.id for document in documents})
     return ParsedCollection(documents, queries, qrels)
 
@@ -57,10 +64,10 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
             only_member(archive, name, "a BEIR zip")
             for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
         )
-        with archive.open(corpus) as stream:
+        with buffered(archive, corpus) as stream:
             lines = json_lines(f"{path / corpus}", stream)
             documents = _documents(path / corpus, lines, may_be_empty=True)
-        with archive.open(topics) as stream:
+        with buffered(archive, topics) as stream:
             queries = _queries(path / topics, json_lines(f"{path / topics}", stream))
         judgments = _tab_separated(path / judged, archive.read(judged))
         qrels = _qrels(path / judged, judgments, {"en": queries})
@@ -71,27 +78,25 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
 def _documents(path: Path, rows: Records, *, may_be_empty: bool = False) -> list[Document]:
     documents = []
     for key, where, row in _with_ids(path, rows):
-        title, text = str(row.get("title") or "").strip(), row.get("text")
+        title = text_of(row, "title", where, may_be_empty=True) if "title" in row else ""
         # Of some documents only the title is known.
-        is_empty = (title and not text) or (may_be_empty and text in ("", None))
-        documents.append(Document(key, title, "" if is_empty else text_of(row, "text", where)))
+        empty = may_be_empty or bool(title)
+        text = text_of(row, "text", where, also="contents", may_be_empty=empty)
+        documents.append(Document(key, title, text))
     return documents
 
 
 def _queries(path: Path, rows: Records) -> dict[str, str]:
-    return {key: text_of(row, "text", where) for key, where, row in _with_ids(path, rows)}
+    return {
+        key: text_of(row, "text", where, also="contents")
+        for key, where, row in _with_ids(path, rows)
+    }
 
 
 def _with_ids(path: Path, rows: Records) -> Iterator[tuple[str, str, Record]]:
     seen: set[str] = set()
     for where, row in rows:
-        # Newer uploads of BEIR sets say id for _id.
-        value = row.get("_id", row.get("id")) if isinstance(row, dict) else None
-        key = "" if value is None else str(value).strip()
-        if not key:
-            raise UserError(f"{where}: a record needs a non-empty _id")
-        if any(character.isspace() for character in key):
-            raise UserError(f"{where}: _id {key!r} has white space in it")
+        key = id_of(row, "_id", where, also="id")
         if key in seen:
             raise UserError(f"{where}: _id {key!r} occurs twice")
         seen.add(key)
@@ -100,11 +105,21 @@ def _with_ids(path: Path, rows: Records) -> Iterator[tuple[str, str, Record]]:
         raise UserError(f"{path}: no records")
 
 
-def _tab_separated(path: Path, raw: bytes) -> Judgments:
+def _recorded(path: Path) -> Judgments:
+    query, document, grade = JUDGMENT
+    for where, row in read_records(path):
+        yield where, (id_of(row, query, where), id_of(row, document, where), row.get(grade))
+
+
+def _tab_separated(path: Path, raw: bytes | None = None) -> Judgments:
     for number, line in enumerate(text_lines(path, raw), start=1):
-        cells = line.split("\t")
-        if line and not (number == 1 and cells[0] == JUDGMENT[0]):
-            yield f"{path}, line {number}", cells
+        cells, where = line.split("\t"), f"{path}, line {number}"
+        if not line or (number == 1 and cells[0] == JUDGMENT[0]):
+            continue
+        if len(cells) != 3:
+            expected = "query-id, corpus-id and score with tabs between"
+            raise UserError(f"{where}: {excerpt(line)} is not {expected}")
+        yield where, tuple(cell.strip() for cell in cells)
 
 
 def _qrels(
@@ -116,15 +131,12 @@ def _qrels(
     """Return the grades; ``documents``, if given, are the ids that may be judged."""
     known = {query for texts in queries.values() for query in texts}
     qrels: Qrels = {}
-    for where, cells in judgments:
-        if len(cells) != 3 or not re.fullmatch("-?[0-9]+", cells[2].strip()):
-            raise UserError(f"{where}: expected query-id, corpus-id and a whole score")
-        query, document, grade = (cell.strip() for cell in cells)
+    for where, (query, document, grade) in judgments:
         if query not in known:
-            raise UserError(f"{where}: query {query!r} is not among the queries")
+            raise UserError(f"{where}: query {excerpt(query)} is not among the queries")
         if documents is not None and document not in documents:
-            raise UserError(f"{where}: document {document!r} is not in the corpus")
-        qrels.setdefault(query, {})[document] = int(grade)
+            raise UserError(f"{where}: document {excerpt(document)} is not in the corpus")
+        add_judgment(qrels, where, query, document, grade)
     if not qrels:
         raise UserError(f"{path}: no judgments")
     return qrels

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, Queries, ReadRequest
+from clir_cli.corpus.formats.reading import (
+    ParsedCollection,
+    Qrels,
+    Queries,
+    ReadRequest,
+    add_judgment,
+    add_query,
+    checked_id,
+)
 from clir_cli.corpus.records import Document
 from clir_cli.errors import MissingInput, UserError, first_line, nearest
 from clir_cli.files import write_text
@@ -101,18 +109,19 @@ def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     qrels: Qrels = {}
     for row in _part(ids.qrels, "qrels") if ids.qrels else ():
         if row.query_id in known:
-            qrels.setdefault(row.query_id, {})[row.doc_id] = int(row.relevance)
+            add_judgment(qrels, f"irds:{ids.qrels}", row.query_id, row.doc_id, row.relevance)
     for language, texts in queries.items() if qrels else ():
         queries[language] = {query: text for query, text in texts.items() if query in qrels}
-    documents = [_document(row) for row in _part(ids.documents, "docs")]
+    documents = [_document(row, f"irds:{ids.documents}") for row in _part(ids.documents, "docs")]
     return ParsedCollection(documents, queries, qrels)
 
 
 def _queries(name: str) -> dict[str, str]:
-    queries = {}
+    queries: dict[str, str] = {}
     for query in _part(name, "queries"):
         text = query.default_text() if hasattr(query, "default_text") else query.text
-        queries[query.query_id] = " ".join(text.split())
+        key = checked_id(query.query_id, f"irds:{name}", "query id")
+        add_query(queries, key, " ".join(text.split()), f"irds:{name}")
     return queries
 
 
@@ -123,12 +132,13 @@ def _part(name: str, kind: str) -> Iterator[Any]:
     return getattr(dataset, f"{kind}_iter")()
 
 
-def _document(row: Any) -> Document:
+def _document(row: Any, where: str) -> Document:
+    key = checked_id(row.doc_id, where, "document id")
     text = getattr(row, "text", None) or getattr(row, "body", None)
     if text is None:
-        return Document(row.doc_id, "", row.default_text().strip())
+        return Document(key, "", row.default_text().strip())
     title = " ".join((getattr(row, "title", "") or "").split())
-    return Document(row.doc_id, title, text.strip())
+    return Document(key, title, text.strip())
 
 
 def _load(name: str) -> Any:

@@ -6,9 +6,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats import jsonl_parquet
-from clir_cli.corpus.formats.jsonl_parquet import Record, read_records, text_of
-from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, Queries, ReadRequest
+from clir_cli.corpus.formats.jsonl_parquet import (
+    Record,
+    id_of,
+    list_of,
+    parsed_json,
+    read_records,
+    text_of,
+)
+from clir_cli.corpus.formats.opening import open_text
+from clir_cli.corpus.formats.reading import (
+    ParsedCollection,
+    Qrels,
+    Queries,
+    ReadRequest,
+    add_query,
+    excerpt,
+)
 from clir_cli.corpus.formats.zips import only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
@@ -38,13 +52,16 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
     qrels: Qrels = {}
     for number, paragraph in enumerate(_paragraphs(path), start=1):
         spans = {}
-        for index, span in enumerate(_list(paragraph.record, "sentence_breaks", path), start=1):
+        for index, (begin, end) in enumerate(_breaks(paragraph, str(path)), start=1):
             sentence = f"p{number:04d}-{index:02d}"
-            spans[sentence] = range(*span)
-            documents.append(Document(sentence, "", paragraph.context[slice(*span)].strip()))
+            spans[sentence] = range(begin, end)
+            documents.append(Document(sentence, "", paragraph.context[begin:end].strip()))
         for question, _, record in paragraph.questions:
-            offsets = {answer["answer_start"] for answer in _list(record, "answers", path)}
-            qrels[question] = {name: 1 for name, span in spans.items() if offsets & set(span)}
+            answers = list_of(record, "answers", str(path))
+            offsets = {_offset(answer.get("answer_start"), str(path)) for answer in answers}
+            qrels[question] = {
+                name: 1 for name, span in spans.items() if any(at in span for at in offsets)
+            }
             if not qrels[question]:
                 raise UserError(f"{path}: the answer of {question} is in no sentence")
     return _joined(documents, qrels, files, request)
@@ -67,7 +84,7 @@ def read_mlqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollect
             for paragraph in _paragraphs(path / member, archive.read(member)):
                 document = ids.setdefault(paragraph.context, f"p{len(ids) + 1:05d}")
                 for question, text, _ in paragraph.questions:
-                    queries[language][question] = text
+                    add_query(queries[language], question, text, str(path / member))
                     qrels.setdefault(question, {})[document] = 1
     documents = [Document(document, "", text) for text, document in ids.items()]
     queries = {language: queries[language] for language in dict.fromkeys(("en", request.language))}
@@ -104,7 +121,7 @@ def read_belebele(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
 def _belebele_rows(file: LocalFile) -> Iterator[tuple[tuple[str, str, int], Record]]:
     counts = Counter[tuple[str, str]]()
     for where, row in read_records(file.path):
-        key = (text_of(row, "link", where), str(row.get("question_number")))
+        key = (text_of(row, "link", where), id_of(row, "question_number", where))
         counts[key] += 1
         yield (*key, counts[key]), row
 
@@ -122,21 +139,38 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
     for file in files:
         language = file.declared.role
         for where, row in read_records(file.path):
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: not a record")
-            if not (row.get("context") or "").strip():
+            if not (context := text_of(row, "context", where, may_be_empty=True)):
                 continue
-            passage = ((row.get("title") or "").strip(), text_of(row, "context", where))
+            title = text_of(row, "title", where, may_be_empty=True) if "title" in row else ""
+            passage = (title, context)
             document = ids.setdefault(passage, f"p{len(ids) + 1:05d}")
             if request.language not in (language, "en"):
                 continue
-            query = f"{language}-{text_of(row, 'id', where)}"
+            query = f"{language}-{id_of(row, 'id', where)}"
             if request.language != "en":
-                queries[request.language][query] = text_of(row, "question_lang", where)
-            queries["en"][query] = text_of(row, "question_translated", where)
+                text = text_of(row, "question_lang", where)
+                add_query(queries[request.language], query, text, where)
+            text = text_of(row, "question_translated", where)
+            add_query(queries["en"], query, text, where)
             qrels.setdefault(query, {})[document] = 1
     documents = [Document(document, *passage) for passage, document in ids.items()]
     return ParsedCollection(documents, queries, qrels)
+
+
+def _breaks(paragraph: Paragraph, where: str) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of each sentence of a paragraph, in characters."""
+    breaks = paragraph.record.get("sentence_breaks")
+    for span in breaks if isinstance(breaks, list) else [breaks]:
+        offsets = [_offset(value, where) for value in span] if isinstance(span, list) else []
+        if len(offsets) != 2 or not offsets[0] < min(offsets[1], len(paragraph.context)):
+            raise UserError(f"{where}: {excerpt(span)} is not begin and end of a sentence")
+        yield offsets[0], offsets[1]
+
+
+def _offset(value: Any, where: str) -> int:
+    if type(value) is not int or value < 0:
+        raise UserError(f"{where}: {excerpt(value)} is not an offset in characters")
+    return value
 
 
 def _english(files: Sequence[LocalFile]) -> Path:
@@ -146,24 +180,18 @@ def _english(files: Sequence[LocalFile]) -> Path:
 def _paragraphs(path: Path, raw: bytes | None = None) -> Iterator[Paragraph]:
     """Yield the paragraphs of a file in SQuAD's format, or of ``raw``, its bytes."""
     if raw is None:
-        with jsonl_parquet.open_plain_or_gzip(path) as stream:
+        with open_text(path) as stream:
             raw = stream.read()
-    for article in _list(jsonl_parquet.parsed_json(str(path), raw), "data", path):
-        for record in _list(article, "paragraphs", path):
-            text_of(record, "context", str(path))
+    where = str(path)
+    for article in list_of(parsed_json(where, raw), "data", where):
+        for record in list_of(article, "paragraphs", where):
+            text_of(record, "context", where)
             questions = [
-                (text_of(item, "id", str(path)), text_of(item, "question", str(path)), item)
-                for item in _list(record, "qas", path)
+                (id_of(item, "id", where), text_of(item, "question", where), item)
+                for item in list_of(record, "qas", where)
             ]
             # Offsets of answers count from the first character: a context keeps its white space.
             yield Paragraph(record["context"], questions, record)
-
-
-def _list(record: Any, key: str, path: Path) -> list[Any]:
-    values = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(values, list):
-        raise UserError(f"{path}: no list {key!r} where SQuAD's format has one")
-    return values
 
 
 def _joined(
@@ -176,7 +204,7 @@ def _joined(
             for question, text, _ in paragraph.questions:
                 if question not in qrels:
                     raise UserError(f"{file.path}: the English file has no question {question}")
-                queries[file.declared.lang][question] = text
+                add_query(queries[file.declared.lang], question, text, str(file.path))
     return ParsedCollection(documents, queries, _judged(qrels, queries[request.language]))
 
 

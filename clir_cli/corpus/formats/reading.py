@@ -1,16 +1,22 @@
 """What all readers share: the request, faults, a parsed collection, and lines of text."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.opening import LONGEST_LINE, limited_lines, open_text
 from clir_cli.corpus.records import Document, SentencePair
 from clir_cli.errors import UserError
 
 Queries = dict[str, dict[str, str]]  # texts by language and query
 Qrels = dict[str, dict[str, int]]  # grades by query and document
+
+# trec_eval's nDCG counts up to the highest grade, again for each grade: at 10,000 a query takes
+# 50 ms, at 2**31 the counters take 16 GiB. Real grades are below 100.
+LARGEST_GRADE = 1000
 
 
 @dataclass
@@ -54,9 +60,53 @@ PairReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[SentencePair]
 CollectionReader = Callable[[Sequence[LocalFile], ReadRequest], ParsedCollection]
 
 
+def add_judgment(qrels: Qrels, where: str, query: str, document: str, grade: object) -> None:
+    """Add a judgment to the qrels.
+
+    Raises:
+        UserError: The grade is not whole or out of range, or the document has another grade.
+    """
+    text = "" if isinstance(grade, bool) else str(grade).strip()
+    if not re.fullmatch("-?0*[0-9]{1,9}", text) or abs(int(text)) > LARGEST_GRADE:
+        raise UserError(
+            f"{where}: grade {excerpt(grade)} is not a whole number from -{LARGEST_GRADE:,} to "
+            f"{LARGEST_GRADE:,}"
+        )
+    first = qrels.setdefault(query, {}).setdefault(document, int(text))
+    if first != int(text):
+        raise UserError(f"{where}: {query} {document} is judged twice, {first} and {text}")
+
+
+def add_query(texts: dict[str, str], name: str, text: str, where: str) -> None:
+    """Add a query; UserError if it is there with another text."""
+    if texts.setdefault(name, text) != text:
+        raise UserError(f"{where}: query {name} occurs twice, with different texts")
+
+
+def checked_id(text: str, where: str, name: str) -> str:
+    """Return an id without outer white space; UserError if it is empty or has some inside.
+
+    Runs and qrels in TREC format have white space between their columns.
+    """
+    parts = text.split()
+    if not parts:
+        raise UserError(f"{where}: no {name}, or an empty one")
+    if len(parts) > 1:
+        raise UserError(f"{where}: {name} {excerpt(text.strip())} has white space in it")
+    return parts[0]
+
+
+def excerpt(value: object) -> str:
+    """Return a value as messages show it: quoted if it is text, and short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def decoded_text(path: Path, raw: bytes | None = None) -> str:
     """Return the text of a UTF-8 file (or of ``raw``, its bytes) without a byte order mark."""
-    raw = path.read_bytes() if raw is None else raw
+    if raw is None:
+        with open_text(path) as stream:
+            raw = stream.read()
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -70,19 +120,28 @@ def text_lines(path: Path, raw: bytes | None = None) -> list[str]:
     return [line.strip() for line in decoded_text(path, raw).removesuffix("\n").split("\n")]
 
 
+def decoded_line(raw: bytes) -> tuple[str, str]:
+    """Return the text of a line of ``limited_lines`` and its fault, if it has one."""
+    if len(raw) >= LONGEST_LINE:
+        return "", f"longer than {LONGEST_LINE:,} bytes"
+    try:
+        return raw.decode("utf-8").rstrip("\r\n").removeprefix("\ufeff"), ""
+    except UnicodeDecodeError:
+        return "", "not valid UTF-8"
+
+
 def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str | None]]:
-    """Yield line numbers and lines; None in place of a line that is not UTF-8, which is a fault."""
-    with path.open("rb") as stream:
-        for number, raw in enumerate(stream, start=1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError:
-                faults.report(path, number, "not valid UTF-8")
-                yield number, None
+    """Yield line numbers and lines; None in place of a line that has a fault."""
+    with open_text(path) as stream:
+        for number, raw in enumerate(limited_lines(stream), start=1):
+            text, fault = decoded_line(raw)
+            if fault:
+                faults.report(path, number, fault)
+            yield number, None if fault else text
 
 
 def decoded_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
-    """Yield line numbers and lines, without those that are not UTF-8."""
+    """Yield line numbers and lines, without those that have a fault."""
     for number, line in numbered_lines(path, faults):
         if line is not None:
             yield number, line

@@ -1,27 +1,39 @@
 """TREC and CLEF: documents in SGML, topics and qrels, as the campaigns publish them.
 
 The documents are not XML: tags may stay open, `&` occurs alone, a file has no root. So a file is
-split at its ``<DOC>`` and read by tags, which also is quick and needs the memory of one document.
+split at its ``</DOC>`` and read by tags, which needs the memory of one document, and time in
+proportion to its size: no pattern here may look for an end tag that is not there from every start.
 """
 
-import gzip
 import html
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.jsonl_parquet import open_plain_or_gzip
-from clir_cli.corpus.formats.reading import ParsedCollection, Qrels, ReadRequest
+from clir_cli.corpus.formats.opening import open_text
+from clir_cli.corpus.formats.reading import (
+    ParsedCollection,
+    Qrels,
+    Queries,
+    ReadRequest,
+    add_judgment,
+    checked_id,
+    excerpt,
+)
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError, nearest
 from clir_cli.suites import read_toml
 
 SETTINGS = "collection.toml"
 HELP = "docs/collections.md shows the layout"
+
+
+Tags = Sequence[re.Match[str]]
 
 
 class Layout(BaseModel):
@@ -54,18 +66,25 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     """
     folder, layout = request.folder, _layout(request.folder, request.options)
     documents: dict[str, Document] = {}
+    read: list[Path] = []
     for path in _files(folder, layout.documents, "documents"):
         for document in read_documents(path, layout):
             if document.id in documents:
                 raise UserError(f"{path}: document {document.id} occurs twice")
             documents[document.id] = document
-    queries, qrels = {}, _qrels(_files(folder, layout.qrels, "qrels"))
+    queries: Queries = {}
+    qrels = _qrels(_files(folder, layout.qrels, "qrels"))
     for language in dict.fromkeys((request.language, "en")):
         patterns = [pattern.replace("{lang}", language) for pattern in layout.topics]
         if paths := _files(folder, patterns):
-            queries[language] = _topics(paths, layout, language)
+            topics = _topics(paths, layout, language)
+            # Files without {lang} in their pattern may lack English fields.
+            if paths != read or topics != queries[request.language]:
+                queries[language] = topics
+            read = paths
         elif language == request.language != "en":
-            raise UserError(f"{folder}: no topics in {language!r} ({patterns[1]}); {HELP}")
+            names = ", ".join(patterns)
+            raise UserError(f"{folder}: no topics in {language!r} ({names}); {HELP}")
     if texts := queries.get(request.language):
         drop = layout.missing == "drop"
         qrels = _scorable(folder, drop, _matched(qrels, texts), texts, documents)
@@ -77,142 +96,198 @@ def _layout(folder: Path, options: Mapping[str, Any]) -> Layout:
     defaults = {key: value for key, value in options.items() if key in Layout.model_fields}
     try:
         layout = Layout(**{**defaults, **(read_toml(path) if path.is_file() else {})})
-        "".encode(layout.encoding or "utf-8")
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
         hint = nearest(key, Layout.model_fields) if key not in Layout.model_fields else first["msg"]
         raise UserError(f"{path}: {key}: {hint}") from None
-    except LookupError:
-        raise UserError(f"{path}: unknown encoding {layout.encoding!r}") from None
-    return layout
+    with suppress(LookupError, ValueError):
+        if ASCII.decode(layout.encoding or "utf-8") == ASCII.decode("ascii"):
+            return layout
+    encoding = excerpt(layout.encoding)
+    raise UserError(f"{path}: encoding {encoding} is unknown, or does not extend ASCII; use UTF-8")
 
 
 def _files(folder: Path, patterns: Sequence[str], required: str = "") -> list[Path]:
-    paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    paths: set[Path] = set()
+    for pattern in patterns:
+        try:
+            if ".." in Path(pattern).parts:
+                raise ValueError("it leads out of the directory")
+            paths.update(path for path in folder.glob(pattern) if path.is_file())
+        except (ValueError, NotImplementedError) as error:
+            raise UserError(f"{folder / SETTINGS}: pattern {excerpt(pattern)}: {error}") from None
     visible = sorted(path for path in paths if not path.name.startswith("."))
     if required and not visible:
         raise UserError(f"{folder}: no {required} ({', '.join(patterns)}); {HELP}")
     return visible
 
 
-BEGIN = re.compile(rb"<doc(?:\s[^>]*)?>", re.IGNORECASE)
-BLOCK = re.compile(rb"<doc(?:\s[^>]*)?>(.*?)</doc\s*>", re.IGNORECASE | re.DOTALL)
-NUMBER = re.compile(r"<docno(?:\s[^>]*)?>\s*(\S*?)\s*</docno\s*>", re.IGNORECASE)
-MARKUP = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+ASCII = bytes((9, 10, 13, *range(32, 127)))
+BEGIN = re.compile(rb"<doc(?:\s[^<>]*+)?>", re.IGNORECASE)
+END = re.compile(rb"</doc\s*+>", re.IGNORECASE)
+TAG = re.compile(r"<(/?)([A-Za-z][^\s<>/]*+)((?:\s[^<>]*+)?)>")
+MARKUP = re.compile(r"</?[A-Za-z][^<>]*+>")
 # NIST's own entities, which HTML does not have.
 ENTITIES = {"&hyph;": "-", "&blank;": " ", "&bull;": " "}
+ENDLESS = re.compile("&#[0-9]{8,};?")  # beyond Unicode, and html.unescape takes a day to say so
 
 
 def read_documents(path: Path, layout: Layout) -> Iterator[Document]:
-    """Yield the documents of a file, which may be gzipped."""
-    if path.suffix in (".Z", ".zip", ".tar", ".tgz", ".bz2"):
-        raise UserError(f"{path}: unpack it first; plain files and .gz are read")
+    """Yield the documents of a file, which may be compressed."""
     where = ""
     for number, raw in enumerate(_blocks(path), start=1):
         where = f"{path}, document {number}"
         block = _decoded(raw, layout.encoding, where)
-        match = NUMBER.search(block)
-        if match is None or not match[1]:
-            raise UserError(f"{where}: no <DOCNO>")
-        yield _document(match[1], block[: match.start()] + block[match.end() :], layout)
+        tags = list(TAG.finditer(block))
+        begin, start, end, stop = next(_elements(tags, ["DOCNO"]), (0, 0, 0, 0))
+        name = checked_id(block[start:end], where, "<DOCNO>")
+        yield _document(name, block[:begin] + block[stop:], layout)
     if not where:
         hint = f"leave it out with documents = [...] in {SETTINGS}"
         raise UserError(f"{path}: no <DOC> in it; {hint}")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield what is between <DOC> and </DOC>."""
     lines: list[bytes] = []
-    with open_plain_or_gzip(path) as stream:
-        try:
-            for line in stream:
-                lines.append(line)
-                if b"</doc" not in line.lower():
-                    continue
-                text, end = b"".join(lines), 0
-                for match in BLOCK.finditer(text):
-                    if BEGIN.search(match[1]):
-                        raise UserError(f"{path}: a document before the next has no </DOC>")
-                    yield match[1]
-                    end = match.end()
-                lines = [text[end:]]
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise UserError(f"{path}: truncated or damaged ({error})") from None
+    with open_text(path) as stream:
+        for line in stream:
+            lines.append(line)
+            if b"</" in line and END.search(line):
+                *blocks, rest = END.split(b"".join(lines))
+                for block in blocks:
+                    begins = list(BEGIN.finditer(block))
+                    if len(begins) != 1:
+                        unclosed = "a document before the next has no </DOC>"
+                        raise UserError(f"{path}: {unclosed if begins else '</DOC> without <DOC>'}")
+                    yield block[begins[0].end() :]
+                lines = [rest]
     if BEGIN.search(b"".join(lines)):
         raise UserError(f"{path}: the last document has no </DOC>; the file is truncated")
 
 
 def _document(name: str, block: str, layout: Layout) -> Document:
-    title = next((text for tag in layout.title for text in _inside(block, [tag]) if text), "")
-    outside = _element((*layout.title, "DOCID"))
-    parts = _inside(block, layout.text) or [_plain(outside.sub(" ", block))]
+    tags = list(TAG.finditer(block))
+    title = next((text for tag in layout.title for text in _inside(block, tags, [tag]) if text), "")
+    parts = _inside(block, tags, layout.text)
+    if not parts:
+        outside, last = [], 0
+        for begin, _, _, stop in _elements(tags, (*layout.title, "DOCID")):
+            outside.append(block[last:begin])
+            last = stop
+        parts = [_plain(" ".join([*outside, block[last:]]))]
     return Document(name, title, " ".join(part for part in parts if part))
 
 
-def _element(tags: Sequence[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?is)<({'|'.join(map(re.escape, tags))})(?:\s[^>]*)?>(.*?)</\1\s*>")
+def _inside(block: str, tags: Tags, names: Sequence[str]) -> list[str]:
+    return [_plain(block[start:end]) for _, start, end, _ in _elements(tags, names)]
 
 
-def _inside(block: str, tags: Sequence[str]) -> list[str]:
-    return [_plain(match[2]) for match in _element(tags).finditer(block)]
+def _elements(tags: Tags, names: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield where each element begins, where its content starts and ends, and where it stops.
+
+    An element that is inside another, or has no end tag, does not count.
+    """
+    names = [name.lower() for name in names]
+    wanted = [(tag, name) for tag in tags if (name := tag[2].lower()) in names]
+    last_end = {name: tag.start() for tag, name in wanted if tag[1]}
+    begin: re.Match[str] | None = None
+    for tag, name in wanted:
+        if begin is None and not tag[1] and tag.start() < last_end.get(name, 0):
+            begin = tag
+        elif begin is not None and tag[1] and name == begin[2].lower():
+            yield begin.start(), begin.end(), tag.start(), tag.end()
+            begin = None
 
 
 def _plain(text: str) -> str:
-    text = MARKUP.sub(" ", text)
+    """Return text without mark-up and comments, entities as characters, white space as spaces."""
+    text = MARKUP.sub(" ", _without_comments(text))
     for entity, character in ENTITIES.items():
         text = text.replace(entity, character)
-    return " ".join(html.unescape(text).split())
+    return " ".join(html.unescape(ENDLESS.sub("\ufffd", text)).split())
+
+
+def _without_comments(text: str) -> str:
+    parts, last = [], 0
+    while (begin := text.find("<!--", last)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
+        parts.append(text[last:begin])
+        last = end + 3
+    return " ".join([*parts, text[last:]])
 
 
 def _decoded(raw: bytes, encoding: str, where: str) -> str:
     """Return text in the given encoding; if none is given, in UTF-8 or else ISO-8859-1."""
     try:
         return raw.decode(encoding or "utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeError:
         if encoding:
             raise UserError(f"{where}: not valid {encoding}") from None
         return raw.decode("iso-8859-1")
 
 
-TOPIC = re.compile(r"(?is)<(top|topic)(\s[^>]*)?>(.*?)(?=</\1\s*>|<\1[\s>]|\Z)")
+TOPIC = re.compile(r"(?is)<(top|topic)((?:\s[^<>]*+)?)>(.*?)(?=(?P<end></\1\s*+>)|<\1[\s>]|\Z)")
 FIELD = re.compile(
-    r"(?is)<(?:([a-z]{2,3})-)?(num|identifier|title|desc|description|narr|narrative|query)"
-    r"(?:\s[^>]*)?>(.*?)(?=<|\Z)"
+    r"(?i)<(?:([a-z]{2,3})-)?"
+    r"(num|number|identifier|title|desc|description|narr|narrative|query)(?:\s[^<>]*+)?>"
 )
-NAMES = {"identifier": "num", "description": "desc", "narrative": "narr", "query": "title"}
+NAMES = {
+    "number": "num", "identifier": "num", "description": "desc", "narrative": "narr",
+    "query": "title",
+}  # fmt: skip
+# What ends a field that has no end tag: a tag at the begin of a line.
+NEXT_LINE = re.compile(r"(?m)^[ \t]*+</?[A-Za-z][^<>]*+>")
 LABEL = re.compile(r"(?i)^\s*(?:number|topic|description|narrative)\s*:\s*")
 
 
 def _topics(paths: Sequence[Path], layout: Layout, language: str) -> dict[str, str]:
     queries: dict[str, str] = {}
     for path in paths:
-        text = _decoded(path.read_bytes(), layout.encoding, str(path))
-        where = ""
-        for number, match in enumerate(TOPIC.finditer(text), start=1):
+        text = _without_comments(_decoded(_content(path), layout.encoding, str(path)))
+        topics = list(TOPIC.finditer(text))
+        if not topics:
+            raise UserError(f"{path}: no <top> or <topic> in it")
+        if topics[0]["end"] and not topics[-1]["end"]:
+            raise UserError(f"{path}: the last topic has no end tag; the file is truncated")
+        for number, match in enumerate(topics, start=1):
             where = f"{path}, topic {number}"
             fields = _fields(match[3], language, where)
-            attribute = re.search(r'number\s*=\s*"?\s*([^"\s>]+)', match[2] or "")
-            name = fields.get("num") or (attribute[1] if attribute else "")
-            if len(name.split()) != 1:
-                raise UserError(f"{where}: no <num>")
+            attribute = re.search(r"""number\s*=\s*["']?\s*([^"'\s>]+)""", match[2])
+            number_of = fields.get("num") or (attribute[1] if attribute else "")
+            name = checked_id(number_of, where, "<num>")
             if name in queries:
                 raise UserError(f"{path}: topic {name} occurs twice")
             queries[name] = " ".join(fields[key] for key in layout.query if fields.get(key))
             if not queries[name]:
                 keys = ", ".join(layout.query)
                 raise UserError(f"{path}, topic {name}: none of the fields {keys}")
-        if not where:
-            raise UserError(f"{path}: no <top> or <topic> in it")
     return queries
 
 
+def _content(path: Path) -> bytes:
+    with open_text(path) as stream:
+        return stream.read()
+
+
 def _fields(text: str, language: str, where: str) -> dict[str, str]:
-    """Return a topic's fields; CLEF has the language before the name, as ``<FI-title>``."""
+    """Return a topic's fields; CLEF has the language before the name, as ``<FI-title>``.
+
+    A field is all up to its end tag, or else to the next field or to a line that begins with a tag.
+    """
     by_language: dict[str, dict[str, str]] = {}
-    for match in FIELD.finditer(text):
-        name = NAMES.get(match[2].lower(), match[2].lower())
-        plain = " ".join(html.unescape(LABEL.sub("", match[3])).split())
-        by_language.setdefault((match[1] or "").lower(), {})[name] = plain
+    starts = list(FIELD.finditer(text))
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    for start, end in zip(starts, ends, strict=True):
+        content = text[start.end() : end]
+        own_end = re.search(rf"(?i)</(?:[a-z]{{2,3}}-)?{start[2]}\s*+>", content)
+        if stop := own_end or NEXT_LINE.search(content):
+            content = content[: stop.start()]
+        name = NAMES.get(start[2].lower(), start[2].lower())
+        fields = by_language.setdefault((start[1] or "").lower(), {})
+        plain = _plain(LABEL.sub("", content))
+        if fields.setdefault(name, plain) != plain:
+            raise UserError(f"{where}: two fields <{name}>, {excerpt(plain)} the second")
     shared = by_language.pop("", {})
     if len(by_language) > 1 and language not in by_language:
         codes = ", ".join(code.upper() for code in by_language)
@@ -223,16 +298,14 @@ def _fields(text: str, language: str, where: str) -> dict[str, str]:
 def _qrels(paths: Sequence[Path]) -> Qrels:
     qrels: Qrels = {}
     for path in paths:
-        lines = _decoded(path.read_bytes(), "", str(path)).split("\n")
+        lines = _decoded(_content(path), "", str(path)).split("\n")
         for number, line in enumerate(lines, start=1):
             cells, where = line.split(), f"{path}, line {number}"
-            if not cells:
-                continue
-            if len(cells) != 4 or not re.fullmatch("-?[0-9]+", cells[3]):
-                raise UserError(f"{where}: expected topic, iteration, document and a whole grade")
-            topic, _, document, grade = cells
-            if qrels.setdefault(topic, {}).setdefault(document, int(grade)) != int(grade):
-                raise UserError(f"{where}: {topic} {document} is judged twice")
+            if len(cells) == 4:
+                add_judgment(qrels, where, cells[0], cells[2], cells[3])
+            elif cells:
+                expected = "topic, iteration, document and grade"
+                raise UserError(f"{where}: {excerpt(line.strip())} is not {expected}")
     return qrels
 
 

@@ -1,17 +1,22 @@
 """Zips: opened only if whole and safe; members are read as a stream, nothing is unpacked."""
 
+import io
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
+from clir_cli.corpus.formats.opening import (
+    ALWAYS_ALLOWED,
+    BUFFER,
+    LARGEST_RATIO,
+    require_regular,
+)
 from clir_cli.errors import UserError
 
-# Text shrinks to a tenth or, repeated, to a fiftieth; deflate itself can reach a thousandth.
-LARGEST_RATIO = 200
-ALWAYS_ALLOWED = 64 << 20  # bytes unpacked; any ratio is accepted below this
 LARGEST_ZIP = 1 << 38  # bytes unpacked, 256 GiB
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 REMEDY = "delete it and download it again"
@@ -28,6 +33,7 @@ def open_zip(path: Path, *, tested: bool = True) -> Iterator[zipfile.ZipFile]:
         UserError: The file is truncated or damaged, a member's path leads out of the zip, or it
             would unpack to far more than text can shrink (a zip bomb).
     """
+    require_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(path, archive.infolist())
@@ -36,6 +42,11 @@ def open_zip(path: Path, *, tested: bool = True) -> Iterator[zipfile.ZipFile]:
             yield archive
     except DAMAGED as error:
         raise UserError(f"{path}: truncated or damaged zip ({error}); {REMEDY}") from None
+
+
+def buffered(archive: zipfile.ZipFile, name: str) -> io.BufferedReader:
+    """Open a member; a zip's own stream is slow at lines of limited length."""
+    return io.BufferedReader(cast(io.RawIOBase, archive.open(name)), BUFFER)
 
 
 def only_member(archive: zipfile.ZipFile, name: str, kind: str) -> str:
