@@ -16,8 +16,9 @@ NUMBERS = (
 # For each command of the chain: what it makes.
 MADE = (
     ("artifacts/models",), ("artifacts/sample/sw-en/ot", "artifacts/sample/sw-en/teacher.*"),
-    ("artifacts/sample/sw-en/kd-mse/student",), ("artifacts/sample/de-en",),
-    ("artifacts/sample/index",), ("artifacts/sample/sw-en/*/runs",), ("results",),
+    ("artifacts/sample/sw-en/kd-mse",), ("artifacts/sample/de-en",),
+    ("artifacts/sample/index",), ("artifacts/sample/sw-en/*/runs",),
+    ("artifacts/sample/de-en/*/runs",), ("results",),
 )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ class Home:
               for pair, method in STUDENTS),
             self.words("index"),
             self.words("search", "--lang", "sw-en", "--method", ",".join(METHODS)),
+            self.words("search", "--lang", "de-en", "--method", "ot"),
             self.words(
                 "evaluate", "--lang", "sw-en", "--metric", "map,mrr", "--method", ",".join(METHODS)
             ),
