@@ -39,7 +39,7 @@ class Paragraph(NamedTuple):
 def read_squad(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     """Read XQuAD: questions of each language over the English paragraphs, joined on their id."""
     documents, qrels = [], {}
-    for number, paragraph in enumerate(_paragraphs(_english(files)), start=1):
+    for number, paragraph in enumerate(squad_paragraphs(_english(files)), start=1):
         documents.append(Document(f"p{number:04d}", "", paragraph.context))
         qrels.update({question: {documents[-1].id: 1} for question, *_ in paragraph.questions})
     return _joined(documents, qrels, files, request)
@@ -50,7 +50,7 @@ def read_squad_sentences(files: Sequence[LocalFile], request: ReadRequest) -> Pa
     path = _english(files)
     documents: list[Document] = []
     qrels: Qrels = {}
-    for number, paragraph in enumerate(_paragraphs(path), start=1):
+    for number, paragraph in enumerate(squad_paragraphs(path), start=1):
         spans = {}
         for index, (begin, end) in enumerate(_breaks(paragraph, str(path)), start=1):
             sentence = f"p{number:04d}-{index:02d}"
@@ -81,7 +81,7 @@ def read_mlqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCollect
         for language, code in request.codes.items():
             name = f"{split}-context-en-question-{code}.json"
             member = only_member(archive, name, "MLQA_V1.zip")
-            for paragraph in _paragraphs(path / member, archive.read(member)):
+            for paragraph in squad_paragraphs(path / member, archive.read(member)):
                 document = ids.setdefault(paragraph.context, f"p{len(ids) + 1:05d}")
                 for question, text, _ in paragraph.questions:
                     add_query(queries[language], question, text, str(path / member))
@@ -177,7 +177,7 @@ def _english(files: Sequence[LocalFile]) -> Path:
     return next(file.path for file in files if file.declared.lang == "en")
 
 
-def _paragraphs(path: Path, raw: bytes | None = None) -> Iterator[Paragraph]:
+def squad_paragraphs(path: Path, raw: bytes | None = None) -> Iterator[Paragraph]:
     """Yield the paragraphs of a file in SQuAD's format, or of ``raw``, its bytes."""
     if raw is None:
         with open_text(path) as stream:
@@ -200,7 +200,7 @@ def _joined(
     """Return a collection with the questions of all files; the English one must have them all."""
     queries: Queries = {file.declared.lang: {} for file in files}
     for file in files:
-        for paragraph in _paragraphs(file.path):
+        for paragraph in squad_paragraphs(file.path):
             for question, text, _ in paragraph.questions:
                 if question not in qrels:
                     raise UserError(f"{file.path}: the English file has no question {question}")
