@@ -15,6 +15,8 @@ from clir_cli.errors import UserError, nearest
 from clir_cli.suites import bundled, read_toml
 
 Kind = Literal["bitext", "collections", "dictionaries"]
+# What a licence says of commercial use: allows it, forbids it, or is not stated.
+Terms = Literal["open", "noncommercial", "unstated"]
 HUB = "https://huggingface.co"
 
 
@@ -65,6 +67,9 @@ class CatalogueEntry:
     citation: str
     files: tuple[CatalogueFile, ...]
     options: Mapping[str, Any]  # for its reader
+    terms: Terms = "unstated"
+    domain: str = ""  # of sentence pairs: what the texts are about
+    machine_translated: bool = False  # the side of the query language
     # The source's names of its languages, if one file (an archive, an id of ir_datasets) has all.
     codes: Mapping[str, str] = field(default_factory=dict)
 
@@ -198,6 +203,7 @@ def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
 def _entry(name: str, kind: Kind, table: dict[str, Any]) -> CatalogueEntry:
     base, rows, codes = table.pop("base", ""), table.pop("files", []), table.pop("codes", {})
     texts = {k: table.pop(k) for k in ("format", "title", "licence", "homepage", "citation")}
+    texts |= {k: table.pop(k) for k in ("terms", "domain", "machine_translated") if k in table}
     files = tuple(_file(base, row) for row in _by_language(rows, codes))
     return CatalogueEntry(name=name, kind=kind, files=files, options=table, codes=codes, **texts)
 

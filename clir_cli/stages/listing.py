@@ -62,6 +62,7 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
         {
             "name": source.name,
             "what it is": "; supply ".join(filter(None, (source.title, source.user_supplied))),
+            **({"domain": _domain(source)} if kind == "bitext" else {}),
             "languages": " ".join(source.languages) or "any",
             "size": _size(source),
             "licence": source.licence,
@@ -71,11 +72,16 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     ]
 
 
+def _domain(source: catalogue.CatalogueEntry) -> str:
+    return f"{source.domain}; machine-translated" if source.machine_translated else source.domain
+
+
 def _size(source: catalogue.CatalogueEntry) -> str:
     """Return the size of all files, as far as it is known, or why nothing is fetched."""
     if source.user_supplied:
         return "user-supplied"
-    sizes = [file.bytes or file.about for file in source.files]
+    # A file that two languages share is listed for each.
+    sizes = {file.url or file.path: file.bytes or file.about for file in source.files}.values()
     total = sum(sizes)
     if not total:
         bundled = source.files and not any(file.url for file in source.files)

@@ -8,7 +8,7 @@ import pytest
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.formats import COLLECTION_READERS, DICTIONARY_READERS, PAIR_READERS
 from clir_cli.errors import UserError
-from clir_cli.suites import bundled
+from clir_cli.suites import bundled, read_toml
 
 SOURCES = [
     pytest.param(source, id=f"{kind}-{source.name}")
@@ -27,7 +27,7 @@ def test_a_source_says_what_it_is_and_has_a_reader(source: catalogue.CatalogueEn
     assert source.format in READERS[source.kind]
     assert all([source.title, source.licence, source.homepage, source.citation])
     assert source.files or source.user_supplied or source.format == "irds"
-    assert len({file.path for file in source.files}) == len(source.files)
+    assert len({(file.path, file.lang) for file in source.files}) == len(source.files)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -63,13 +63,38 @@ def test_a_query_language_gets_its_own_files_and_the_shared_ones(
 
 
 def test_no_two_files_of_the_catalogue_fall_on_the_same_place() -> None:
-    places = [
-        file.local(Path("home"))
-        for kind in ("bitext", "collections")
-        for source in catalogue.sources(kind).values()
-        for file in source.files
+    pins: dict[Path, set[tuple[str, int, str]]] = {}
+    for source in (part.values[0] for part in SOURCES):
+        for file in source.files:
+            pin = (file.url, file.bytes, file.sha256)
+            pins.setdefault(file.local(Path("home")), set()).add(pin)
+    assert [place for place, known in pins.items() if len(known) > 1] == []
+
+
+@pytest.mark.parametrize("kind", ["bitext", "collections", "dictionaries"])
+def test_a_source_says_whether_its_licence_allows_commercial_use(kind: catalogue.Kind) -> None:
+    for name, table in read_toml(bundled("data") / "catalogue" / f"{kind}.toml").items():
+        assert table.get("terms") in ("open", "noncommercial", "unstated"), name
+        assert kind != "bitext" or table.get("domain"), name
+    forbidding = [
+        s for s in catalogue.sources(kind).values() if re.search("-NC|non-comm", s.licence)
     ]
-    assert len(set(places)) == len(places)
+    assert [source.name for source in forbidding if source.terms == "open"] == []
+
+
+@pytest.mark.parametrize("source", catalogue.sources("bitext").values(), ids=lambda s: s.name)
+def test_files_in_two_languages_come_two_by_two(source: catalogue.CatalogueEntry) -> None:
+    if source.format not in ("lines", "questions", "similarity"):
+        return
+    for language in set(source.languages) - {"en"}:
+        roles = [file.role for file in source.files_for(language)]
+        assert roles.count("query") == roles.count("english") == len(roles) / 2
+
+
+def test_no_test_set_of_2019_trains() -> None:
+    """The English of newstest2019 is NTREX's, line by line."""
+    files = [file for source in catalogue.sources("bitext").values() for file in source.files]
+    assert [file.url for file in files if "2019" in file.path] == []
 
 
 def test_a_file_lies_under_its_url_without_the_scheme() -> None:

@@ -7,6 +7,7 @@ has the file and, where there is one, the line.
 from clir_cli.corpus.formats import (
     beir,
     bitext_readers,
+    bitext_tables,
     dictionary_readers,
     english_pairs,
     irds,
@@ -18,12 +19,16 @@ from clir_cli.corpus.formats.dictionary_readers import DictionaryReader
 from clir_cli.corpus.formats.reading import CollectionReader, PairReader
 
 PAIR_READERS: dict[str, PairReader] = {
+    "columns": bitext_tables.read_columns,
     "lines": bitext_readers.read_sides,
     "moses": bitext_readers.read_moses,
+    "questions": bitext_tables.read_questions,
     "sib": bitext_readers.read_sib,
+    "similarity": bitext_tables.read_similarity,
     "tmx": bitext_readers.read_tmx,
 }
 DICTIONARY_READERS: dict[str, DictionaryReader] = {
+    "cldr": bitext_tables.read_cldr,
     "moses": dictionary_readers.read_mined,
     "muse": dictionary_readers.read_muse,
     "panlex": dictionary_readers.read_panlex,

@@ -25,16 +25,22 @@ XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
     """Yield the pairs of two files of which line k translates line k."""
+    for number, left, right in joined_lines(query, english, faults):
+        yield from non_empty((query, left), (english, right), number, faults)
+
+
+def joined_lines(query: Path, english: Path, faults: Faults) -> Iterator[tuple[int, str, str]]:
+    """Yield number and text of the lines of two files, without those that one of them lacks."""
     rows = zip_longest(numbered_lines(query, faults), numbered_lines(english, faults))
     for number, (left, right) in enumerate(rows, start=1):
         if left is None or right is None:
             longer, shorter = (english, query) if left is None else (query, english)
             faults.report(longer, number, f"no such line in {shorter.name} (unequal sides)")
         elif left[1] is not None and right[1] is not None:
-            yield from _non_empty((query, left[1]), (english, right[1]), number, faults)
+            yield number, left[1], right[1]
 
 
-def _non_empty(
+def non_empty(
     left: tuple[Path, str], right: tuple[Path, str], number: int, faults: Faults, unit: str = "line"
 ) -> Iterator[SentencePair]:
     """Yield the pair of two sides, each with its file; an empty side is a fault."""
@@ -50,7 +56,7 @@ def read_tsv(path: Path, faults: Faults) -> Iterator[SentencePair]:
     for number, line in decoded_lines(path, faults):
         sides = line.split("\t")
         if len(sides) >= 2:
-            yield from _non_empty((path, sides[0]), (path, sides[1]), number, faults)
+            yield from non_empty((path, sides[0]), (path, sides[1]), number, faults)
         else:
             what = "a pair is two columns with a tab between" if line.strip() else "empty line"
             faults.report(path, number, what)
@@ -72,9 +78,15 @@ def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
 
 
 def read_sides(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of a source, distinguished by their role."""
-    by_role = {file.declared.role: file.path for file in files}
-    return read_parallel(by_role["query"], by_role["english"], request.faults)
+    """Yield the pairs of one or more pairs of files of a source; see ``file_pairs``."""
+    for query, english in file_pairs(files):
+        yield from read_parallel(query.path, english.path, request.faults)
+
+
+def file_pairs(files: Sequence[LocalFile]) -> Iterator[tuple[LocalFile, LocalFile]]:
+    """Yield the files of role ``query`` each with the one of role ``english``, in their order."""
+    queries = [file for file in files if file.declared.role == "query"]
+    return zip(queries, (file for file in files if file.declared.role == "english"), strict=True)
 
 
 def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
@@ -110,7 +122,7 @@ def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[Senten
                 else:
                     query = text
             element.clear()
-            yield from _non_empty((path, query), (path, english), number, faults, "unit")
+            yield from non_empty((path, query), (path, english), number, faults, "unit")
     except ElementTree.ParseError as error:
         raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
 
@@ -139,11 +151,8 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
 
     Line k of one member translates line k of the other. Both are read as a stream, so a corpus of
     any size needs the memory of two lines. Lines that are empty, not UTF-8 or too long are faults
-    as elsewhere, but a mined corpus has a few of them everywhere: where the source says
-    ``faults = "skip"`` they are always counted.
+    as elsewhere.
     """
-    always = request.options.get("faults") == "skip"
-    faults = Faults("skip", request.faults.skipped) if always else request.faults
     for file in files:
         code = file.declared.role or request.language
         corpus = "*." + "-".join(sorted((code, "en")))  # OPUS orders the codes alphabetically
@@ -162,7 +171,7 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
                 (query, fault), (english, other_fault) = _text(left), _text(right)
                 if fault or other_fault:
                     name = first if fault else second
-                    faults.report(file.path / name, number, fault or other_fault)
+                    request.faults.report(file.path / name, number, fault or other_fault)
                 else:
                     yield SentencePair(query, english)
 

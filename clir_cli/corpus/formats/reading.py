@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,6 +34,10 @@ class Faults:
                 f"{path}, {unit} {number}: {what}; correct it, or skip such {unit}s with "
                 f"--set {self.setting}=skip"
             )
+        self.count(what)
+
+    def count(self, what: str) -> None:
+        """Count something that is left out, and is no fault that anybody could correct."""
         self.skipped[what] = self.skipped.get(what, 0) + 1
 
 
@@ -46,6 +50,11 @@ class ReadRequest:
     codes: Mapping[str, str] = field(default_factory=dict)  # the source's names of its languages
     folder: Path = Path()  # of a user-supplied collection, or of the notes on irds' downloads
     faults: Faults = field(default_factory=Faults)  # what to do with bad lines
+
+    def __post_init__(self) -> None:
+        """Count the faults of a source that is known to have some everywhere."""
+        if self.options.get("faults") == "skip":
+            object.__setattr__(self, "faults", replace(self.faults, on_error="skip"))
 
 
 class ParsedCollection(NamedTuple):
