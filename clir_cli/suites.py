@@ -112,11 +112,14 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {key}: {section} is a setting, not a section")
-    values[name] = value_in(text)
+    try:
+        values[name] = value_in(text)
+    except ValueError as error:
+        raise UserError(f"--set {key}={shortened(text)}: {error}; put text in quotes") from None
 
 
 def value_in(text: str) -> Any:
-    """Return the value that a text in TOML is, or else the text.
+    """Return the value that a text in TOML is, or else the text; ValueError for half a value.
 
     >>> value_in("[1, 2]"), value_in("initial"), value_in("3#a")
     ([1, 2], 'initial', '3#a')
@@ -124,9 +127,13 @@ def value_in(text: str) -> Any:
     try:
         # In a list, so that a comment or a second line of TOML is not dropped.
         value, *more = parse_toml(f"value = [{text}, 0]")["value"]
-    except ValueError:
-        return text.strip()
-    return value if more == [0] else text.strip()
+    except ValueError as error:
+        value, more = error, []
+    if more == [0]:
+        return value
+    if text.strip().startswith(("[", "{", '"', "'")):
+        raise ValueError("not valid TOML")
+    return text.strip()
 
 
 def shortened(value: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,7 @@ def assignment(key: str, value: Any) -> str:
     >>> assignment("student.vocabulary", "initial"), assignment("nmt.model", "3")
     ('student.vocabulary=initial', 'nmt.model="3"')
     """
-    if isinstance(value, str) and value_in(value) == value:
-        return f"{key}={value}"
+    with suppress(ValueError):  # text that begins as TOML does
+        if isinstance(value, str) and value_in(value) == value:
+            return f"{key}={value}"
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
