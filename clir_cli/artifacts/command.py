@@ -23,7 +23,9 @@ class Command:
 
     def __str__(self) -> str:
         options = (word for option in self.options for word in option)
-        return " ".join(["clir", self.verb, *map(_quoted, (*options, *self.arguments))])
+        # Without the two dashes an argument that begins with one would be an option.
+        dashes = ("--",) if any(word.startswith("-") for word in self.arguments) else ()
+        return " ".join(["clir", self.verb, *map(_quoted, (*options, *dashes, *self.arguments))])
 
     def adding(self, options: Iterable[Option]) -> "Command":
         """Return the command with more options behind the others."""
@@ -35,7 +37,10 @@ class Command:
         _, verb, *words = shlex.split(text)
         options: list[Option] = []
         arguments: list[str] = []
-        for word in words:
+        for number, word in enumerate(words):
+            if word == "--":
+                arguments += words[number + 1 :]
+                break
             if word.startswith("--"):
                 options.append((word,))
             elif options and len(options[-1]) == 1 and options[-1][0] not in FLAGS:

@@ -209,6 +209,11 @@ class Experiment(_Part):
         """Return the name of the file."""
         return self.path.stem
 
+    @property
+    def argument(self) -> str:
+        """Return what ``clir reproduce`` takes for it."""
+        return self.name if self.path.parent == bundled("experiments") else str(self.path)
+
     @field_validator("metrics")
     @classmethod
     def _parsed(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:

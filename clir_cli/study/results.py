@@ -6,6 +6,7 @@ changed; ``results/<suite>/<experiment>.csv`` is a copy of it for people.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def plan(cells: Cells) -> Artifact:
             inputs[f"qrels {point.collection} {point.pair}"] = qrels
         else:
             inputs[point.label] = f"{ended.outcome}: {ended.error}"
+    again = cells.study.workspace.command("reproduce")
     return Artifact(
         path=cells.folder,
         kind="experiment",
@@ -57,7 +59,7 @@ def plan(cells: Cells) -> Artifact:
             "cells": [[point.label, cells.command(point), point.values] for point in cells.points],
         },
         inputs=inputs,
-        command=f"clir reproduce {experiment.name} --suite {cells.suite}",
+        command=str(replace(again, arguments=(experiment.argument,))),
     )
 
 

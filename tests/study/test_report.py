@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_encoders import tiny_bert
 
 from clir_cli.cli import run
@@ -20,11 +18,15 @@ from clir_cli.evaluation.seeds import Seeded
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results as tables
 from clir_cli.study.report.blocks import number, p_text
-from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, Student, neutral, read
+from clir_cli.study.report.data import (
+    CollectionScores,
+    Results,
+    ScoreKey,
+    read,
+)
 from clir_cli.study.report.experiment_sections import axis_of, experiment, grid_values
 from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import FOLDER, report
-from clir_cli.study.report.provenance import distillations
 from clir_cli.suites import load_settings
 
 METHODS = "bm25,dictionary-bm25,english-bm25"
@@ -250,20 +252,6 @@ def test_tables_that_a_kill_or_an_editor_left_are_refused(clir, suite, tmp_path)
     assert not (tmp_path / "r.html").exists()
 
 
-def test_several_seeds_without_values_by_query_are_all_shown(tmp_path):
-    key = {"suite": "sample", "collection": "sample", "pair": "all", "method": "ot",
-           "variant": "", "metric": "gap-map", "queries": 2}  # fmt: skip
-    rows = [
-        {**key, "seed": seed, "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
-        for seed, value in enumerate((0.2, 0.6))
-    ]
-    scores.publish(tmp_path / "results" / "sample", rows, [])
-    found = read(Workspace(load_settings("sample"), tmp_path), tmp_path / "results")
-    (score,) = found.collections[0].scores.values()
-    assert (score.value, score.seeds) == (pytest.approx(0.4), (0, 1))
-    assert (score.low, score.high) == (pytest.approx(0.1), pytest.approx(0.7))
-
-
 def test_scores_alone_make_a_report_that_tells_what_is_missing(suite, tmp_path):
     folder = tmp_path / "results" / "sample"
     folder.mkdir(parents=True)
@@ -334,24 +322,6 @@ def test_variants_of_an_experiment_are_left_to_its_own_section(suite):
     assert (focus.metric, focus.method, focus.baseline) == ("map", "dictionary-bm25", "bm25")
 
 
-PARTS = st.text(st.sampled_from("abc09_-."), min_size=1, max_size=5)
-
-
-@given(st.lists(PARTS, min_size=2, max_size=4))
-@settings(derandomize=True, deadline=None)
-def test_a_path_is_told_by_its_last_part_alone(parts: list[str]) -> None:
-    path = "/" + "/".join(parts)
-    assert neutral(f"clir index --collection {path} --suite open") == (
-        f"clir index --collection {parts[-1]} --suite open"
-    )
-    assert neutral(f"files ['{path}']") == f"files ['{parts[-1]}']"
-
-
-def test_addresses_and_relative_folders_stay() -> None:
-    for text in ("https://example.org/a/b/c.tsv", "--results results/x/y", "1/2", "a / b"):
-        assert neutral(text) == text
-
-
 # -------------------------------------------------------------------------------- axes
 
 
@@ -415,31 +385,10 @@ def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
         "flat"
     ) == 1  # english: the same at every eps
     assert "ot: 0.500, 0.600, 0.400" in chart.text
-    assert figure.made_by.commands[0] == "clir reproduce eps_ablation --suite sample"
+    assert figure.made_by.commands[0] == "clir reproduce --suite sample eps_ablation.toml"
     assert [row[-1].text for row in table.rows] == ["OK", "FAIL", "-", "-"]
     assert [row[-1].kind for row in table.rows] == ["ok", "fail", "", ""]
     assert table.rows[0][4].text == "0.500 ▲"
-
-
-def test_students_that_differ_in_the_pair_alone_have_one_command() -> None:
-    def student(pair: str, command: str) -> Student:
-        return Student(pair, "ot", {"command": f"clir distill {command}", "config": {}}, {})
-
-    made = [
-        student(
-            "sw-en", "--lang sw-en --suite open --home /home/me/x --set 'bitext.files=[\"a\"]'"
-        ),
-        student(
-            "de-en", "--lang de-en --suite open --home /home/me/x --set 'bitext.files=[\"a\"]'"
-        ),
-        student("so+sw-en", "--lang so-en,sw-en --joint --suite open"),
-        student("de+fr-en", "--lang de-en,fr-en --joint --suite open"),
-    ]
-    assert distillations("open", made) == [
-        "clir distill --suite open --lang sw-en,de-en --home x --set 'bitext.files=[\"a\"]'",
-        "clir distill --suite open --lang de-en,fr-en --joint",
-        "clir distill --suite open --lang so-en,sw-en --joint",
-    ]
 
 
 # -------------------------------------------------------------------------------- words

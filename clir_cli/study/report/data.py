@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import Command, Option
 from clir_cli.artifacts.store import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
@@ -51,13 +52,15 @@ class ScoreKey(NamedTuple):
 class CollectionScores:
     """The scores on a collection over seeds, and the mean over seeds of each query.
 
-    ``texts`` has the queries by language and id.
+    ``texts`` has the queries by language and id; ``option`` is what ``--collection`` takes for it,
+    empty for the suite's own.
     """
 
     name: str
     scores: dict[ScoreKey, Seeded] = field(default_factory=dict)
     per_query: dict[ScoreKey, dict[str, float]] = field(default_factory=dict)
     texts: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    option: str = ""
 
     @cached_property
     def pairs(self) -> list[str]:
@@ -103,9 +106,13 @@ class Student:
 
 @dataclass(frozen=True)
 class ExperimentTable:
-    """The table of an experiment; ``axes`` are the settings that its grid spans."""
+    """The table of an experiment; ``axes`` are the settings that its grid spans.
+
+    ``argument`` is what ``clir reproduce`` takes for it.
+    """
 
     name: str
+    argument: str
     title: str
     question: str
     rows: pd.DataFrame
@@ -121,6 +128,11 @@ class Results:
     experiments: Sequence[ExperimentTable] = ()
     students: Sequence[Student] = ()
     missing: Sequence[str] = ()
+
+    def command(self, verb: str, *options: Option, on: CollectionScores | None = None) -> str:
+        """Return a command for the suite, and for a collection."""
+        chosen = (("--collection", neutral(on.option, "")),) if on and on.option else ()
+        return str(Command(verb, (("--suite", self.suite), *options, *chosen)))
 
     @cached_property
     def keys(self) -> set[ScoreKey]:
@@ -167,9 +179,19 @@ def pair_title(pair: str) -> str:
     return f"{pair} ({resource}-resource)" if resource else pair
 
 
-def neutral(text: str) -> str:
-    """Return a command or setting without the folders of the machine it was made on."""
-    return re.sub(r"(?<![\w.:/-])~?(?:/[^\s/'\"]+)+/([^\s/'\"]+)", r"\1", text)
+def neutral(text: str, space: str = r"\s") -> str:
+    """Return a text without the folders of the machine it was made on; ``space`` ends a path."""
+    return re.sub(rf"(?<![\w.:/-])~?(?:/[^{space}/'\"]+)+/([^{space}/'\"]+)", r"\1", text)
+
+
+def neutral_command(text: str) -> Command:
+    """Return a command without the folders of the machine; of ``clir distill`` if it is none."""
+    try:
+        command = Command.parse(text)
+    except ValueError:  # a manifest that somebody has edited
+        return Command("distill")
+    options = tuple(tuple(neutral(word, "") for word in option) for option in command.options)
+    return Command(command.verb, options, tuple(neutral(word, "") for word in command.arguments))
 
 
 # ------------------------------------------------------------------ reading
@@ -187,7 +209,7 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
         UserError: There is neither a score nor an experiment table, or one is damaged.
     """
     folder = results / workspace.suite
-    collections = _collections(workspace, folder)
+    collections = _collections(workspace, folder, collection)
     experiments = [
         _experiment(path)
         for path in sorted(folder.glob("*.csv"))
@@ -203,11 +225,11 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
         command = workspace.command("reproduce", ("--all",))
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
     for scores in collections:
-        missing += _read_texts(workspace, scores, collection)
+        missing += _read_texts(workspace, scores)
     return Results(workspace.suite, collections, experiments, _students(workspace), missing)
 
 
-def _collections(workspace: Workspace, folder: Path) -> list[CollectionScores]:
+def _collections(workspace: Workspace, folder: Path, own: str) -> list[CollectionScores]:
     """Return the scores, over seeds where there are several, and each query's mean over them."""
     files = [folder / name for name in ("scores.csv", "per_query.csv")]
     if not files[0].exists():
@@ -229,7 +251,11 @@ def _collections(workspace: Workspace, folder: Path) -> list[CollectionScores]:
     collections: dict[str, CollectionScores] = {}
     for names, rows in table.groupby(columns, sort=False):
         name, pair, method, variant, metric = names
-        collection = collections.setdefault(name, CollectionScores(name))
+        if name not in collections:
+            option = own if own and collection_label(own) == name else name
+            is_suites = name == collection_label(workspace.settings.collection)
+            collections[name] = CollectionScores(name, option="" if is_suites else option)
+        collection = collections[name]
         key = ScoreKey(pair, Cell(method, variant).label, metric)
         seeds = by_seed.get(names, {})
         if 1 < len(rows) == len(seeds):
@@ -249,11 +275,11 @@ def _experiment(path: Path) -> ExperimentTable:
     table = read_table(path, EXPERIMENT_COLUMNS, NUMBERS)
     names = list(table.columns)
     axes = tuple(names[names.index("seed") + 1 : names.index("metric")])
-    try:
-        file = experiment.load(path.stem)
-    except UserError:  # a file of the user's own, in a folder that is not known here
-        return ExperimentTable(path.stem, path.stem.replace("_", " "), "", table, axes)
-    return ExperimentTable(path.stem, file.title, file.question, table, axes)
+    name = path.stem
+    if name not in experiment.names():  # a file of the user's own, in a folder not known here
+        return ExperimentTable(name, f"{name}.toml", name.replace("_", " "), "", table, axes)
+    file = experiment.load(name)
+    return ExperimentTable(name, name, file.title, file.question, table, axes)
 
 
 def _students(workspace: Workspace) -> list[Student]:
@@ -278,9 +304,9 @@ def _held_out(path: Path) -> dict[float, float]:
     return dict(zip(steps["epoch"], steps["held_out_mrr"], strict=True))
 
 
-def _read_texts(workspace: Workspace, scores: CollectionScores, own: str) -> list[str]:
+def _read_texts(workspace: Workspace, scores: CollectionScores) -> list[str]:
     """Read the texts of the queries; return what is missing."""
-    name = own if own and collection_label(own) == scores.name else scores.name
+    name = scores.option or workspace.settings.collection
     settings = workspace.settings.model_copy(update={"collection": name})
     for pair in scores.pairs:
         language = pair.partition("-")[0]

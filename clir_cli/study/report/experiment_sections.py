@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.command import Command
 from clir_cli.evaluation import gaps, significance
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
@@ -29,6 +30,7 @@ from clir_cli.study.report.data import (
     Results,
     ScoreKey,
     neutral,
+    neutral_command,
     pair_title,
     pairs_in_order,
 )
@@ -96,8 +98,10 @@ def experiment(results: Results, table: ExperimentTable) -> Section:
 
 
 def _made_by(results: Results, table: ExperimentTable) -> Provenance:
-    commands = [f"clir reproduce {table.name} --suite {results.suite}"]
-    commands += [neutral(command) for command in dict.fromkeys(table.rows["command"]) if command]
+    again = Command("reproduce", (("--suite", results.suite),), (table.argument,))
+    commands = [str(again)]
+    told = dict.fromkeys(command for command in table.rows["command"] if command)
+    commands += [str(neutral_command(command)) for command in told]
     labels = {_label(row) for row in table.rows.to_dict("records")}
     pairs = set(table.rows["pair"])
     students = [s for s in results.students if s.method in labels and s.pair in pairs]

@@ -61,11 +61,13 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
     missing += [f"{section.title}: {section.empty}" for section in sections if not section.blocks]
     sections = [section for section in sections if section.blocks]
     counts = verdicts(results)
+    shown = [scores for scores in results.collections if collection and scores.option]
     html = render(
         title=workspace.settings.title,
         results=results,
         pairs={key.pair for key in results.keys} - {gaps.ALL_PAIRS},
         metric=focus.metric,
+        command=results.command("report", on=shown[0] if shown else None),
         sections=sections,
         missing=[neutral(line) for line in missing],
         verdicts=counts,

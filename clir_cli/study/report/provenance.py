@@ -1,13 +1,14 @@
 """How figures were made: the commands, and the settings of the students."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
+from clir_cli.stages.support.methods import METHODS
 from clir_cli.study.experiment import flat
-from clir_cli.study.report.data import CollectionScores, Results, Student, neutral
+from clir_cli.study.report.data import CollectionScores, Results, Student, neutral_command
 
 
 @dataclass(frozen=True)
@@ -26,26 +27,34 @@ class Provenance:
 def scored(
     results: Results, collection: CollectionScores, labels: Sequence[str], metrics: Sequence[str]
 ) -> Provenance:
-    """Return the command that scored methods, and the settings of their students."""
+    """Return the commands that scored methods, and the settings of their students.
+
+    Methods of one variant, seed and group of pairs have one command.
+    """
     pairs = collection.pairs
-    methods = dict.fromkeys(Cell.parse(label).method for label in labels)
-    command = (
-        f"clir evaluate --suite {results.suite} --lang {','.join(pairs)} "
-        f"--method {','.join(methods)} --metric {','.join(metrics)}"
-    )
-    if len(results.collections) > 1:
-        command += f" --collection {collection.name}"
+    methods: dict[Cell, dict[str, None]] = {}
+    for key, score in collection.scores.items():
+        cell = Cell.parse(key.label)
+        for seed in score.seeds if key.label in labels else ():
+            methods.setdefault(replace(cell, method="", seed=seed), {})[cell.method] = None
+    commands = []
+    for cell, names in methods.items():
+        ordered = [name for name in METHODS if name in names] or list(names)
+        lang, *options = replace(cell, method=",".join(ordered)).options()
+        lang = lang if cell.joint else ("--lang", ",".join(pairs))
+        metric = ("--metric", ",".join(metrics))
+        commands.append(results.command("evaluate", lang, *options, metric, on=collection))
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
-    return trained(students, [command, *distillations(results.suite, students)])
+    return trained(students, [*commands, *distillations(results.suite, students)])
 
 
 def distillations(suite: str, students: Sequence[Student]) -> list[str]:
     """Return the commands that made students; those that differ in the pair alone are one."""
     pairs_by_options: dict[tuple[Option, ...], list[str]] = {}
     for student in students:
-        options = Command.parse(student.manifest.get("command") or "clir distill").options
+        options = neutral_command(str(student.manifest.get("command"))).options
         given = ("--suite",) if ("--joint",) in options else ("--suite", "--lang")
-        key = tuple(tuple(map(neutral, option)) for option in options if option[0] not in given)
+        key = tuple(option for option in options if option[0] not in given)
         pairs_by_options.setdefault(key, []).append(student.pair)
     commands = []
     for options, pairs in sorted(pairs_by_options.items()):

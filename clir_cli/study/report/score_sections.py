@@ -148,7 +148,8 @@ def gap(results: Results, focus: Focus) -> Section:
                 made_by = scored(results, collection, labels, [metric])
                 blocks.append(FigureBlock(title, [Panel(panel, chart)], made_by))
         if not distances and len(collection.pairs) > 1:
-            command = f"clir evaluate --suite {results.suite} --metric {gaps.RANK_DISTANCE}"
+            option = ("--metric", gaps.RANK_DISTANCE)
+            command = results.command("evaluate", option, on=collection)
             title = "The rank distance of these methods was not computed"
             blocks.append(ListBlock(title, [command]))
     text = (
@@ -157,9 +158,9 @@ def gap(results: Results, focus: Focus) -> Section:
         "measure of arXiv 2408.10536, over the languages of the query: how far apart translations "
         "of one query rank the same relevant document."
     )
-    empty = f"needs scores of high- and low-resource pairs: clir evaluate --suite {results.suite}"
-    title = "High- and low-resource languages"
-    return Section("gap", title, text, blocks, f"{empty} --metric {focus.metric}")
+    command = results.command("evaluate", ("--metric", focus.metric), on=results.collections[0])
+    empty = f"needs scores of high- and low-resource pairs: {command}"
+    return Section("gap", "High- and low-resource languages", text, blocks, empty)
 
 
 def _gaps(results: Results, collection: CollectionScores, focus: Focus) -> list[charts.Estimate]:

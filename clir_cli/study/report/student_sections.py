@@ -49,7 +49,7 @@ def learning(results: Results) -> Section:
     )
     empty = (
         "there is no student in the artifacts' folder; name it with --home, or make one with: "
-        f"clir distill --suite {results.suite} --lang all"
+        + results.command("distill", ("--lang", "all"))
     )
     return Section("learning", "How the students learned", text, blocks, empty)
 
