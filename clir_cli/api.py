@@ -4,6 +4,7 @@ Every function raises ``clir_cli.errors.UserError`` for what the caller can mend
 missing file. ``home`` is the folder that commands call ``--home``. torch is imported when needed.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,13 +98,18 @@ def transport_plan(student: "Tensor", teacher: "Tensor", eps: float = 0.05) -> "
         eps: Weight of the entropy, in units of the cost 1 - cosine; smaller is sharper.
 
     Returns:
-        (n, m) float32; its rows sum to 1 / n and its columns to 1 / m, within 1e-3 in all.
+        (n, m) float32; its rows sum to 1 / n and its columns to 1 / m, within 1e-3 in all; a
+        warning says if they do not.
     """
     from clir_cli.optical import transport
 
     cost = 1 - student @ teacher.mT
     rows, columns = cost.new_ones(1, len(student)).bool(), cost.new_ones(1, len(teacher)).bool()
-    return transport.transport_plan(cost[None], rows, columns, eps=eps)[0]
+    solved = transport.solve(cost[None], rows, columns, eps=eps)
+    if not solved.converged:
+        off = f"{float(solved.violation):.0%} of its mass is misplaced"
+        warnings.warn(f"the plan did not converge, {off}; raise eps={eps:g}", stacklevel=2)
+    return solved.plan[0]
 
 
 def maxsim(query: "Tensor", documents: Sequence["Tensor"]) -> "Tensor":

@@ -163,6 +163,8 @@ def _show_alignment(alignment: "Alignment") -> None:
             text.append(f" {digit} ", style)
         text.append("\n")
     text.append(f"loss {alignment.loss:.3f}, plan entropy {alignment.entropy:.2f}")
+    if not alignment.converged:
+        text.append(f"; not converged: {alignment.violation:.0%} of the mass is misplaced")
     wide = console(width=max(80, indent + 3 * len(columns) + 2))
     wide.print(text, no_wrap=True, overflow="ignore", crop=False)
 

@@ -1,7 +1,7 @@
 """Settings: every one is declared here, once, in its section, with its default."""
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,10 @@ from pydantic_core import PydanticCustomError
 
 LARGEST_SEED = 2**63 - 1
 MANY = 10**12  # more of anything than there is
+Positive = Annotated[float, Field(ge=1e-30, le=MANY)]  # float32 holds it
+# What cosines, or costs made of cosines, are divided by: float32 has 7 digits of them. Below the
+# first bound fewer than 3 are left in the quotient, above the second none of the differences.
+Divisor = Annotated[float, Field(ge=1e-4, le=1e3)]
 
 
 class _Section(BaseModel):
@@ -148,8 +152,10 @@ class TransportSettings(_Section):
 
     later = frozenset({"marginals"})
 
-    eps: float = Field(0.05, gt=0, le=1e6)
-    tolerance: float = Field(1e-3, gt=0, le=1e6)
+    eps: Divisor = Field(0.05, description="strength of the entropy, in units of cost")
+    tolerance: float = Field(
+        1e-3, ge=1e-6, le=1e6, description="L1 distance of a plan's marginals from those asked for"
+    )
     max_iterations: int = Field(2000, ge=1, le=10_000_000)
     solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = "geomloss"
     marginals: Literal["uniform", "norm", "idf"] = Field(
@@ -163,7 +169,7 @@ class ObjectiveSettings(_Section):
     pooled_weight: float = Field(
         1.0, ge=0, le=MANY, description="ot+pooled: weight of the pooled part"
     )
-    temperature: float = Field(0.05, gt=0, le=MANY, description="kd-score: softmax temperature")
+    temperature: Divisor = Field(0.05, description="kd-score: softmax temperature")
 
 
 class TrainingSettings(_Section):
@@ -176,10 +182,10 @@ class TrainingSettings(_Section):
         0, ge=0, le=MANY, description="distill: sentence pairs per epoch and bitext; 0: all"
     )
     batch_size: int = Field(32, ge=1, le=1_000_000)
-    learning_rate: float = Field(3e-4, gt=0, le=MANY)
+    learning_rate: Positive = 3e-4
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
     weight_decay: float = Field(0.01, ge=0, le=MANY)
-    clip: float = Field(1.0, gt=0, le=MANY, description="largest gradient norm")
+    clip: Positive = Field(1.0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass to save memory"
@@ -219,7 +225,7 @@ class ContrastiveSettings(_Section):
     sentences: int = Field(
         4000, ge=0, le=MANY, description="sentences for the inverse cloze task; 0: all"
     )
-    temperature: float = Field(0.05, gt=0, le=MANY, description="softmax temperature of the scores")
+    temperature: Divisor = Field(0.05, description="softmax temperature of the scores")
     negatives: int = Field(1, ge=0, le=10_000, description="hard negatives per query")
     share: float = Field(0.5, ge=0, le=1, description="code-switch: share of replaced words")
     switching: Literal["bilingual", "multilingual"] = Field(
@@ -240,7 +246,7 @@ class MonolingualSettings(_Section):
     )
     passages: bool = Field(True, description="inverse cloze on its documents, too")
     epochs: int = Field(2, ge=1, le=1_000_000)
-    learning_rate: float = Field(2e-5, gt=0, le=MANY)
+    learning_rate: Positive = 2e-5
 
 
 class AugmentSettings(_Section):
@@ -252,7 +258,7 @@ class AugmentSettings(_Section):
     sentences: int = Field(0, ge=0, le=MANY, description="size of a random sample; 0: all")
     share: float = Field(0.15, gt=0, lt=1, description="share of masked tokens")
     epochs: int = Field(2, ge=1, le=1_000_000)
-    learning_rate: float = Field(1e-4, gt=0, le=MANY)
+    learning_rate: Positive = 1e-4
 
 
 class IndexSettings(_Section):

@@ -19,6 +19,7 @@ from clir_cli.settings import TransportSettings
 from clir_cli.training.batches import pad_vectors
 
 BATCH_SIZE = 64  # pairs whose plans are computed together
+Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def induce_dictionary(
     translations: int = 5,
     min_pairs: int = 2,
     least_score: float = 0.01,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda *_: None,
 ) -> list[DictionaryEntry]:
     """Return the English words that the plans pair each word with, best first.
 
@@ -59,7 +60,8 @@ def induce_dictionary(
         translations: Most English words for a word.
         min_pairs: Number of pairs in which a word and its translation must meet.
         least_score: Entries below this are left out.
-        advance: Called with the number of pairs that were aligned.
+        advance: Called with the number of pairs that were aligned, and of plans that did not
+            converge among them.
     """
     mass: dict[tuple[str, str], float] = defaultdict(float)
     meetings: dict[tuple[str, str], int] = defaultdict(int)
@@ -89,7 +91,7 @@ def plans_of(
     embeddings: Packed,
     settings: TransportSettings,
     max_tokens: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda *_: None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the index and the plan (n, m) of each pair, each student token with the mass 1.
 
@@ -98,8 +100,9 @@ def plans_of(
     for batch in batches_by_count([len(row.query) for row in bitext], BATCH_SIZE):
         ids = student.tokenize([bitext[index].query for index in batch], max_tokens)
         vectors = [embeddings[index] for index in batch]
-        yield from zip(batch, _plans(student, ids, vectors, settings), strict=True)
-        advance(len(batch))
+        plans, converged = _plans(student, ids, vectors, settings)
+        yield from zip(batch, plans, strict=True)
+        advance(len(batch), converged.count(False))
 
 
 @torch.inference_mode()
@@ -108,15 +111,16 @@ def _plans(
     ids: Sequence[Sequence[int]],
     vectors: Sequence[Tensor],
     settings: TransportSettings,
-) -> list[Tensor]:
+) -> tuple[list[Tensor], list[bool]]:
     padded, mask = pad(ids, student.pad_id, student.device)
     teacher, teacher_mask = pad_vectors(vectors, student.device)
     batch = TokenBatch(student.embed(padded, mask), mask, teacher, teacher_mask)
-    plans = aligned(batch, cosine_cost(batch), settings).plan
-    return [
+    transport = aligned(batch, cosine_cost(batch), settings)
+    plans = [
         plan[: len(rows), : len(columns)].cpu() * len(rows)
-        for plan, rows, columns in zip(plans, ids, vectors, strict=True)
+        for plan, rows, columns in zip(transport.plan, ids, vectors, strict=True)
     ]
+    return plans, transport.converged.tolist()
 
 
 def token_words(encoder: Encoder, text: str, max_tokens: int) -> list[str]:

@@ -7,13 +7,14 @@ else of them. Pooled vectors are means over the unit token vectors that late int
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from clir_cli.optical.transport import Transport, solve
 from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.settings import Settings, TransportSettings
-from clir_cli.training.loop import Loss
+from clir_cli.training.loop import MISSED, Loss
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
-    entropy = float(transport.entropy().mean())
-    return Loss(transport.value(cost).mean(), {"plan_entropy": entropy})
+    missed = (~transport.converged).float().mean()
+    entropy, share = torch.stack([transport.entropy().mean(), missed]).tolist()
+    return Loss(transport.value(cost).mean(), {"plan_entropy": entropy, MISSED: share})
 
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:

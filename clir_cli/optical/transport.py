@@ -28,6 +28,7 @@ from torch import Tensor
 from clir_cli.errors import nearest
 from clir_cli.optical.solvers.problem import make_problem
 from clir_cli.optical.solvers.table import SOLVERS
+from clir_cli.settings import TransportSettings
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ class Transport:
     def value(self, cost: Tensor) -> Tensor:
         """(B,) sums of plan times cost, differentiable in the cost."""
         return (self.plan * cost).sum((1, 2))
+
+
+def missed_line(missed: int, plans: int, settings: TransportSettings) -> str:
+    """Return a line for people: how many plans did not converge, and which settings help."""
+    return (
+        f"{missed:,} of {plans:,} transport plans did not converge within transport.max_iterations="
+        f"{settings.max_iterations}: their marginals miss transport.tolerance="
+        f"{settings.tolerance:g}; raise one of the two, or transport.eps={settings.eps:g}"
+    )
 
 
 def transport_plan(cost: Tensor, row_mask: Tensor, column_mask: Tensor, **settings: Any) -> Tensor:

@@ -14,6 +14,7 @@ from clir_cli.console import printable
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, first_line
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
+from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
 from clir_cli.stages.support.methods import METHODS
@@ -26,7 +27,8 @@ class Alignment:
     """The plan (n, m) between the tokens of a sentence and those of its translation.
 
     Each row of ``shares`` sums to 1: where the token's mass goes. ``loss`` is the sum of plan times
-    cost, ``entropy`` the plan's, in nats.
+    cost, ``entropy`` the plan's, in nats. ``violation`` is the share of the mass by which its
+    marginals are off; above ``transport.tolerance`` the plan has not ``converged``.
     """
 
     query_tokens: list[str]
@@ -34,6 +36,8 @@ class Alignment:
     shares: Tensor
     loss: float
     entropy: float
+    violation: float
+    converged: bool
 
 
 def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str) -> Alignment:
@@ -60,12 +64,17 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     batch = TokenBatch(rows, masks[0], columns, masks[1])
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
+    converged = bool(transport.converged[0])
+    if not converged:
+        workspace.talk.say(f"warning: {missed_line(1, 1, settings.transport)}")
     return Alignment(
         query_tokens=_tokens(student, text, limit),
         english_tokens=_tokens(teacher, english, limit),
         shares=transport.plan[0] / transport.plan[0].sum(dim=1, keepdim=True),
         loss=float(transport.value(cost)[0]),
         entropy=float(transport.entropy()[0]),
+        violation=float(transport.violation[0]),
+        converged=converged,
     )
 
 

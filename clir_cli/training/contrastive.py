@@ -5,6 +5,7 @@ come from sources: questions of a collection, spans of sentences, sentences of a
 of one source alone, since documents of another kind could be recognised by their kind.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -228,6 +229,8 @@ class Contrastive:
             rows = range(start, min(start + size, len(source)))
             value = self._loss(encoder, source, Batch(0, HELD_OUT, rows)).value
             total += value.item() * len(rows)
+        if not math.isfinite(total):  # then the encoder's embeddings are no numbers either
+            return total, 0.0
         queries = encoder.encode(
             [source.query(row, HELD_OUT) for row in range(len(source))],
             self.query_tokens,

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import TrainingSettings
 from clir_cli.training.data_parallel import SharedEncoder, averaged, mean_over, step_seed
 from clir_cli.training.fsdp import like, shard, whole
 from clir_cli.training.process_group import ALONE, ProcessGroup
+
+MISSED = "missed_plans"  # the metric: share of a batch whose transport plans did not converge
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Training:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.best = math.inf
+        self.plans = self.missed = 0  # transport plans so far, and those that did not converge
         self._unsharded = _copy(encoder) if self.sharded and group.is_main else encoder
         if settings.gradient_checkpointing:
             recompute_activations(encoder.model)
@@ -118,7 +122,11 @@ class Training:
         self._metrics: Mapping[str, float] = {}
 
     def run(self) -> Iterator[Step]:
-        """Train to the end of the last epoch, from the present state."""
+        """Train to the end of the last epoch, from the present state.
+
+        Raises:
+            UserError: A loss or a gradient is not finite; the message names the step.
+        """
         self._restore_rng()
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
@@ -143,20 +151,23 @@ class Training:
             parameters["lr"] = learning_rate
         self.trained.train()
         loss = self._backward(batch)
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        value = self._finite("loss", float(loss.value))
+        self._finite("norm of the gradient", float(whole({"norm": norm})["norm"]))
         held_out: dict[str, Any] = {}
         if self.step % self.steps_per_epoch == 0:
-            value, mrr = self.validate()
-            held_out = {
-                "held_out_loss": value, "held_out_mrr": mrr, "improved": value < self.best
-            }  # fmt: skip
-            self.best = min(self.best, value)
+            held, mrr = self.validate()
+            held_out = {"held_out_loss": held, "held_out_mrr": mrr, "improved": held < self.best}
+            self.best = min(self.best, held)
+        if MISSED in loss.metrics:
+            self.plans += len(batch)
+            self.missed += round(loss.metrics[MISSED] * len(batch))
         seconds = time.perf_counter() - started
         return Step(
-            self.step, epoch, float(loss.value), learning_rate, len(batch), seconds, loss.metrics,
+            self.step, epoch, value, learning_rate, len(batch), seconds, loss.metrics,
             **held_out,
         )  # fmt: skip
 
@@ -196,7 +207,18 @@ class Training:
     def validate(self) -> tuple[float, float]:
         """Return the loss and the MRR on held-out data, without dropout; the main process's."""
         self.trained.eval()
-        return self.group.broadcast(self.task.validate(self._shared))
+        loss, mrr = self.group.broadcast(self.task.validate(self._shared))
+        return self._finite("held-out loss", loss), mrr
+
+    def _finite(self, what: str, value: float) -> float:
+        """Return a value; UserError if it is NaN or infinite, since no later step mends that."""
+        if not math.isfinite(value):
+            raise UserError(
+                f"the training diverged: the {what} is not finite ({value}) at step {self.step} of "
+                f"{self.total_steps}; lower training.learning_rate, or the recipe's own, which is "
+                f"{self.settings.learning_rate:g}"
+            )
+        return value
 
     def finished(self) -> Encoder:
         """Return the encoder in its present state, with whole weights in the main process.
@@ -243,7 +265,11 @@ class Training:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.encoder.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.encoder.device)
-        return tensors, {"step": str(self.step), "best": repr(self.best)}
+        counts = {"step": self.step, "plans": self.plans, "missed": self.missed}
+        return tensors, {
+            **{key: str(value) for key, value in counts.items()},
+            "best": repr(self.best),
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Continue from tensors and metadata as ``state`` returns them."""
@@ -262,6 +288,7 @@ class Training:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.step, self.best = int(metadata["step"]), float(metadata["best"])
+        self.plans, self.missed = (int(metadata.get(key, 0)) for key in ("plans", "missed"))
 
 
 def recompute_activations(model: PreTrainedModel) -> None:

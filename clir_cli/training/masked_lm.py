@@ -149,8 +149,9 @@ class MaskedLM:
         return shown, targets
 
     def loss(self, encoder: MaskedEncoder, batch: Sequence[Example]) -> Loss:
-        """Return the mean negative log-likelihood of the masked tokens."""
-        return Loss(functional.cross_entropy(*self._predict(encoder, batch)))
+        """Return the mean negative log-likelihood of the masked tokens; 0 if there are none."""
+        scores, targets = self._predict(encoder, batch)
+        return Loss(functional.cross_entropy(scores, targets) if len(targets) else scores.sum())
 
     def _predict(self, encoder: MaskedEncoder, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
         """Return scores (masked tokens, vocabulary) and the ids of the masked tokens."""

@@ -4,14 +4,14 @@ The lexicon of a bitext is blind to context; the plans of a student that is alre
 not. Their mass, added up over the bitext, replaces the counts that embeddings are made from.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.optical.alignment import plans_of
+from clir_cli.optical.alignment import Advance, plans_of
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import TransportSettings
 from clir_cli.vocabulary.counts import CountFunction, Counts, Ids
@@ -36,7 +36,7 @@ def word_plans(
     settings: TransportSettings,
     *,
     max_tokens: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda *_: None,
 ) -> list[WordPlan]:
     """Return the mass that each word of a sentence sends to each English token.
 
@@ -47,7 +47,7 @@ def word_plans(
         embeddings: The teacher's token embeddings of the N English sides.
         settings: Settings of the transport problem.
         max_tokens: Longest sentence in tokens; the words after it send nothing.
-        advance: Called with the number of pairs that were aligned.
+        advance: As that of ``induce_dictionary``.
     """
     indices_of = word_indices(student.tokenizer, student.text_format.prefix("sentence"))
     special = set(teacher.tokenizer.all_special_ids)

@@ -201,3 +201,19 @@ def test_the_nearest_name_is_always_a_known_one(known: list[str], data: st.DataO
     hint = nearest(typed, iter(known))
     assert hint in {f"did you mean {name}?" for name in known} | {f"known: {', '.join(known)}"}
     assert nearest(known[0], known) == f"did you mean {known[0]}?"
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "transport.eps=1e-6", "transport.eps=1e300", "transport.tolerance=1e-9",
+        "objective.temperature=1e-9", "contrastive.temperature=1e-9", "training.clip=1e-39",
+        "training.learning_rate=1e-40", "monolingual.learning_rate=1e-40",
+        "augment.learning_rate=1e40", "objective.pooled_weight=1e31",
+    ],
+)  # fmt: skip
+def test_numbers_that_float32_cannot_hold_are_refused_by_name(assignment):
+    name = assignment.partition("=")[0]
+    with pytest.raises(UserError, match=rf"setting {name}: input should be .*\(got ") as refused:
+        load_settings("sample", None, [assignment])
+    assert "\n" not in str(refused.value)

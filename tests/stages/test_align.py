@@ -1,5 +1,6 @@
 """The plan of one sentence pair, for people and programs."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -80,3 +81,17 @@ def test_bad_words_are_told_in_one_line(align, clir, home):
     assert "take ot or zero-shot" in outcome.err
     outcome = clir("align", *SENTENCES, "--lang", "sw-en", "--home", home)
     assert "clir distill --lang sw-en --method ot" in outcome.err
+
+
+def test_a_plan_that_did_not_converge_is_shown_as_such(align):
+    (found,) = [align(*SENTENCES, "--json").json]
+    assert found["converged"] is True
+    assert found["violation"] < 1e-3
+    few = ("--set", "transport.eps=0.02", "--set", "transport.max_iterations=3")
+    outcome = align(*SENTENCES, *few, "--json")
+    assert outcome.json["converged"] is False
+    assert outcome.json["violation"] > 1e-3
+    assert "1 of 1 transport plans did not converge" in outcome.err
+    outcome = align(*SENTENCES, *few, "--quiet")
+    assert not outcome.err
+    assert re.search(r"not converged: \d+% of the mass is misplaced", outcome.out)

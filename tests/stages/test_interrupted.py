@@ -1,6 +1,7 @@
 """What an interrupted run leaves is verified before it is used: the result is the same, or none."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -77,13 +78,31 @@ def test_a_bit_anywhere_in_a_verified_file_is_noticed(tmp_path, at):
         read_verified(path)
 
 
-def test_training_that_diverges_is_reported_each_time(clir, quick, home):
-    words = ("--method", "kd-mse", "--set", "training.learning_rate=1e30", "--home", home)
+DISTILL, TRAIN = ("distill", "--lang", "sw-en", "--method"), ("train", "--recipe")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *((*DISTILL, method) for method in ("kd-mse", "kd-cosine", "kd-score", "kd-greedy")),
+        *((*TRAIN, recipe, "--lang", "sw-en") for recipe in ("code-switch", "hybrid", "augment")),
+        (*TRAIN, "monolingual"),
+    ],
+    ids=lambda command: command[4 if command[0] == "distill" else 2],
+)
+def test_training_that_diverges_is_reported_each_time(clir, quick, home, command):
+    sections = ("training", "augment", "monolingual")
+    rates = [word for name in sections for word in ("--set", f"{name}.learning_rate=1e12")]
+    lines = []
     for _ in range(2):
-        outcome = clir("distill", "--lang", "sw-en", *quick, *words)
+        outcome = clir(*command, *quick, *rates, "--home", home)
         assert outcome.code == 2, outcome.err
-        assert "diverged" in outcome.err.splitlines()[-1]
-        assert "training.learning_rate" in outcome.err.splitlines()[-1]
+        lines.append(outcome.err.splitlines()[-1])
+    assert lines[0] == lines[1]
+    assert re.search(r"diverged: the .*loss is not finite \((nan|inf)\) at step \d+ of", lines[0])
+    assert "lower training.learning_rate" in lines[0] and "1e+12" in lines[0]
+    assert not list(home.rglob("model.safetensors.index.json"))
+    assert not list((home / "sample").rglob("config.json"))  # no half student
 
 
 def test_a_damaged_codec_of_a_draft_is_not_used(clir, quick, home):

@@ -1,4 +1,5 @@
 import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tiny_encoders import tiny_bert
 
 from clir_cli.corpus import bitext
 from clir_cli.corpus.records import Pair
+from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
@@ -152,3 +154,20 @@ def test_an_epoch_improves_only_on_the_best_before_it(sloping):
     ends = [step for step in sloping(epochs=4).run() if step.held_out_loss is not None]
     assert [step.held_out_loss for step in ends] == [0.5, 0.7, 0.3, 0.3]
     assert [step.improved for step in ends] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "held_out", "step"),
+    [
+        ("loss", [1.0, math.nan, 1.0, 1.0], 0.5, 2),
+        ("norm of the gradient", [1.0, 1.0, 1e30, 1.0], 0.5, 3),
+        ("held-out loss", [1.0] * 4, math.inf, 4),
+    ],
+)
+def test_what_is_not_finite_stops_the_training_at_its_step(sloping, what, values, held_out, step):
+    run = sloping()
+    run.task.held_out = [held_out]
+    table = run.encoder.model.get_input_embeddings().weight
+    run.task.loss = lambda _, __: Loss(values.pop(0) * table[2000].sum())
+    with pytest.raises(UserError, match=rf"the {what} is not finite .* at step {step} of 4"):
+        list(run.run())

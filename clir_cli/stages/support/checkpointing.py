@@ -18,6 +18,7 @@ from clir_cli import files, runtime
 from clir_cli.artifacts import store
 from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
+from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval import adapters, memory
 from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
@@ -27,13 +28,14 @@ from clir_cli.retrieval.tensor_files import read_verified, save_verified
 from clir_cli.settings import TrainingSettings
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.fsdp import whole
-from clir_cli.training.loop import Step, Task, Training
+from clir_cli.training.loop import MISSED, Step, Task, Training
 
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 LOG = "training.csv"
+SMALL_SHARE = 0.01  # of plans that did not converge, above which a student is worth a warning
 COLUMNS = (
-    "step", "epoch", "loss", "plan_entropy", "learning_rate", "pairs_per_second",
+    "step", "epoch", "loss", "plan_entropy", "missed_plans", "learning_rate", "pairs_per_second",
     "held_out_loss", "held_out_mrr",
 )  # fmt: skip
 
@@ -127,12 +129,14 @@ def make_trained(
             encoder = prepared.encoder
             training = Training(encoder, prepared.task, loop, seed, group)
             best = _run(workspace, training, draft, title)
+            plans, missed = training.plans, training.missed
             notes = {
                 **prepared.notes(),
                 "device": str(device),
                 "precision": str(encoder.precision).removeprefix("torch."),
                 "memory_estimate": memory.size(prepared.memory.total),
                 **best,
+                **({"plans": plans, "missed_plans": missed} if plans else {}),
                 **({"processes": group.size} if group.several else {}),
             }
             finished = training.finished()
@@ -141,6 +145,11 @@ def make_trained(
                 files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
             result = f"held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
             report = f"{artifact.path}: {result}"
+            if plans:
+                report += f"; {missed:,} of {plans:,} transport plans did not converge"
+            if missed > SMALL_SHARE * plans:
+                line = missed_line(missed, plans, workspace.settings.transport)
+                report += f"\nwarning: {line}"
     workspace.talk.say(report)
     return artifact.path
 
@@ -152,7 +161,7 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
         Number, held-out loss and held-out MRR of the best epoch; number 0 without training.
 
     Raises:
-        UserError: The held-out loss was never a finite number.
+        UserError: The training diverged.
     """
     if not training.total_steps:
         loss, mrr = training.validate()
@@ -164,11 +173,6 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
         for step in training.run():
             _checkpoint(workspace, training, step, draft)
     training.group.broadcast("trained")
-    if math.isinf(training.best):
-        raise UserError(
-            f"{title}: the training diverged, its held-out loss is never a finite number; choose a "
-            "smaller training.learning_rate"
-        )
     weights, best = read_verified(draft / BEST)
     training.load_weights(weights)
     training.group.gather("read")  # the main process clears the draft next
@@ -238,6 +242,7 @@ def _row(step: Step) -> dict[str, object]:
         "epoch": step.epoch + 1,
         "loss": f"{step.loss:.6f}",
         "plan_entropy": f"{step.metrics.get('plan_entropy', math.nan):.4f}",
+        "missed_plans": round(step.metrics[MISSED] * step.pairs) if MISSED in step.metrics else "",
         "learning_rate": f"{step.learning_rate:.3e}",
         "pairs_per_second": f"{step.pairs / step.seconds:.1f}",
         "held_out_loss": "" if step.held_out_loss is None else f"{step.held_out_loss:.6f}",

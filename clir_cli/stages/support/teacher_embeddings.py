@@ -11,6 +11,7 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.files import digest
+from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.fitting import open_encoder_at
@@ -46,18 +47,29 @@ def align_bitext(
 
     ``align`` is ``alignment.induce_dictionary`` or ``from_plans.word_plans``.
     """
+    settings, missed = workspace.settings, 0
     embeddings, _ = teacher_embeddings(workspace, pair, bitext, student.device)
     teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
     with workspace.talk.counting(title, len(bitext.train), unit="pairs") as advance:
-        return align(
+
+        def count(pairs: int, unconverged: int) -> None:
+            nonlocal missed
+            missed += unconverged
+            advance(pairs)
+
+        made = align(
             student,
             teacher,
             bitext.train,
             embeddings,
-            workspace.settings.transport,
-            max_tokens=workspace.settings.teacher.query_tokens,
-            advance=advance,
+            settings.transport,
+            max_tokens=settings.teacher.query_tokens,
+            advance=count,
         )
+    if missed:
+        line = missed_line(missed, len(bitext.train), settings.transport)
+        workspace.talk.say(f"warning: {title}: {line}")
+    return made
 
 
 def document_embeddings(
