@@ -36,12 +36,14 @@ def load_bitext(
     Sources and filters are those of the settings; without, those of the suite ``sample``. ``train``
     and ``held_out`` of the result are lists of (query, english).
     """
-    from clir_cli.corpus import bitext, catalogue
+    from clir_cli.corpus import bitext, catalogue, overlap
     from clir_cli.corpus.records import parse_pair
 
-    chosen = (settings or load_settings("sample")).bitext
+    chosen, downloads = settings or load_settings("sample"), Path(home) / "downloads"
     languages = parse_pair(pair, catalogue.languages())
-    return bitext.load_bitext(chosen, languages, Path(home) / "downloads")
+    tested = overlap.checked_collection(chosen, languages)
+    texts = overlap.collection_texts(tested, languages.query, downloads) if tested else frozenset()
+    return bitext.load_bitext(chosen.bitext, languages, downloads, texts)
 
 
 def load_collection(

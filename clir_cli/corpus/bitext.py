@@ -53,20 +53,26 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
     return digests
 
 
-def load_bitext(settings: BitextSettings, pair: Pair, downloads: Path) -> Bitext:
+def load_bitext(
+    settings: BitextSettings,
+    pair: Pair,
+    downloads: Path,
+    test_texts: frozenset[str] = frozenset(),
+) -> Bitext:
     """Read, clean, sample and split the bitext of a pair.
 
     Text is normalised to Unicode NFC, misaligned sides are realigned (``corpus/realign.py``), pairs
-    that a filter rejects are counted (``corpus/filters.py``), and of equal pairs (``duplicates``)
-    the first is kept. A source of more than ``IN_MEMORY`` pairs is sampled as a stream, if it is to
-    be sampled at all (``corpus/sampling.py``); it contributes at most ``max_pairs``. ``held_out``
-    pairs are held out, at most a tenth; no English sentence is on both sides of the split.
+    that a filter rejects (``corpus/filters.py``) or that equal one of ``test_texts``
+    (``corpus/overlap.py``) are counted, and of equal pairs (``duplicates``) the first is kept. A
+    source of more than ``IN_MEMORY`` pairs is sampled as a stream, if it is to be sampled at all
+    (``corpus/sampling.py``); it contributes at most ``max_pairs``. ``held_out`` pairs are held out,
+    at most a tenth; no English sentence is on both sides of the split.
 
     Raises:
         UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
     """
     faults = Faults(settings.on_error)
-    tests, dropped = active(settings), Counter[str]()
+    tests, dropped = active(settings, test_texts), Counter[str]()
     key = DUPLICATE_KEYS[settings.duplicates]
     limits = [limit for limit in (settings.max_pairs_per_source, settings.max_pairs) if limit]
     seen: set[object] = set()

@@ -1,4 +1,4 @@
-"""Filters of sentence pairs, as settings; each is off by default.
+"""Filters of sentence pairs. Those that are settings are off by default.
 
 The rules are those of the field's cleaning scripts: Moses' ``clean-corpus-n`` (length, ratio) and
 what mined corpora also need (left-over mark-up, untranslated lines).
@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from clir_cli.corpus.overlap import is_equal
 from clir_cli.corpus.records import SentencePair
 from clir_cli.settings import BitextSettings
 
@@ -32,8 +33,11 @@ def has_markup(text: str) -> bool:
     return "&" in text and any(html.unescape(match) != match for match in _ENTITY.findall(text))
 
 
-def active(settings: BitextSettings) -> dict[str, PairTest]:
-    """Return the tests that reject pairs, by the setting that turns each on."""
+def active(settings: BitextSettings, test_texts: frozenset[str]) -> dict[str, PairTest]:
+    """Return the tests that reject pairs, by the setting that turns each on.
+
+    ``test_texts`` are texts that no side of a pair may equal (``corpus/overlap.py``).
+    """
     tests: dict[str, PairTest] = {}
     if most := settings.max_characters:
         tests["bitext.max_characters"] = lambda row: max(map(len, row)) > most
@@ -47,6 +51,8 @@ def active(settings: BitextSettings) -> dict[str, PairTest]:
         tests["bitext.drop_markup"] = lambda row: any(map(has_markup, row))
     if settings.drop_copies:
         tests["bitext.drop_copies"] = lambda row: row.query.lower() == row.english.lower()
+    if test_texts:
+        tests["equal to a test text"] = lambda row: is_equal(row, test_texts)
     return tests
 
 

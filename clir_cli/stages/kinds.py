@@ -113,8 +113,7 @@ def _student_inputs(ref: Ref) -> list[Input]:
         raise UserError("bitext.files belong to one pair; a joint student needs bitext.sources")
     first = used_models.first_pass(ref)
     return [
-        *(sources.bitext_input(settings, pair, f"{pair} " if cell.joint else "")
-          for pair in ref.pairs),
+        *sources.bitext_inputs(settings, ref.pairs, named=bool(cell.joint)),
         used_models.teacher_of(settings).as_input("teacher"),
         used_models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
         *([used_models.UsedModel(first).as_input("first pass", deep=True)] if first else []),
@@ -139,7 +138,7 @@ def _recipe_identity(ref: Ref) -> dict[str, Any]:
 
 def _recipe_inputs(ref: Ref) -> list[Input]:
     recipe, settings = RECIPES[ref.cell.method], ref.settings
-    inputs = [sources.bitext_input(settings, pair, f"{pair} ") for pair in ref.pairs]
+    inputs = sources.bitext_inputs(settings, ref.pairs, named=True)
     if recipe.name == "code-switch":
         for pair in lexicons.switching_pairs(settings, ref.pairs):
             inputs += _lexicon_inputs(settings, pair)
@@ -174,7 +173,7 @@ def _lexicon_inputs(settings: Settings, pair: Pair) -> list[Input]:
             "contrastive.lexicon=dice"
         )
     if lexicon == "dice":
-        inputs.append(sources.bitext_input(settings, pair, f"{pair} "))
+        inputs += sources.bitext_inputs(settings, [pair], named=True)
     if lexicon == "plans":
         plans = lexicons.lexicon_plans(settings, pair)
         inputs.append(_fingerprint(plans, f"{pair} dictionary", current=True))
@@ -238,7 +237,7 @@ def _dictionary_inputs(ref: Ref) -> list[Input]:
     student = used_models.student_of(ref.settings, ref.pair, ref.cell)
     return [
         used_models.UsedModel(student).as_input("student"),
-        sources.bitext_input(ref.settings, ref.pair),
+        *sources.bitext_inputs(ref.settings, ref.pairs),
         used_models.teacher_of(ref.settings).as_input("teacher"),
     ]
 

@@ -9,12 +9,13 @@ from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Option
 from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import bitext as corpus
-from clir_cli.corpus import catalogue, dictionaries
+from clir_cli.corpus import catalogue, dictionaries, overlap
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
+from clir_cli.files import digest
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
@@ -33,18 +34,55 @@ def collection_options(settings: Settings) -> list[Option]:
 
 def load_bitext(workspace: Workspace, pair: Pair) -> Bitext:
     """Read the bitext of a pair, or say which command fetches it."""
+    collection = _checked_collection(workspace.settings, pair)
+    texts = _texts(workspace, collection) if collection else frozenset()
     with graph.making(workspace, workspace.ref("bitext", (pair,))):
-        return corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads)
+        return corpus.load_bitext(workspace.settings.bitext, pair, workspace.downloads, texts)
 
 
-def bitext_input(settings: Settings, pair: Pair, before: str = "") -> Input:
-    """Return a pair's bitext as an input; ``before`` goes before the name of each file."""
+def bitext_inputs(settings: Settings, pairs: Sequence[Pair], *, named: bool = False) -> list[Input]:
+    """Return the bitext of pairs as inputs; ``named`` if the name of each has the pair."""
+    inputs = []
+    for pair in pairs:
+        before, collection = f"{pair} " if named else "", _checked_collection(settings, pair)
+        bitext = None if settings.bitext.files else Ref("bitext", settings, (pair,))
+        inputs.append(Input(partial(_bitext_digests, pair, before), bitext))
+        if collection is not None:
+            inputs.append(Input(partial(_text_digests, collection, before), collection))
+    return inputs
 
-    def digests(workspace: Workspace) -> Mapping[str, str]:
-        files = corpus.inputs(workspace.settings.bitext, pair, workspace.downloads)
-        return _prefixed(files, before)
 
-    return Input(digests, None if settings.bitext.files else Ref("bitext", settings, (pair,)))
+def _bitext_digests(pair: Pair, before: str, workspace: Workspace) -> Mapping[str, str]:
+    files = corpus.inputs(workspace.settings.bitext, pair, workspace.downloads)
+    return _prefixed(files, before)
+
+
+def _text_digests(collection: Ref, before: str, workspace: Workspace) -> Mapping[str, str]:
+    """Return the digest of the texts that may not train; of the user's files, if any equals one."""
+    texts, own = _texts(workspace, collection), collection.settings.bitext.files
+    key = ("own bitext", own, collection.pair)
+    if own and key not in workspace.cache:
+        workspace.cache[key] = overlap.any_equal([Path(name) for name in own], texts)
+    if own and not workspace.cache[key]:
+        return {}
+    return {f"{before}test texts": digest(sorted(texts))}
+
+
+def _checked_collection(settings: Settings, pair: Pair) -> Ref | None:
+    """Return the suite's collection if none of its texts may train a pair."""
+    name = overlap.checked_collection(settings, pair)
+    own = settings.model_copy(update={"collection": name})
+    return Ref("collection", own, (pair,)) if name else None
+
+
+def _texts(workspace: Workspace, collection: Ref) -> frozenset[str]:
+    name, language = collection.settings.collection, collection.pair.query
+    key = ("test texts", name, language)
+    if key not in workspace.cache:
+        with graph.making(workspace, collection):
+            texts = overlap.collection_texts(name, language, workspace.downloads)
+        workspace.cache[key] = texts
+    return workspace.cache[key]
 
 
 def load_given_dictionary(workspace: Workspace, pair: Pair) -> Dictionary:
