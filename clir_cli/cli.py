@@ -14,8 +14,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from clir_cli.commands import looking, pipeline, study, training
-from clir_cli.console import one_line, prepare_streams, printable
-from clir_cli.errors import UserError
+from clir_cli.console import one_line, prepare_streams
+from clir_cli.errors import UserError, check_utf8
 from clir_cli.training import process_group
 
 app = typer.Typer(
@@ -110,7 +110,10 @@ def run(arguments: Sequence[str]) -> int:
 
     command = typer.main.get_command(app)
     try:
-        _refuse_other_encodings(arguments)
+        for text in arguments:
+            check_utf8("an argument", text)
+        for name in ("CLIR_HOME", "CLIR_RESULTS"):
+            check_utf8(name, os.environ.get(name, ""))
         # Not app(): its exit codes and messages differ.
         with command.make_context("clir", list(arguments) or ["--help"]) as context:
             try:
@@ -137,18 +140,6 @@ def run(arguments: Sequence[str]) -> int:
         _drop_output()
         return _fail(message)
     return 0
-
-
-def _refuse_other_encodings(arguments: Sequence[str]) -> None:
-    """Refuse texts that are not UTF-8: no manifest and no table could hold them."""
-    texts = {"an argument": arguments}
-    texts |= {name: [os.environ.get(name, "")] for name in ("CLIR_HOME", "CLIR_RESULTS")}
-    for name, values in texts.items():
-        for text in values:
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise UserError(
-                    f"{name} is not UTF-8: {printable(text)}; write it in UTF-8, or rename the file"
-                )
 
 
 def _drop_output() -> None:

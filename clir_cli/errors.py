@@ -27,6 +27,16 @@ class NotThere(UserError):
     """A server or mirror says that it has no such file; it is optional, or the name is wrong."""
 
 
+def check_utf8(name: str, text: str) -> None:
+    """Refuse a text that is not UTF-8, as a file's name may be: no manifest or table can hold it.
+
+    Raises:
+        UserError: It is not UTF-8; the message has its name.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UserError(f"{name} is not UTF-8: {text}; write it in UTF-8, or rename the file")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known word, or all of them when none is near.
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def digest(value: Any) -> str:
     """Return the sha256 of a JSON value, keys in order."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A path may hold bytes that are no UTF-8, as halves of letters.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 # The resolution of file times in nanoseconds: where they are whole seconds, and elsewhere.
@@ -175,7 +176,7 @@ def explain_os_error(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | OSError | ImportError) and NO_MEMORY.search(str(error))
     ):
-        return "out of memory; choose a smaller training.batch_size, or set index.memory"
+        return "out of memory; free some, or choose smaller (training.batch_size, index.memory)"
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return limit
     code, name = _os_error(error)

@@ -21,7 +21,7 @@ from clir_cli.corpus.formats.beir import read_beir
 from clir_cli.corpus.formats.opening import SUFFIXES
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Collection, Document
-from clir_cli.errors import UserError, nearest
+from clir_cli.errors import UserError, check_utf8, nearest
 from clir_cli.files import digest
 
 IRDS = "irds:"
@@ -38,7 +38,9 @@ def collection_label(name: str) -> str:
     """Return the short name of a collection in paths of artifacts and in scores."""
     if name.startswith(IRDS):
         return re.sub(r"[^\w.]+", "-", name)
-    return Path(name).resolve().name if is_directory(name) else name
+    label = Path(name).resolve().name if is_directory(name) else name
+    check_utf8("the name of the collection", label)  # a link may lead to any
+    return label
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 from pathlib import Path
 
@@ -190,6 +191,24 @@ def test_a_lock_file_that_is_left_over_is_taken_and_not_emptied_before(tmp_path:
     with alone(tmp_path / "table"):
         assert file.read_text() == "left by a process that was killed"
     assert tree(tmp_path) == []
+
+
+def test_a_lock_that_another_user_left_is_taken(tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        with alone(tmp_path / "table"):
+            mode = (tmp_path / ".table.lock").stat().st_mode
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(mode) == 0o666  # whatever the umask of who is killed now
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    for name in (".a.csv.17.tmp", ".a.csv.b.18.tmp", ".ba.csv.19.tmp", "a.csv.20.tmp"):
+        (tmp_path / name).write_text("half")
+    with alone(tmp_path / "a.csv"):
+        files.write_text(tmp_path / "a.csv", "whole")
+    assert tree(tmp_path) == [".a.csv.b.18.tmp", ".ba.csv.19.tmp", "a.csv", "a.csv.20.tmp"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])

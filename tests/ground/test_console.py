@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,20 @@ def test_text_that_is_not_utf8_is_refused(clir, monkeypatch, words, said) -> Non
     done = clir(*words)
     assert done.code == 2
     assert re.fullmatch(f"clir: {re.escape(said)}.*; write it in UTF-8, .*\n", done.err), done.err
+
+
+def test_folders_above_may_have_any_name(clir, tmp_path, monkeypatch, home, small_collection):
+    folder = tmp_path / "caf\udce9"
+    small_collection.rename(folder)
+    monkeypatch.chdir(folder)
+    shutil.move(home, folder / "artifacts")
+    monkeypatch.delenv("CLIR_HOME", raising=False)
+    shutil.copytree(folder, folder / "docs", ignore=shutil.ignore_patterns("artifacts"))
+    words = ("--collection", "./docs", "--lang", "sw-en", "--method", "bm25")
+    assert clir("search", *words).code == 0
+    assert clir("evaluate", *words, "--metric", "map", "--results", "r").code == 0
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    outcome = clir("search", "--collection", link, *words[2:])
+    assert outcome.code == 2
+    assert "the name of the collection is not UTF-8: caf�; " in outcome.err
