@@ -4,8 +4,10 @@ What an artifact will be made from (``resolve``), the command that makes it (``c
 settings reach it (``reach``), and what must be there first (``needs``).
 """
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from clir_cli.artifacts import store
 from clir_cli.artifacts.command import Command, assignment
 from clir_cli.artifacts.spec import NEUTRAL, ArtifactSpec, Context, Input, Ref
 from clir_cli.artifacts.store import Artifact
-from clir_cli.errors import MissingInput
+from clir_cli.errors import MissingInput, UserError
 from clir_cli.settings import Settings
 from clir_cli.suites import known_keys, load_settings, matches, suite_settings, value_of
 
+MODELS = ("teacher.model", "student.model")  # names of models that are inputs too, by content
 # Filled by clir_cli/stages/kinds.py: by kind, and by kind and method where one has its own.
 SPECS: dict[str, ArtifactSpec] = {}
 
@@ -44,30 +47,46 @@ def path_of(context: Context, ref: Ref) -> Path:
     return context.home / path
 
 
-def resolve(context: Context, ref: Ref, given: Mapping[str, str] | None = None) -> Artifact:
+def resolve(
+    context: Context,
+    ref: Ref,
+    given: Mapping[str, str] | None = None,
+    recorded: Mapping[str, str] | None = None,
+) -> Artifact:
     """Return what an artifact will be made from.
 
     Args:
         context: Where artifacts lie.
         ref: The artifact.
         given: Fingerprints of inputs that only the caller has.
+        recorded: Fingerprints of inputs to take instead of those that are missing.
 
     Raises:
         MissingInput: An input is missing; the message has the command that makes it.
         UserError: An input is damaged, or the settings cannot be met.
     """
-    spec = spec_of(ref)
     context = context.using(ref.settings)
     digests = dict(given or {})
     for part in inputs_of(ref):
-        with making(context, part.of):
-            digests |= part.digests(context)
-    shown = command(context, ref)
+        try:
+            with making(context, part.of):
+                digests |= part.digests(context)
+        except MissingInput:
+            if recorded is None:
+                raise
+            digests = {**recorded, **digests}
+    return _artifact(context, ref, config_of(ref), digests)
+
+
+def _artifact(
+    context: Context, ref: Ref, config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> Artifact:
+    spec, shown = spec_of(ref), command(context, ref)
     return Artifact(
         path=path_of(context, ref),
         kind=ref.kind.replace(" ", "-"),
-        config=config_of(ref),
-        inputs=digests,
+        config=config,
+        inputs=inputs,
         command=str(shown),
         mend=str(shown.adding([(spec.mend,)])) if spec.mend else "",
         unreached=tuple(spec.unreached(ref)),
@@ -85,18 +104,76 @@ def making(context: Context, ref: Ref | None) -> Iterator[None]:
         raise MissingInput(f"{error}; make it with: {command(context, ref)}", True) from None
 
 
-def require(context: Context, ref: Ref, *, deep: bool = True) -> Path:
-    """Return the folder of an artifact that is there and whole; raises as ``store.require``."""
-    path = path_of(context, ref)
-    store.require(path, str(command(context, ref)), deep=deep)
-    return path
-
-
 def require_current(context: Context, ref: Ref) -> Artifact:
-    """Return an artifact that is there, whole, and made from what it would be made from now."""
+    """Return an artifact that is there, whole, and made from what it would be made from now.
+
+    Raises:
+        MissingInput: It or an input is missing; the message has the command that makes it.
+        UserError: It is damaged, of another pair, method or seed, or was made with other settings
+            or from other inputs; the message has the settings with which it can be used.
+    """
     artifact = resolve(context, ref)
-    store.require_current(artifact)
-    return artifact
+    store.require(artifact.path, artifact.command)
+    return _same(ref, artifact)
+
+
+def require_model(
+    context: Context,
+    ref: Ref,
+    known: Callable[[], Mapping[str, str]] | None = None,
+    own: Sequence[str] = (),
+) -> Path:
+    """Return the folder of a model that is there and is what it will be used for.
+
+    Models that it was made from are compared by content, not by name; inputs that are no longer
+    here, such as bitext, are not compared. Its files are verified when they are read.
+
+    Args:
+        context: Where artifacts lie.
+        ref: The model.
+        known: Returns the only inputs to compare, if its settings may be any.
+        own: Names of inputs that are not compared.
+
+    Raises:
+        MissingInput: It is missing.
+        UserError: As ``require_current``.
+    """
+    shown = str(command(context, ref))
+    manifest = store.require(path_of(context, ref), shown, deep=False)
+    inputs = manifest["inputs"]
+    if known is not None:
+        config = {**manifest["config"], **spec_of(ref).identity(ref)}
+        inputs = {**inputs, **known()}
+    else:
+        config = config_of(ref, without=MODELS)
+        planned = resolve(context, ref, recorded=inputs).inputs
+        inputs = {**planned, **{name: inputs[name] for name in own if name in inputs}}
+    artifact = _artifact(context, ref, config, inputs)
+    return _same(ref, replace(artifact, unreached=(*artifact.unreached, *MODELS))).path
+
+
+def _same(ref: Ref, artifact: Artifact) -> Artifact:
+    """Return an artifact that is there if it is what was planned; raises as ``require_current``."""
+    if artifact.state() == "current":
+        return artifact
+    spec, was = spec_of(ref), store.changed_settings(artifact)
+    again = f"make it again: {artifact.command} --force"
+    if was.keys() & spec.identity(ref).keys():
+        again = f"put the folder back where it was, or {again}"
+    else:
+        names = spec.settings(ref)
+        keys = {names.get(name, name): value for name, value in was.items()}
+        if keys and keys.keys() <= set(known_keys()):
+            values = {key: _default(ref, key) if v is None else v for key, v in keys.items()}
+            options = (shlex.join(["--set", assignment(*item)]) for item in values.items())
+            again = f"to use it, add {' '.join(options)}; or {again}"
+    raise UserError(f"{store.stale(artifact)}; {again}")
+
+
+def _default(ref: Ref, key: str) -> Any:
+    """Return the default of a setting, which is left out of manifests of before it existed."""
+    section, _, name = key.partition(".")
+    return type(getattr(ref.settings, section)).model_fields[name].default
 
 
 def make(context: Context, ref: Ref) -> None:
@@ -107,7 +184,7 @@ def make(context: Context, ref: Ref) -> None:
 # ------------------------------------------------------------------ settings
 
 
-def config_of(ref: Ref) -> dict[str, Any]:
+def config_of(ref: Ref, without: Sequence[str] = ()) -> dict[str, Any]:
     """Return the configuration of an artifact: its identity, and the settings that reach it.
 
     Settings that came later than the first manifests are left out at their default
@@ -115,7 +192,7 @@ def config_of(ref: Ref) -> dict[str, Any]:
     """
     spec = spec_of(ref)
     config: dict[str, Any] = dict(spec.identity(ref))
-    left_out = (*NEUTRAL, *spec.excluded(ref))
+    left_out = (*NEUTRAL, *spec.excluded(ref), *without)
     for name, setting in spec.settings(ref).items():
         section, _, key = setting.partition(".")
         values = getattr(ref.settings, section).model_dump(mode="json")
@@ -123,7 +200,7 @@ def config_of(ref: Ref) -> dict[str, Any]:
             values["model"] = Path(values["model"]).name
         if not key:
             config[name] = {k: v for k, v in values.items() if f"{section}.{k}" not in left_out}
-        elif key in values:
+        elif key in values and setting not in without:
             *outer, last = name.split(".")
             entries = config
             for part in outer:
@@ -136,14 +213,15 @@ def config_of(ref: Ref) -> dict[str, Any]:
 def reach(ref: Ref, *, past_names: bool = True) -> frozenset[str]:
     """Return the settings that decide what an artifact holds, its inputs' included.
 
-    ``past_names`` includes what reaches inputs that have a name for their settings
+    ``past_names`` includes what reaches inputs whose variant names their settings
     (``ArtifactSpec.named``).
     """
     spec = spec_of(ref)
     keys = keys_of(*spec.settings(ref).values()) - keys_of(*spec.excluded(ref))
     for part in inputs_of(ref):
         keys |= keys_of(*part.settings)
-        if part.of is not None and (past_names or not spec_of(part.of).named):
+        named = part.of and part.of.cell.variant and spec_of(part.of).named
+        if part.of is not None and (past_names or not named):
             keys |= reach(part.of, past_names=past_names)
     return frozenset(keys - keys_of(*NEUTRAL))
 

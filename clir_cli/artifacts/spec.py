@@ -97,8 +97,8 @@ class ArtifactSpec:
         make: Makes it.
         command: Returns the command that makes it, without suite, place and settings.
         shown: Settings that its command repeats although they do not reach it.
-        named: True if method, variant and seed name its settings, so that commands of what is made
-            from it need not repeat them.
+        named: True if a variant names its settings, so that commands of what is made from it need
+            not repeat them.
         mend: The option that repairs damage, if that is less work than making it again.
     """
 

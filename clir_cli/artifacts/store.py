@@ -94,7 +94,7 @@ class Artifact:
         manifest = read_manifest(self.path)
         config = _known(manifest["config"], self.unreached)
         made = manifest.get("kind"), manifest["inputs"], config
-        return made == (self.kind, self.inputs, _known(self.config, ()))
+        return made == (self.kind, self.inputs, _known(self.config, self.unreached))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -183,20 +183,10 @@ def require(path: Path, command: str, *, deep: bool = True) -> dict[str, Any]:
             with alone(path):
                 _recover(path)
         if not (path / MANIFEST).exists():
+            if path.is_dir() and any(path.iterdir()):
+                raise UserError(f"{path}: {MANIFEST} is missing; make it again: {command} --force")
             raise MissingInput(f"{path} is missing; make it with: {command}", has_remedy=True)
     return verify(path, deep=deep)
-
-
-def require_current(artifact: Artifact) -> None:
-    """Check that an input artifact is there, whole, and made from what it would be made from now.
-
-    Raises:
-        MissingInput: It is missing; the message has the command that makes it.
-        UserError: It is damaged, or was made from something that has changed since.
-    """
-    require(artifact.path, artifact.command)
-    if artifact.state() != "current":
-        raise UserError(f"{stale(artifact)}; make it again: {artifact.command} --force")
 
 
 @contextmanager
@@ -366,17 +356,28 @@ def _remove(path: Path) -> None:
 
 def stale(artifact: Artifact) -> str:
     """Return in one line what an artifact was made from that has changed."""
-    before = read_manifest(artifact.path)
-    was, now = _known(before["config"], artifact.unreached), _known(artifact.config, ())
+    before, now = read_manifest(artifact.path), _known(artifact.config, artifact.unreached)
     changed = [
-        f"{key}: {_brief(was.get(key))} -> {_brief(now.get(key))}"
-        for key in {**now, **was}
-        if was.get(key) != now.get(key)
+        f"{key}: {_brief(value)} -> {_brief(now.get(key))}"
+        for key, value in changed_settings(artifact).items()
     ]
     inputs = {**before["inputs"], **artifact.inputs}
     changed += [name for name in inputs if before["inputs"].get(name) != artifact.inputs.get(name)]
     what = "; ".join(changed[:3]) or "another version of clir"
     return f"{artifact.path} was made from something else ({what})"
+
+
+def changed_settings(artifact: Artifact) -> dict[str, Any]:
+    """Return the values, by dotted name, with which an artifact was made, where others are meant.
+
+    The value is None where it was made without.
+    """
+    manifest = read_manifest(artifact.path)
+    was, now = (
+        _known(manifest["config"], artifact.unreached),
+        _known(artifact.config, artifact.unreached),
+    )
+    return {key: was.get(key) for key in {**now, **was} if was.get(key) != now.get(key)}
 
 
 def _known(config: Mapping[str, Any], unreached: Sequence[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from clir_cli.corpus.formats.bitext_readers import read_files
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
-from clir_cli.errors import UserError
+from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
 
@@ -44,7 +44,7 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
     if settings.files:
         for name in settings.files:
             if not Path(name).is_file():
-                raise UserError(f"{name}: no such file (bitext.files)")
+                raise MissingInput(f"{name}: no such file (bitext.files)")
         return {name: file_digest(Path(name)) for name in settings.files}
     digests = source_digests("bitext", settings.sources, pair.query, downloads)
     if not digests:

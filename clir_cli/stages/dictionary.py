@@ -15,7 +15,7 @@ from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.lexicons import TABLE
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
 from clir_cli.stages.support.teacher_embeddings import align_bitext
-from clir_cli.stages.support.used_models import student_of
+from clir_cli.stages.support.used_models import UsedModel, student_of
 from clir_cli.stages.support.workspace import Workspace
 
 
@@ -46,7 +46,7 @@ def dictionary(workspace: Workspace, ref: Ref) -> Path:
 def _induce(workspace: Workspace, ref: Ref) -> list[DictionaryEntry]:
     runtime.hush_libraries()
     bitext = load_bitext(workspace, ref.pair)
-    folder = graph.require(workspace, student_of(ref.settings, ref.pair, ref.cell))
+    folder = UsedModel(student_of(ref.settings, ref.pair, ref.cell)).folder(workspace)
     student = open_encoder_at(workspace, folder, runtime.choose_device(workspace.device))
     title = f"align {ref.pair}"
     return align_bitext(workspace, ref.pair, bitext, student, induce_dictionary, title)

@@ -214,7 +214,8 @@ def fetch_model(workspace: Workspace, ref: Ref) -> Path:
             known = store.read_manifest(folder)["files"]
             workspace.talk.say(f"{error}; fetching it again")
     # The catalogue decides what a model is: a damaged or an older one is replaced.
-    with store.make(artifact, force=state in ("current", "stale"), resume=True) as draft:
+    force = workspace.force or state in ("current", "stale")
+    with store.make(artifact, force=force, resume=True) as draft:
         if draft is not None:
             archive = models.packaged_file(model.package) if model.package else None
             if model.package and archive is not None:

@@ -116,7 +116,7 @@ def _student_inputs(ref: Ref) -> list[Input]:
         *sources.bitext_inputs(settings, ref.pairs, named=bool(cell.joint)),
         used_models.teacher_of(settings).as_input("teacher"),
         used_models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
-        *([used_models.UsedModel(first).as_input("first pass", deep=True)] if first else []),
+        *([used_models.UsedModel(first).as_input("first pass")] if first else []),
     ]  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def _part(job: Search, part: Ref) -> Run:
     if job.typed:
         rankings = rank(Search(job.workspace, part, job.typed))
         return {query: dict(ranking) for query, ranking in rankings.items()}
-    return read_run(graph.path_of(job.workspace, part) / RUN_FILE)
+    return read_run(graph.require_current(job.workspace, part).path / RUN_FILE)
 
 
 def _scores(job: Search) -> tuple[list[str], Iterator[Tensor]]:
@@ -138,7 +138,7 @@ def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
     device = runtime.choose_device(workspace.device)
     if METHODS[ref.cell.method].encoder == "initial":
         return initial_encoder(workspace, device, torch.float32, ref.cell.seed, ref.pair)
-    return open_encoder_at(workspace, encoder_of(ref).folder(workspace, deep=True), device)
+    return open_encoder_at(workspace, encoder_of(ref).folder(workspace), device)
 
 
 def ranker_of(workspace: Workspace, index: Index) -> Ranker:

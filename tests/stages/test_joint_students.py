@@ -21,15 +21,15 @@ def joint(clir, home, models, small_collection, tmp_path):
     for language in ("de", "fi"):
         shutil.copy(source / f"queries.{language}.jsonl", small_collection)
     own = {
-        "distill": ("--set", "bitext.max_pairs=40", "--set", "training.epochs=1"),
         "index": ("--collection", small_collection),
         "search": ("--collection", small_collection),
         "evaluate": ("--collection", small_collection, "--results", tmp_path / "results"),
     }
 
     def call(verb, *words):
+        small = ("--set", "bitext.max_pairs=40", "--set", "training.epochs=1")
         common = ("--home", home, "--set", f"teacher.model={tiny}")
-        return clir(verb, *words, *own.get(verb, ()), *common)
+        return clir(verb, *small, *words, *own.get(verb, ()), *common)
 
     return call
 

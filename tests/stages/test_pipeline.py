@@ -25,8 +25,14 @@ def chain(clir, home, small_collection, tmp_path):
         own = {
             "distill": TRAIN,
             "index": ("--collection", small_collection),
-            "search": ("--collection", small_collection),
-            "evaluate": ("--collection", small_collection, "--results", tmp_path / "results"),
+            "search": (*TRAIN, "--collection", small_collection),
+            "evaluate": (
+                *TRAIN,
+                "--collection",
+                small_collection,
+                "--results",
+                tmp_path / "results",
+            ),
         }
         return clir(verb, *words, *own.get(verb, ()), "--home", home)
 

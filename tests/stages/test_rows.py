@@ -24,7 +24,7 @@ def test_the_student_is_the_teacher_with_more_rows(clir, home, small_collection,
         if name != table and not name.startswith("pooler"):  # late interaction has no use for it
             assert torch.equal(own[name], value), name
 
-    words = ("--collection", small_collection, "--home", home)
+    words = (*FEW, "--collection", small_collection, "--home", home)
     assert clir("index", *words).code == 0
     searched = clir("search", *PAIR, "rows,zero-shot", *words)
     assert searched.code == 0, searched.err

@@ -44,14 +44,14 @@ def chain(clir, home, small_collection, colbert, tmp_path):
         results = ("--results", tmp_path / "results") if verb == "evaluate" else ()
         lang = () if verb == "index" else ("--lang", "sw-en")
         teacher = ("--set", f"teacher.model={colbert}")
-        return clir(verb, *lang, *teacher, *words, *own, *results, "--home", home)
+        return clir(verb, *lang, *SMALL, *teacher, *words, *own, *results, "--home", home)
 
     return call
 
 
 def test_a_colbert_teacher_goes_through_all_stages(chain, home, colbert):
     for verb in ("distill", "index", "search"):
-        outcome = chain(verb, *(SMALL if verb == "distill" else ()))
+        outcome = chain(verb)
         assert outcome.code == 0, outcome.err
     student = home / "sample/sw-en/ot/student"
     assert len(AutoTokenizer.from_pretrained(student)) > 30_522
@@ -75,7 +75,7 @@ def test_a_colbert_teacher_goes_through_all_stages(chain, home, colbert):
 def test_a_student_of_another_size_gets_a_projection(chain, home, models, tmp_path):
     other = tiny_bert(tmp_path / "other", models, hidden=48, seed=2)
     chosen = ("--set", f"student.model={other}", "--set", "student.vocabulary=initial")
-    outcome = chain("distill", *SMALL, *chosen, "--variant", "small", "--set", "training.epochs=1")
+    outcome = chain("distill", *chosen, "--variant", "small", "--set", "training.epochs=1")
     assert outcome.code == 0, outcome.err
     student = home / "sample/sw-en/ot.small/student"
     encoder = load_encoder(student, torch.device("cpu"))
@@ -87,7 +87,7 @@ def test_a_student_of_another_size_gets_a_projection(chain, home, models, tmp_pa
 
 
 def test_adapters_leave_an_ordinary_student(chain, home):
-    outcome = chain("distill", *SMALL, "--variant", "lora", "--set", "training.lora_rank=4",
+    outcome = chain("distill", "--variant", "lora", "--set", "training.lora_rank=4",
                     "--set", "training.gradient_checkpointing=true")  # fmt: skip
     assert outcome.code == 0, outcome.err
     student = home / "sample/sw-en/ot.lora/student"

@@ -134,11 +134,15 @@ def test_a_trained_teacher_has_artifacts_of_its_own(chain, home):
     folder = home / "sample/en/monolingual/model"
     assert manifest(folder)["kind"] == "teacher"
     assert load_encoder(folder, torch.device("cpu")).dimensions == 16
+    said = refused(chain("index", teacher="monolingual"))
+    assert "to use it, add --set monolingual.dimensions=16; or make it again" in said
+    small = ("--set", "monolingual.dimensions=16")
     for verb in ("distill", "index", "search"):
-        words = () if verb == "index" else PAIR
+        words = small if verb == "index" else (*PAIR, *small)
         outcome = chain(verb, *words, teacher="monolingual")
         assert outcome.code == 0, outcome.err
-    rows = chain("evaluate", *PAIR, "--metric", "map", "--json", teacher="monolingual").json
+    words = (*PAIR, *small, "--metric", "map", "--json")
+    rows = chain("evaluate", *words, teacher="monolingual").json
     assert {row["variant"] for row in rows} == {"monolingual"}
     under = home / "sample/teachers/monolingual"
     assert (under / "sw-en/ot/student/manifest.json").is_file()

@@ -96,7 +96,7 @@ def english_lexicon(workspace: Workspace, pair: Pair, bitext: Bitext | None) -> 
     if settings.contrastive.lexicon == "given":
         return given
     if settings.contrastive.lexicon == "plans":
-        folder = graph.path_of(workspace, lexicon_plans(settings, pair))
-        return _merged(given, inverted(_read_induced(folder, settings.dictionary.least_score)))
+        plans = graph.require_current(workspace, lexicon_plans(settings, pair))
+        return _merged(given, inverted(_read_induced(plans.path, settings.dictionary.least_score)))
     bitext = bitext or load_bitext(workspace, pair)
     return _merged(given, induced_dictionary(bitext.train, settings.contrastive.least_dice))

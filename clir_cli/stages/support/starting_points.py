@@ -6,7 +6,6 @@ from typing import cast
 
 import torch
 
-from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.retrieval import adapters
@@ -16,7 +15,7 @@ from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.teacher_embeddings import align_bitext
-from clir_cli.stages.support.used_models import first_pass
+from clir_cli.stages.support.used_models import UsedModel, first_pass
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
@@ -119,7 +118,7 @@ def _count_function(
     first = first_pass(ref)
     if first is None:
         return COUNT_FUNCTIONS[workspace.settings.student.rows]
-    folder = graph.path_of(workspace, first)
+    folder = UsedModel(first).folder(workspace)
     earlier = open_encoder_at(workspace, folder, student.device, student.precision)
     title = f"first pass aligns {ref.pair}"
     return plan_counts(align_bitext(workspace, ref.pair, bitext, earlier, word_plans, title))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from clir_cli.artifacts import graph, store
@@ -10,7 +11,7 @@ from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Pair, parse_pair
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import UserError
 from clir_cli.retrieval import models
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
@@ -30,29 +31,51 @@ class UsedModel:
     settings: tuple[str, ...] = ()
     name: str = ""
 
-    def folder(self, workspace: Workspace, *, deep: bool = False) -> Path:
-        """Return its folder; ``deep`` if it may be a student whose weights will be read.
+    def path(self, workspace: Workspace) -> Path:
+        """Return where it lies, or will lie."""
+        if self.ref is not None:
+            return graph.path_of(workspace, self.ref)
+        pickled = workspace.settings.models.allow_pickle
+        return models.model_folder(self.name, workspace.home, pickled)
+
+    def folder(self, workspace: Workspace) -> Path:
+        """Return its folder.
+
+        A variant names its settings, so that they need not be repeated where it is used; its
+        teacher must be the one of the documents. What a teacher or an initial student was trained
+        from has no setting where it is used.
 
         Raises:
             MissingInput: It is missing; the message has the command that fetches or trains it.
+            UserError: It is of another pair or method, or was made with other settings.
         """
-        if self.ref is not None and self.ref.kind != "model":
-            deep = deep and self.ref.kind == "student"
-            return graph.require(workspace, self.ref, deep=deep)
-        pickled = workspace.settings.models.allow_pickle
-        folder = models.model_folder(self.name, workspace.home, pickled)
-        with graph.making(workspace, self.ref):
-            if not (folder / "config.json").is_file():
-                raise MissingInput(f"model {folder} is missing")
-        return folder
+        if self.ref is None:
+            return self.path(workspace)
+        own = () if self.ref.kind == "student" else ("initial model",)
+        known = partial(self._teacher, workspace) if self.ref.cell.variant else None
+        return graph.require_model(workspace, _as_trained(workspace, self.ref), known, own)
 
-    def as_input(self, name: str, *, deep: bool = False) -> Input:
+    def _teacher(self, workspace: Workspace) -> dict[str, str]:
+        if self.ref is None or self.ref.kind == "teacher":
+            return {}
+        return {"teacher": models.model_digest(teacher_of(self.ref.settings).folder(workspace))}
+
+    def as_input(self, name: str) -> Input:
         """Return it as an input called ``name``."""
         return Input(
-            lambda workspace: {name: models.model_digest(self.folder(workspace, deep=deep))},
+            lambda workspace: {name: models.model_digest(self.folder(workspace))},
             self.ref,
             self.settings,
         )
+
+
+def _as_trained(workspace: Workspace, ref: Ref) -> Ref:
+    """Return a trained teacher with the pairs whose English it was trained on."""
+    folder = graph.path_of(workspace, ref)
+    if ref.kind != "teacher" or not ref.pairs or not store.is_readable(folder):
+        return ref
+    names = store.read_manifest(folder)["config"].get("pairs", ())
+    return replace(ref, pairs=tuple(parse_pair(name, catalogue.languages()) for name in names))
 
 
 def fetched(settings: Settings, name: str, key: str) -> UsedModel:
@@ -138,10 +161,9 @@ def encoder_input(ref: Ref) -> Input:
     model = encoder_of(ref)
 
     def digests(workspace: Workspace) -> dict[str, str]:
-        folder = model.folder(workspace)
-        for tested in (folder, teacher_folder(workspace)):
-            _refuse_seen(tested, collection_label(ref.settings.collection))
-        return {"encoder": models.model_digest(folder)}
+        for tested in (model, teacher_of(ref.settings)):
+            _refuse_seen(tested.path(workspace), collection_label(ref.settings.collection))
+        return {"encoder": models.model_digest(model.folder(workspace))}
 
     return Input(digests, model.ref, model.settings)
 
