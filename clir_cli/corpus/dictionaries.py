@@ -14,6 +14,7 @@ from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, source_digests
 from clir_cli.corpus.formats import DICTIONARY_READERS
 from clir_cli.corpus.formats.dictionary_readers import Entry
+from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.unicode_words import words
@@ -60,7 +61,8 @@ def inputs(settings: DictionarySettings, pair: Pair, downloads: Path) -> dict[st
     """
     digests = {}
     for path in _own_paths(settings):
-        files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+        tables = sorted(filter(Path.is_file, path.glob("*.csv")))
+        files = tables if path.is_dir() else [path]
         digests.update({str(file): file_digest(file) for file in files})
     return digests | source_digests("dictionaries", settings.sources, pair.query, downloads)
 
@@ -75,8 +77,8 @@ def _settings(name: str) -> DictionarySettings:
 def _own_paths(settings: DictionarySettings) -> list[Path]:
     paths = [Path(name) for name in settings.files]
     for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: no such file (dictionary.files)")
+        if not path.is_dir():
+            require_regular(path, " (dictionary.files)")
     return paths
 
 
@@ -85,7 +87,8 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
     codes = {"codes": catalogue.languages()[pair.query].iso639_3}
     request = ReadRequest(pair.query, codes, faults=faults)
     for path in _own_paths(settings):
-        kind = "panlex" if path.is_dir() else OWN_FORMATS.get(path.suffix.lower())
+        unpacked = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+        kind = "panlex" if path.is_dir() else OWN_FORMATS.get(unpacked.suffix.lower())
         if kind is None:
             raise UserError(
                 f"{path}: the name of a dictionary ends in {', '.join(OWN_FORMATS)}, or it is "

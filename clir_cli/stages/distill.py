@@ -98,7 +98,7 @@ def _report_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
         workspace.talk.say(f"{pair}: {name}: {count:,} misaligned pairs were realigned")
     if bitext.skipped:
         faults = ", ".join(f"{what}: {count:,}" for what, count in bitext.skipped.items())
-        workspace.talk.say(f"{pair}: bad lines skipped: {faults}")
+        workspace.talk.say(f"{pair}: lines left out: {faults}")
 
 
 def _task(

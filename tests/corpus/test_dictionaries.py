@@ -1,7 +1,9 @@
 """Bilingual dictionaries: every format as it is published, and the user's own."""
 
 import csv
+import gzip
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -54,6 +56,33 @@ def test_a_tsv_holds_word_tab_english_best_first(tmp_path: Path) -> None:
     assert load(path) == {"maji": ("Water", "water"), "jua": ("sun", "know")}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "word\tenglish\tscore\tpairs\nmaji\twater\t0.9\t12\n",  # as clir writes them
+        "en\tsw\nwater\tmaji\n",
+        "score\tSwahili\tEnglish\n0.9\tmaji\twater\n",
+    ],
+)
+def test_a_first_line_with_names_gives_the_columns_of_a_dictionary(
+    tmp_path: Path, content: str
+) -> None:
+    assert load(write(tmp_path, "own.tsv", content.encode())) == {"maji": ("water",)}
+
+
+def test_a_compressed_dictionary_is_read_and_a_pipe_refused(tmp_path: Path) -> None:
+    packed = gzip.compress(b"maji\twater\n")
+    assert load(write(tmp_path, "own.tsv.gz", packed)) == {"maji": ("water",)}
+    os.mkfifo(tmp_path / "pipe.tsv")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "langvar.csv")
+    for name in ("pipe.tsv", "folder"):
+        chosen = DictionarySettings(files=(str(tmp_path / name),))
+        with pytest.raises(UserError, match=r"not a regular file|no langvar.csv"):
+            list(inputs(chosen, SWAHILI, tmp_path))
+            load_dictionary(chosen, SWAHILI, tmp_path)
+
+
 def test_keys_are_words_as_texts_are_cut_into_words(tmp_path: Path) -> None:
     path = write(tmp_path, "own.tsv", "X-Ray  ya\tx-ray\nHäuser\thouses\n...\tdots\n".encode())
     assert load(path) == {"x ray ya": ("x-ray",), "häuser": ("houses",)}
@@ -75,6 +104,7 @@ def test_muse_has_word_white_space_english(tmp_path: Path, mark: str) -> None:
         ("a.tsv", b"a\t1\n\nc\t3\n", "a.tsv, line 2: empty line", ["a", "c"]),
         ("a.tsv", b"a\t1\n\t2\nc\t3\n", "a.tsv, line 2: a line is a word, a tab", ["a", "c"]),
         ("a.tsv", b"a\t1\nb\xff\t2\nc\t3\n", "a.tsv, line 2: not valid UTF-8", ["a", "c"]),
+        ("a.tsv", b"a\t1\n0.9\tb\t2\nc\t3\n", "line 2: a number in the place of", ["a", "c"]),
         ("a.txt", b"a 1\nb\nc 3\n", "a.txt, line 2: a line is a word, a space", ["a", "c"]),
         ("a.txt", b"a 1\nb 2 3\nc 3\n", "a.txt, line 2: a line is a word, a space", ["a", "c"]),
     ],

@@ -4,29 +4,47 @@ A fault in a file (an empty line, bytes that are not UTF-8, sides of unequal len
 with file and line through ``Faults``, which stops or counts, as ``bitext.on_error`` says.
 """
 
-import io
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 from xml.etree import ElementTree
-from zipfile import ZipFile
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, numbered_lines
-from clir_cli.corpus.formats.zips import only_member, open_zip
+from clir_cli.corpus.formats.columns import language_names, named_columns
+from clir_cli.corpus.formats.opening import limited_lines, open_unpacked, require_regular
+from clir_cli.corpus.formats.reading import (
+    Faults,
+    ReadRequest,
+    decoded_line,
+    decoded_lines,
+    numbered_lines,
+)
+from clir_cli.corpus.formats.zips import buffered, only_member, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
-BUFFER = 1 << 18
-LONGEST_LINE = 1 << 20  # bytes of a zip's line; a sentence is never so long, a damaged file may be
+COLUMNS = "a pair is two columns with a tab between"
+QUOTED = re.compile(r'"(?=.*"")(?:[^"]|"")*"')
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
-def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of which line k translates line k."""
-    for number, left, right in joined_lines(query, english, faults):
-        yield from non_empty((query, left), (english, right), number, faults)
+def read_parallel(
+    query: Path, english: Path, faults: Faults, language: str = ""
+) -> Iterator[SentencePair]:
+    """Yield the pairs of two files of which line k translates line k.
+
+    If the first lines name the languages, they are no pair; UserError if the files are swapped.
+    """
+    for number, *sides in joined_lines(query, english, faults):
+        names = named_columns(sides, language, f"{query}, line 1") if number == 1 else None
+        if names == (1, 0):
+            raise UserError(f"{query} is English, {english} is not; swap them")
+        if names:
+            faults.count_header(sides)
+        else:
+            yield from non_empty((query, sides[0]), (english, sides[1]), number, faults)
 
 
 def joined_lines(query: Path, english: Path, faults: Faults) -> Iterator[tuple[int, str, str]]:
@@ -51,26 +69,42 @@ def non_empty(
     yield SentencePair(left[1].strip(), right[1].strip())
 
 
-def read_tsv(path: Path, faults: Faults) -> Iterator[SentencePair]:
-    """Yield the pairs of a file with one pair per line: query language, tab, English."""
+def read_tsv(path: Path, faults: Faults, language: str = "") -> Iterator[SentencePair]:
+    """Yield the pairs of a file with one pair per line: query language, tab, English.
+
+    There may be further columns, and in another order, if the first line names the languages.
+    """
+    columns, count = (0, 1), 2
     for number, line in decoded_lines(path, faults):
-        sides = line.split("\t")
-        if len(sides) >= 2:
-            yield from non_empty((path, sides[0]), (path, sides[1]), number, faults)
+        cells = line.split("\t")
+        where = f"{path}, line {number}"
+        if number == 1 and (named := named_columns(cells, language, where)):
+            columns, count = named, len(cells)
+            faults.count_header(cells)
+        elif not line.strip():
+            faults.report(path, number, "empty line")
+        elif len(cells) != count:
+            name = (
+                f", or name them in the first line ({language or 'sw'}, en)" if count == 2 else ""
+            )
+            faults.report(path, number, f"columns: {len(cells)}, not {count}; {COLUMNS}{name}")
+        elif any(QUOTED.fullmatch(cells[column]) for column in columns):
+            faults.report(path, number, "quoted as in CSV; write texts as they are")
         else:
-            what = "a pair is two columns with a tab between" if line.strip() else "empty line"
-            faults.report(path, number, what)
+            query, english = (cells[column] for column in columns)
+            yield from non_empty((path, query), (path, english), number, faults)
 
 
-def read_files(paths: Sequence[Path], faults: Faults) -> Iterator[SentencePair]:
+def read_files(paths: Sequence[Path], faults: Faults, language: str = "") -> Iterator[SentencePair]:
     """Yield the pairs of the user's own bitext: one TSV, or two parallel files."""
     for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file (bitext.files)")
+        require_regular(path, " (bitext.files)")
     if len(paths) == 1:
-        return read_tsv(paths[0], faults)
+        return read_tsv(paths[0], faults, language)
     if len(paths) == 2:
-        return read_parallel(paths[0], paths[1], faults)
+        if paths[0] == paths[1]:
+            raise UserError(f"bitext.files names {paths[0]} twice")
+        return read_parallel(paths[0], paths[1], faults, language)
     raise UserError(
         f"bitext.files names {len(paths)} files; give one TSV, or two parallel files "
         "(query language, English)"
@@ -93,8 +127,8 @@ def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sente
     """Yield the units of translation memories (TMX 1.4), zipped or not, in English and another."""
     for file in files:
         if file.path.suffix != ".zip":
-            with file.path.open("rb") as stream:
-                yield from _tmx_units(file.path, stream, request.faults)
+            with open_unpacked(file.path) as stream:
+                yield from _tmx_units(file.path, stream, request)
             continue
         with open_zip(file.path) as archive:
             memories = [name for name in archive.namelist() if name.endswith(".tmx")]
@@ -102,28 +136,30 @@ def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sente
                 raise UserError(f"{file.path}: no .tmx file in the zip")
             for name in memories:
                 with archive.open(name) as stream:
-                    yield from _tmx_units(file.path, stream, request.faults)
+                    yield from _tmx_units(file.path, stream, request)
 
 
-def _tmx_units(path: Path, stream: IO[bytes], faults: Faults) -> Iterator[SentencePair]:
-    number = 0
+def _tmx_units(path: Path, stream: IO[bytes], request: ReadRequest) -> Iterator[SentencePair]:
+    number, names = 0, language_names(request.language)
     try:
         for _, element in ElementTree.iterparse(stream):
             if element.tag != "tu":
                 continue
             number += 1
-            query = english = ""
+            texts: dict[str, str] = {}
             for variant in element.iter("tuv"):
-                language = variant.get(XML_LANG) or variant.get("lang") or ""
+                language = (variant.get(XML_LANG) or variant.get("lang") or "").lower()
                 segment = variant.find("seg")
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
-                if language.lower().startswith("en"):
-                    english = text
-                else:
-                    query = text
+                texts["en" if language.startswith("en") else language] = text
             element.clear()
-            yield from non_empty((path, query), (path, english), number, faults, "unit")
-    except ElementTree.ParseError as error:
+            english = texts.pop("en", "")
+            if len(texts) > 1:  # a memory of several languages
+                texts = {k: v for k, v in texts.items() if k.split("-")[0] in names}
+            query = next(iter(texts.values()), "")
+            sides = (path, query), (path, english)
+            yield from non_empty(*sides, number, request.faults, "unit")
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings
         raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
 
 
@@ -135,8 +171,10 @@ def read_sib(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sente
             if number == 1:
                 continue
             cells = [cell.strip() for cell in line.split("\t")]
-            if len(cells) == 3 and cells[0].isdecimal() and cells[2]:
-                sides[file.declared.lang][int(cells[0])] = cells[2]
+            side = sides[file.declared.lang]
+            if len(cells) == 3 and re.fullmatch("[0-9]{1,9}", cells[0]) and cells[2]:
+                if side.setdefault(int(cells[0]), cells[2]) != cells[2]:
+                    request.faults.report(file.path, number, "an index_id of an earlier row")
             else:
                 what = "a row is index_id, category and text with tabs between"
                 request.faults.report(file.path, number, what)
@@ -160,7 +198,8 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
             first, second = (
                 only_member(archive, f"{corpus}.{side}", "a Moses zip") for side in (code, "en")
             )
-            rows = zip_longest(_zip_lines(archive, first), _zip_lines(archive, second))
+            members = (buffered(archive, name) for name in (first, second))
+            rows = zip_longest(*map(limited_lines, members))
             for number, (left, right) in enumerate(rows, start=1):
                 if left is None or right is None:
                     raise UserError(
@@ -168,7 +207,7 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
                         f"{number} of its other side (unequal sides); no pair can be trusted, "
                         "download it again"
                     )
-                (query, fault), (english, other_fault) = _text(left), _text(right)
+                (query, fault), (english, other_fault) = map(_sentence, (left, right))
                 if fault or other_fault:
                     name = first if fault else second
                     request.faults.report(file.path / name, number, fault or other_fault)
@@ -176,23 +215,8 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
                     yield SentencePair(query, english)
 
 
-def _zip_lines(archive: ZipFile, name: str) -> Iterator[bytes]:
-    """Yield lines, at most ``LONGEST_LINE`` bytes of each."""
-    with archive.open(name) as stream:
-        # A zip's own stream is slow at lines of limited length.
-        buffered = io.BufferedReader(cast(io.RawIOBase, stream), BUFFER)
-        while line := buffered.readline(LONGEST_LINE):
-            yield line
-            while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                line = buffered.readline(LONGEST_LINE)
-
-
-def _text(raw: bytes) -> tuple[str, str]:
+def _sentence(raw: bytes) -> tuple[str, str]:
     """Return a line's text and its fault."""
-    if len(raw) >= LONGEST_LINE:
-        return "", f"longer than {LONGEST_LINE:,} bytes"
-    try:
-        text = raw.decode("utf-8").strip().removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        return "", "not valid UTF-8"
-    return text, "" if text else "empty line"
+    text, fault = decoded_line(raw)
+    text = text.strip().removeprefix("\ufeff")
+    return text, fault or ("" if text else "empty line")

@@ -7,6 +7,7 @@ line, or counted, as ``dictionary.on_error`` says.
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,8 +16,10 @@ from typing import NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.bitext_readers import read_moses
-from clir_cli.corpus.formats.reading import Faults, ReadRequest, decoded_lines, decoded_text
-from clir_cli.corpus.formats.zips import only_member, open_zip
+from clir_cli.corpus.formats.columns import named_columns
+from clir_cli.corpus.formats.opening import open_text
+from clir_cli.corpus.formats.reading import ReadRequest, decoded_lines, decoded_text
+from clir_cli.corpus.formats.zips import buffered, only_member, open_zip
 from clir_cli.errors import UserError
 
 
@@ -29,29 +32,47 @@ class Entry(NamedTuple):
 
 DictionaryReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[Entry]]
 
+NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)?")  # a score or an id
 TERMINOLOGY = ["id", "sourceLang", "targetLang", "sourceString", "targetString"]
 
 
 def read_dictionary_tsv(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
-    """Yield the lines of TSV files: word, tab, English; further columns are ignored."""
-    return _columns(files, request.faults, "\t", "a line is a word, a tab and its translation")
+    """Yield the lines of TSV files: word, tab, English; further columns are ignored.
+
+    If the first line names the columns, they may have another order.
+    """
+    return _columns(files, request, "\t", "a line is a word, a tab and its translation")
 
 
 def read_muse(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
     """Yield the lines of MUSE dictionaries: word, white space (a space or a tab), English."""
-    return _columns(files, request.faults, None, "a line is a word, a space and its translation")
+    return _columns(files, request, None, "a line is a word, a space and its translation")
 
 
 def _columns(
-    files: Sequence[LocalFile], faults: Faults, separator: str | None, expected: str
+    files: Sequence[LocalFile], request: ReadRequest, separator: str | None, expected: str
 ) -> Iterator[Entry]:
+    faults = request.faults
     for file in files:
+        columns = (0, 1)
         for number, line in decoded_lines(file.path, faults):
             cells = [cell.strip() for cell in line.split(separator)]
-            if len(cells) < 2 or not all(cells[:2]) or (separator is None and len(cells) > 2):
+            where = f"{file.path}, line {number}"
+            if (
+                number == 1
+                and separator
+                and (named := named_columns(cells, request.language, where))
+            ):
+                columns = named
+                faults.count_header(cells)
+                continue
+            entry = [cells[column] for column in columns if column < len(cells)]
+            if len(entry) < 2 or not all(entry) or (separator is None and len(cells) > 2):
                 faults.report(file.path, number, expected if line.strip() else "empty line")
+            elif len(cells) > 2 and NUMBER.fullmatch(entry[0]):
+                faults.report(file.path, number, f"a number in the place of the word; {expected}")
             else:
-                yield Entry(cells[0], cells[1])
+                yield Entry(*entry)
 
 
 def read_terminology(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Entry]:
@@ -119,9 +140,9 @@ def _table(path: Path, name: str, columns: Sequence[str]) -> Iterator[dict[str, 
     with ExitStack() as stack:
         if not path.is_dir():
             archive = stack.enter_context(open_zip(path, tested=False))
-            stream = archive.open(only_member(archive, name, "a PanLex snapshot"))
+            stream = buffered(archive, only_member(archive, name, "a PanLex snapshot"))
         elif (path / name).is_file():
-            stream = (path / name).open("rb")
+            stream = open_text(path / name)
         else:
             raise UserError(f"{path}: no {name}; a PanLex snapshot has langvar, expr, denotation")
         text = io.TextIOWrapper(stack.enter_context(stream), encoding="utf-8-sig", newline="")

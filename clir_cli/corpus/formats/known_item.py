@@ -1,12 +1,11 @@
 """Parallel text as collections: NTREX-128 and FLORES-200 split into runs of sentences."""
 
-import gzip
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.opening import open_unpacked
 from clir_cli.corpus.formats.reading import ParsedCollection, Queries, ReadRequest, text_lines
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
@@ -99,7 +98,7 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
     missing = set(members)
     try:
         # Not mode "r|gz": that takes the end of a truncated file for the end of the archive.
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with open_unpacked(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 name = next((n for n in missing if f"/{member.name}".endswith(f"/{n}")), None)
                 file = archive.extractfile(member) if name and member.isfile() else None
@@ -109,7 +108,7 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
                 yield members[name], text_lines(path / member.name, file.read())
                 if not missing:
                     return
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, OSError) as error:
         raise UserError(
             f"{path}: truncated or damaged tar.gz ({error}); delete it and fetch it again"
         ) from None

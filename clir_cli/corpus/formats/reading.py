@@ -40,6 +40,10 @@ class Faults:
         """Count something that is left out, and is no fault that anybody could correct."""
         self.skipped[what] = self.skipped.get(what, 0) + 1
 
+    def count_header(self, cells: Sequence[str]) -> None:
+        """Count a first line with the names of columns, which is no fault."""
+        self.count(f"header line ({', '.join(cell.strip() for cell in cells)})")
+
 
 @dataclass(frozen=True)
 class ReadRequest:
@@ -134,7 +138,7 @@ def decoded_line(raw: bytes) -> tuple[str, str]:
     if len(raw) >= LONGEST_LINE:
         return "", f"longer than {LONGEST_LINE:,} bytes"
     try:
-        return raw.decode("utf-8").rstrip("\r\n").removeprefix("\ufeff"), ""
+        return raw.decode("utf-8").rstrip("\r\n"), ""
     except UnicodeDecodeError:
         return "", "not valid UTF-8"
 
@@ -146,7 +150,7 @@ def numbered_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str | None
             text, fault = decoded_line(raw)
             if fault:
                 faults.report(path, number, fault)
-            yield number, None if fault else text
+            yield number, None if fault else text.removeprefix("\ufeff" if number == 1 else "")
 
 
 def decoded_lines(path: Path, faults: Faults) -> Iterator[tuple[int, str]]:
