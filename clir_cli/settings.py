@@ -98,7 +98,8 @@ class BitextSettings(_Section):
 
     sources: tuple[str, ...] = ()
     files: tuple[str, ...] = Field(
-        (), description="your own files: one TSV (query language, English), or two parallel files"
+        (),
+        description="yours, besides sources: one TSV (query language, English), or two files",
     )
     on_error: Literal["stop", "skip"] = "stop"
     realign: bool = Field(True, description="repair sources whose lines are misaligned")

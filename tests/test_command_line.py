@@ -167,7 +167,7 @@ def test_what_would_be_done_is_told_and_not_done(clir, empty) -> None:
     assert outcome.code == 0
     assert outcome.err == ""
     assert {row["there"] for row in outcome.json} == {False}
-    nothing = ("--set", 'bitext.files=["a.tsv"]', "--set", "collection=./mine")
+    nothing = ("--set", "bitext.sources=[]", "--set", "collection=./mine")
     nothing += ("--set", "dictionary.sources=[]")
     outcome = clir("download", "--lang", "sw-en", "--dry-run", *nothing)
     assert outcome.code == 0

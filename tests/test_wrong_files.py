@@ -79,8 +79,9 @@ def spoil(file: Path, number: int, line: bytes | None) -> None:
     file.write_bytes(b"".join(lines))
 
 
-def own(*files: Path) -> tuple[str, str]:
-    return "--set", f"bitext.files={json.dumps([str(file) for file in files])}"
+def own(*files: Path) -> tuple[str, ...]:
+    own_files = f"bitext.files={json.dumps([str(file) for file in files])}"
+    return "--set", own_files, "--set", "bitext.sources=[]"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_bitext_of_no_known_shape_is_told(clir, empty, home, bitext) -> None:
     few.write_text("moja\tone\nmbili\ttwo\n")
     for files, said in (
         ([*bitext, bitext[0]], "bitext.files names 3 files; give one TSV, or two parallel"),
-        (bitext[:1], "x.sw, line 1: a pair is two columns with a tab between"),
+        (bitext[:1], "x.sw, line 1: columns: 1, not 2; a pair is two columns with a tab between"),
         ([few], "only 2 sentence pairs for sw-en; at least 10 are needed"),
     ):
         assert said in refused(clir(*DISTILL.split(), *own(*files), "--home", home))
@@ -124,14 +125,17 @@ def test_faults_in_a_bitext_are_counted_and_skipped_when_that_is_asked_for(
     spoil(bitext[0], 8, b"\xff\n")
     spoil(bitext[1], 39, None)
     small = ("--set", "training.epochs=1", "--set", "training.batch_size=8")
-    skip = ("--set", "bitext.on_error=skip")
+    skip = ("--set", "bitext.on_error=skip", "--set", 'bitext.sources=["sample"]')
+    small += ("--set", "bitext.max_pairs_per_source=40")
     outcome = clir(*DISTILL.split(), *own(*bitext), *small, *skip, "--home", home)
     assert outcome.code == 0, outcome.err
-    assert "sw-en: bad lines skipped: empty line: 1, not valid UTF-8: 1" in outcome.err
+    assert "sw-en: lines left out: empty line: 1, not valid UTF-8: 1" in outcome.err
     manifest = json.loads((home / "sample/sw-en/ot/student/manifest.json").read_text())
     notes = manifest["notes"]
     assert list(notes["skipped_lines"].values()) == [1, 1, 2]  # the last: unequal sides
-    assert notes["train_pairs"] + notes["held_out_pairs"] == 36
+    assert notes["sources"] == {"files": 36, "sample": 40}  # both are read
+    assert "(files 36, sample 40)" in outcome.err
+    assert notes["train_pairs"] + notes["held_out_pairs"] == 76
 
 
 def test_a_truncated_zip_of_the_models_is_told_with_the_remedy(

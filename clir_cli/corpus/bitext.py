@@ -13,10 +13,11 @@ from clir_cli.corpus.checksums import source_digests
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
 from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.opening import require_regular
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
 
@@ -41,12 +42,11 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
     Raises:
         UserError: A file is missing, or no source has the pair.
     """
-    if settings.files:
-        for name in settings.files:
-            if not Path(name).is_file():
-                raise MissingInput(f"{name}: no such file (bitext.files)")
-        return {name: file_digest(Path(name)) for name in settings.files}
-    digests = source_digests("bitext", settings.sources, pair.query, downloads)
+    digests = {}
+    for name in settings.files:
+        require_regular(Path(name), " (bitext.files)")
+        digests[name] = file_digest(Path(name))
+    digests |= source_digests("bitext", settings.sources, pair.query, downloads)
     if not digests:
         sources = ", ".join(settings.sources) or "none"
         raise UserError(f"no bitext for {pair}: the sources ({sources}) lack it; see bitext.files")
@@ -117,8 +117,8 @@ def _sources(
 ) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
     """Yield name and pairs of each source, and whether its lines are in the order of a text."""
     if settings.files:
-        yield "files", read_files([Path(name) for name in settings.files], faults), True
-        return
+        paths = [Path(name) for name in settings.files]
+        yield "files", read_files(paths, faults, pair.query), True
     for name in settings.sources:
         source = catalogue.source("bitext", name)
         if files := source.local_files(pair.query, downloads):

@@ -79,6 +79,6 @@ def collection_texts(name: str, language: str, downloads: Path) -> frozenset[str
     return frozenset(map(text_key, texts)) - {""}
 
 
-def any_equal(files: Sequence[Path], texts: frozenset[str]) -> bool:
+def any_equal(files: Sequence[Path], texts: frozenset[str], language: str) -> bool:
     """Return True if a pair of the user's files equals one of the texts."""
-    return any(is_equal(row, texts) for row in read_files(files, Faults("skip")))
+    return any(is_equal(row, texts) for row in read_files(files, Faults("skip"), language))

@@ -51,7 +51,7 @@ def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
 
 def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
     settings, downloads = ref.settings, workspace.downloads
-    if ref.kind == "bitext" and not settings.bitext.files:
+    if ref.kind == "bitext":
         yield from _catalogued(workspace, "bitext", settings.bitext.sources, ref.pairs)
     if ref.kind == "dictionary files":
         yield from _catalogued(workspace, "dictionaries", settings.dictionary.sources, ref.pairs)

@@ -148,6 +148,19 @@ def test_two_parallel_files_are_bitext_too(tmp_path: Path) -> None:
     }
 
 
+def test_files_add_to_the_sources(tmp_path: Path) -> None:
+    alone, sample = own(tmp_path, numbered(30)), BitextSettings(sources=("sample",))
+    added = alone.model_copy(update={"sources": ("sample",)})
+    assert both(load(added)) == set(numbered(30)) | both(load(sample))
+    assert load(added).counts == {"files": 30, "sample": 576}
+    assert list(inputs(added, SWAHILI, Path())) == [
+        *inputs(alone, SWAHILI, Path()),
+        *inputs(sample, SWAHILI, Path()),
+    ]
+    other = added.model_copy(update={"sources": ("tico-19",)})
+    assert load_bitext(other, Pair("fi", "en"), Path()).counts == {"files": 30}  # it has no Finnish
+
+
 @pytest.mark.parametrize("language", ["sw", "so", "tl", "mr", "fi", "de", "fr"])
 def test_the_sample_source_is_read_whole(language: str) -> None:
     chosen, pair = BitextSettings(sources=("sample",), held_out=48), Pair(language, "en")

@@ -16,7 +16,7 @@ TRANSLATION = {"target", "tgt", "translation"}
 def language_names(language: str) -> set[str]:
     """Return the codes of a language and its English name, in lower case."""
     entry = languages().get(language)
-    return {language, *entry.iso639_3, entry.name.lower()} if entry else {language}
+    return {language, *entry.iso639_3, entry.name.lower()} if entry else {language} - {""}
 
 
 def named_columns(cells: Sequence[str], language: str, where: str) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from clir_cli.errors import UserError
+from clir_cli.errors import MissingInput, UserError
 
 # Text shrinks to a tenth or, repeated, to a fiftieth; deflate itself can reach a thousandth.
 LARGEST_RATIO = 200
@@ -32,10 +32,17 @@ WIDE = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # byte order marks of UTF-16
 
 
 def require_regular(path: Path, note: str = "") -> None:
-    """Raise UserError, with ``note`` at its end, unless a path is a file that ends by itself."""
-    if not path.is_file():
-        what = "not a regular file" if path.exists() else "no such file"
-        raise UserError(f"{path}: {what}{note}")
+    """Refuse what is no file that ends by itself.
+
+    Raises:
+        MissingInput: There is nothing; ``note`` ends the message.
+        UserError: It is a folder, a pipe or a device.
+    """
+    if path.is_file():
+        return
+    if path.exists():
+        raise UserError(f"{path}: not a regular file{note}")
+    raise MissingInput(f"{path}: no such file{note}", has_remedy=True)
 
 
 def open_unpacked(path: Path) -> io.BufferedReader:

@@ -45,7 +45,7 @@ def bitext_inputs(settings: Settings, pairs: Sequence[Pair], *, named: bool = Fa
     inputs = []
     for pair in pairs:
         before, collection = f"{pair} " if named else "", _checked_collection(settings, pair)
-        bitext = None if settings.bitext.files else Ref("bitext", settings, (pair,))
+        bitext = Ref("bitext", settings, (pair,))
         inputs.append(Input(partial(_bitext_digests, pair, before), bitext))
         if collection is not None:
             inputs.append(Input(partial(_text_digests, collection, before), collection))
@@ -59,10 +59,12 @@ def _bitext_digests(pair: Pair, before: str, workspace: Workspace) -> Mapping[st
 
 def _text_digests(collection: Ref, before: str, workspace: Workspace) -> Mapping[str, str]:
     """Return the digest of the texts that may not train; of the user's files, if any equals one."""
-    texts, own = _texts(workspace, collection), collection.settings.bitext.files
+    texts, bitext = _texts(workspace, collection), collection.settings.bitext
+    own = () if bitext.sources else bitext.files  # of files alone there are older students
     key = ("own bitext", own, collection.pair)
     if own and key not in workspace.cache:
-        workspace.cache[key] = overlap.any_equal([Path(name) for name in own], texts)
+        paths = [Path(name) for name in own]
+        workspace.cache[key] = overlap.any_equal(paths, texts, collection.pair.query)
     if own and not workspace.cache[key]:
         return {}
     return {f"{before}test texts": digest(sorted(texts))}
