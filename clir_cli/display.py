@@ -162,7 +162,7 @@ def _show_alignment(alignment: "Alignment") -> None:
             style = f"{ink} on rgb({level},{level},255)" if share >= 0.05 else "dim"
             text.append(f" {digit} ", style)
         text.append("\n")
-    text.append(f"loss {alignment.loss:.3f}, plan entropy {alignment.entropy:.2f}")
+    text.append(f"loss {alignment.loss:.3f}, relative plan entropy {alignment.entropy:.2f}")
     if not alignment.converged:
         text.append(f"; not converged: {alignment.violation:.0%} of the mass is misplaced")
     wide = console(width=max(80, indent + 3 * len(columns) + 2))

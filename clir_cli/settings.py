@@ -151,9 +151,12 @@ class NmtSettings(_Section):
 class TransportSettings(_Section):
     """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
 
-    later = frozenset({"marginals"})
+    later = frozenset({"marginals", "scale"})
 
-    eps: Divisor = Field(0.05, description="strength of the entropy, in units of cost")
+    eps: Divisor = Field(0.05, description="strength of the entropy, in units of `scale`")
+    scale: Literal["cost", "spread"] = Field(
+        "cost", description="unit of eps: the cost itself, or the standard deviation of a pair's"
+    )
     tolerance: float = Field(
         1e-3, ge=1e-6, le=1e6, description="L1 distance of a plan's marginals from those asked for"
     )
@@ -170,7 +173,15 @@ class ObjectiveSettings(_Section):
     pooled_weight: float = Field(
         1.0, ge=0, le=MANY, description="ot+pooled: weight of the pooled part"
     )
-    temperature: Divisor = Field(0.05, description="kd-score: softmax temperature")
+    score_weight: float = Field(
+        1.0, ge=0, le=MANY, description="ot+score: weight of the scores' divergence"
+    )
+    contrast_weight: float = Field(
+        1.0, ge=0, le=MANY, description="ot+contrast: weight of the contrast"
+    )
+    temperature: Divisor = Field(
+        0.05, description="kd-score, ot+score, ot+contrast: softmax temperature"
+    )
 
 
 class TrainingSettings(_Section):

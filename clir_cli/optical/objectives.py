@@ -59,17 +59,41 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
     """Return the plans of a batch with a given cost (B, n, m), under the settings."""
+    masks = batch.student_mask, batch.teacher_mask
+    return _plans(cost, masks, (batch.student_weights, batch.teacher_weights), settings)
+
+
+def _plans(
+    cost: Tensor,
+    masks: tuple[Tensor, Tensor],
+    weights: tuple[Tensor | None, Tensor | None],
+    settings: TransportSettings,
+) -> Transport:
+    """Return plans; with ``scale = "spread"``, eps is a share of the spread of each pair's cost.
+
+    Then a plan does not depend on how far apart the cosines of an encoder lie.
+    """
+    if settings.scale == "spread":
+        cost = cost / spread(cost, *masks)
     return solve(
         cost,
-        batch.student_mask,
-        batch.teacher_mask,
+        *masks,
         eps=settings.eps,
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         solver=settings.solver,
-        row_weights=batch.student_weights,
-        column_weights=batch.teacher_weights,
+        row_weights=weights[0],
+        column_weights=weights[1],
     )
+
+
+def spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the standard deviation (B, 1, 1) of each pair's cost (B, n, m) over real tokens."""
+    real = rows[:, :, None] & columns[:, None, :]
+    count = real.sum((1, 2), keepdim=True)
+    mean = (cost * real).sum((1, 2), keepdim=True) / count
+    square = ((cost - mean).square() * real).sum((1, 2), keepdim=True) / count
+    return square.sqrt().clamp(min=1e-4).detach()  # equal costs have any plan
 
 
 def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:
@@ -134,6 +158,55 @@ def transport_and_pooled(batch: TokenBatch, settings: Settings) -> Loss:
     return Loss(tokens.value + settings.objective.pooled_weight * sentence.value, tokens.metrics)
 
 
+def transport_and_scores(batch: TokenBatch, settings: Settings) -> Loss:
+    """``ot`` plus ``objective.score_weight`` times ``kd-score``: tokens and ranking together."""
+    tokens, scores = optimal_transport(batch, settings), score_distribution(batch, settings)
+    return Loss(tokens.value + settings.objective.score_weight * scores.value, tokens.metrics)
+
+
+def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
+    """``ot`` plus ``objective.contrast_weight`` times a contrast of transport costs over the batch.
+
+    The negated transport costs <P_ij, C_ij> of sentence i with each English side j of the batch,
+    divided by ``objective.temperature``, are the logits of InfoNCE (van den Oord et al., 2018;
+    arXiv 1807.03748), so that plans of sentences that are no translations are seen too: B x B
+    plans a step. Equal English sides are no negatives.
+    """
+    size = len(batch.student)
+    cost = 1 - torch.einsum("ind,jmd->ijnm", batch.student, batch.teacher)
+    masks = _of_rows(batch.student_mask), _of_columns(batch.teacher_mask)
+    weights = batch.student_weights, batch.teacher_weights
+    crossed = None if weights[0] is None else _of_rows(weights[0])
+    against = None if weights[1] is None else _of_columns(weights[1])
+    transport = _plans(cost.flatten(0, 1), masks, (crossed, against), settings.transport)
+    values = transport.value(cost.flatten(0, 1)).view(size, size)
+    logits = -values / settings.objective.temperature
+    logits = logits.masked_fill(_equal_sides(batch), float("-inf"))
+    contrast = functional.cross_entropy(logits, torch.arange(size, device=values.device))
+    own = torch.arange(size, device=values.device) * (size + 1)
+    missed = (~transport.converged).float().mean()
+    entropy, share = torch.stack([transport.entropy()[own].mean(), missed]).tolist()
+    value = values.diagonal().mean() + settings.objective.contrast_weight * contrast
+    return Loss(value, {"plan_entropy": entropy, MISSED: share})
+
+
+def _of_rows(values: Tensor) -> Tensor:
+    """Return (B * B, n) of (B, n): each row B times in turn."""
+    return values.repeat_interleave(len(values), 0)
+
+
+def _of_columns(values: Tensor) -> Tensor:
+    """Return (B * B, m) of (B, m): all rows, B times."""
+    return values.repeat(len(values), 1)
+
+
+def _equal_sides(batch: TokenBatch) -> Tensor:
+    """Return (B, B) bool: True where two sentences have the same English side."""
+    flat = (batch.teacher * batch.teacher_mask[:, :, None]).flatten(1)
+    alike = torch.cdist(flat, flat, p=float("inf")) == 0
+    return alike.fill_diagonal_(False)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "ot": optimal_transport,
     "kd-greedy": greedy_tokens,
@@ -141,6 +214,8 @@ OBJECTIVES: dict[str, Objective] = {
     "kd-cosine": pooled_cosine,
     "kd-score": score_distribution,
     "ot+pooled": transport_and_pooled,
+    "ot+score": transport_and_scores,
+    "ot+contrast": transport_and_contrast,
 }
 
 # Means over sentence pairs. Any other objective may compare the pairs of a batch with each other.

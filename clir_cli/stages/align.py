@@ -27,8 +27,9 @@ class Alignment:
     """The plan (n, m) between the tokens of a sentence and those of its translation.
 
     Each row of ``shares`` sums to 1: where the token's mass goes. ``loss`` is the sum of plan times
-    cost, ``entropy`` the plan's, in nats. ``violation`` is the share of the mass by which its
-    marginals are off; above ``transport.tolerance`` the plan has not ``converged``.
+    cost, ``entropy`` is relative: 0 for a hard plan, 1 for independent sides. ``violation`` is the
+    share of the mass by which the marginals are off; above ``transport.tolerance`` the plan has not
+    ``converged``.
     """
 
     query_tokens: list[str]

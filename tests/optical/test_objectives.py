@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, cosine_cost
+from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, aligned, cosine_cost
+from clir_cli.optical.transport import solve
 from clir_cli.suites import load_settings
 
 SETTINGS = load_settings("sample")
@@ -68,8 +69,61 @@ def test_transport_pairs_equal_tokens_in_any_order():
     order = torch.tensor([3, 1, 4, 0, 2])
     loss = OBJECTIVES["ot"](TokenBatch(vectors[:, order], mask, vectors, mask), SETTINGS)
     assert loss.value < 1e-4
-    assert loss.metrics["plan_entropy"] == pytest.approx(
-        torch.log(torch.tensor(5.0)).item(), rel=1e-3
+    assert loss.metrics["plan_entropy"] == pytest.approx(0, abs=1e-3)
+
+
+def small_batch(pairs: int = 3) -> TokenBatch:
+    return TokenBatch(
+        unit(pairs, 4, 8, seed=8), masks(pairs, 4, [4, 3, 2, 4][:pairs]),
+        unit(pairs, 3, 8, seed=9), masks(pairs, 3, [3, 2, 3, 1][:pairs]),
+    )  # fmt: skip
+
+
+def test_eps_of_spread_is_that_share_of_each_pairs_deviation():
+    batch = small_batch()
+    spread = load_settings("sample", None, ["transport.scale=spread", "transport.eps=0.35"])
+    plans = aligned(batch, cosine_cost(batch), spread.transport).plan
+    for row in range(3):
+        cost = cosine_cost(batch)[row][: [4, 3, 2][row], : [3, 2, 3][row]]
+        eps = 0.35 * float(cost.std(correction=0))
+        own = load_settings("sample", None, [f"transport.eps={eps}"])
+        alone = aligned(batch, cosine_cost(batch), own.transport).plan[row]
+        torch.testing.assert_close(plans[row], alone, atol=1e-3, rtol=0)
+
+
+def test_relative_entropy_is_1_for_independent_tokens_and_0_for_a_matching():
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    matching = solve(1 - torch.eye(4)[None], mask, mask, eps=0.01)
+    assert float(matching.entropy()) == pytest.approx(0, abs=1e-3)
+    independent = solve(torch.zeros(1, 4, 4), mask, mask)
+    assert float(independent.entropy()) == pytest.approx(1, abs=1e-3)
+    single = solve(torch.zeros(1, 4, 1), mask, mask[:, :1])
+    assert float(single.entropy()) == 1
+
+
+def test_the_score_weight_weighs_the_scores():
+    batch = small_batch()
+    alone, scores = (OBJECTIVES[name](batch, SETTINGS).value for name in ("ot", "kd-score"))
+    twice = load_settings("sample", None, ["objective.score_weight=2"])
+    torch.testing.assert_close(OBJECTIVES["ot+score"](batch, twice).value, alone + 2 * scores)
+
+
+def test_the_contrast_is_infonce_over_the_costs_of_all_plans():
+    batch = small_batch(4)
+    batch.teacher[3], batch.teacher_mask[3] = batch.teacher[0], batch.teacher_mask[0]  # a twin
+    costs = torch.empty(4, 4)
+    for i in range(4):
+        for j in range(4):
+            one = TokenBatch(batch.student[i : i + 1], batch.student_mask[i : i + 1],
+                             batch.teacher[j : j + 1], batch.teacher_mask[j : j + 1])  # fmt: skip
+            costs[i, j] = OBJECTIVES["ot"](one, SETTINGS).value
+    logits = -costs / SETTINGS.objective.temperature
+    logits[0, 3] = logits[3, 0] = float("-inf")
+    contrast = -logits.log_softmax(dim=1).diagonal().mean()
+    half = load_settings("sample", None, ["objective.contrast_weight=0.5"])
+    loss = OBJECTIVES["ot+contrast"](batch, half)
+    torch.testing.assert_close(
+        loss.value, costs.diagonal().mean() + 0.5 * contrast, atol=1e-3, rtol=1e-3
     )
 
 

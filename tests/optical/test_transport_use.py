@@ -163,9 +163,9 @@ def test_no_more_iterations_than_asked_for(our_solver, most):
 def test_entropy_lies_between_a_permutation_and_the_product():
     problem = torch.zeros(1, 8, 8), full(1, 8), full(1, 8)
     product = solve(*problem).entropy()
-    torch.testing.assert_close(product, torch.tensor([64.0]).log(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(product, torch.ones(1), atol=1e-4, rtol=0)
     permutation = solve(1 - torch.eye(8)[None], *problem[1:], eps=0.01).entropy()
-    torch.testing.assert_close(permutation, torch.tensor([8.0]).log(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(permutation, torch.zeros(1), atol=1e-4, rtol=0)
 
 
 # What is refused

@@ -29,6 +29,12 @@ RUN = ("teacher.query_tokens", "search.top_k")
 REACHED = {
     ("student", "ot"): (*BITEXT, "transport"),
     ("student", "ot+pooled"): (*BITEXT, "transport", "objective.pooled_weight"),
+    ("student", "ot+score"): (
+        *BITEXT, "transport", "objective.score_weight", "objective.temperature",
+    ),
+    ("student", "ot+contrast"): (
+        *BITEXT, "transport", "objective.contrast_weight", "objective.temperature",
+    ),
     ("student", "kd-mse"): BITEXT,
     ("student", "kd-score"): (*BITEXT, "objective.temperature"),
     ("student", "rows"): (*BITEXT, "transport"),
@@ -93,7 +99,7 @@ def other_value(key: str) -> object:
 def made(clir, quick, home):
     """Make small artifacts of every kind; return their settings."""
     given = [word.partition("=")[2] and word for word in quick if word != "--set"]
-    methods = "ot,ot+pooled,kd-mse,kd-score,rows"
+    methods = "ot,ot+pooled,ot+score,ot+contrast,kd-mse,kd-score,rows"
     for words in (
         ("distill", "--method", methods),
         ("train", "--recipe", "code-switch"),

@@ -87,6 +87,20 @@ METHODS = {
             objective=("objective.pooled_weight",),
         ),
         Method(
+            "ot+score",
+            "ot and kd-score in one loss",
+            "distilled",
+            transports=True,
+            objective=("objective.score_weight", "objective.temperature"),
+        ),
+        Method(
+            "ot+contrast",
+            "ot, plus a contrast of the transport costs with all translations of the batch",
+            "distilled",
+            transports=True,
+            objective=("objective.contrast_weight", "objective.temperature"),
+        ),
+        Method(
             "kd-greedy",
             "hard alignment: each student token is pulled to its nearest teacher token",
             "distilled",
