@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 
 
 def tiny_bert(folder: Path, models: Path, hidden: int = 32, seed: int = 5) -> Path:
@@ -15,6 +15,18 @@ def tiny_bert(folder: Path, models: Path, hidden: int = 32, seed: int = 5) -> Pa
         intermediate_size=64,
     )  # fmt: skip
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
+    return folder
+
+
+def tiny_roberta(folder: Path, models: Path, positions: int = 34) -> Path:
+    """Save a random RoBERTa, which can use all but two of its positions; MiniLM's tokenizer."""
+    torch.manual_seed(5)
+    config = RobertaConfig(
+        vocab_size=30_522, hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=positions,
+    )  # fmt: skip
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     AutoTokenizer.from_pretrained(models / "all-MiniLM-L6-v2").save_pretrained(folder)
     return folder
 

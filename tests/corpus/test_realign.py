@@ -2,7 +2,7 @@ import random
 
 from clir_cli.corpus.formats.bitext_readers import read_files
 from clir_cli.corpus.formats.reading import Faults
-from clir_cli.corpus.realign import realign
+from clir_cli.corpus.realign import _in_step, realign
 from clir_cli.corpus.records import SentencePair
 from clir_cli.suites import bundled
 
@@ -45,3 +45,14 @@ def test_unordered_and_tiny_bitexts_are_left_alone():
     assert realign(pairs).moved == 0
     assert realign(pairs[:50]).pairs == pairs[:50]
     assert realign([]).pairs == []
+
+
+def test_a_run_is_in_step_if_it_is_not_shifted_or_long_enough():
+    def run(start, length, shift):
+        return [(line, line + shift) for line in range(start, start + length)]
+
+    own, short, long = run(0, 2, 0), run(20, 5, 1), run(40, 6, -2)
+    assert _in_step([*own, *short, *long]) == [*own, *long]
+    near, far = run(3, 3, 1), run(8, 3, 1)  # two lines without a partner are between them
+    assert _in_step([*near, *far]) == [*near, *far]
+    assert _in_step([*near, *run(9, 3, 1)]) == []  # three of them end a run

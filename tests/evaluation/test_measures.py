@@ -8,6 +8,7 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clir_cli.corpus.formats.reading import LARGEST_GRADE
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.measures import Bootstrap, parse_measures, score
@@ -240,7 +241,7 @@ def test_a_run_with_scores_that_are_no_numbers_has_no_order(bad: float) -> None:
 
 
 def test_measures_are_exact_up_to_the_largest_grade() -> None:
-    top = 1000
+    top = LARGEST_GRADE
     qrels = {"q1": {"d1": top, "d2": -top, "d3": top - 1, "d9": 1}}
     expected = reference(qrels["q1"], RUN["q1"])
     for name, value in means(qrels, RUN, ALL).items():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_encoders import tiny_bert
+from tiny_encoders import tiny_bert, tiny_roberta
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import batches_by_tokens, load_encoder
@@ -132,3 +132,10 @@ def test_a_model_that_gives_no_numbers_is_refused_by_name(tmp_path, models):
     for kind in ("query", "document", "sentence"):
         with pytest.raises(UserError, match=r"broken: this model gives .* not finite"):
             broken.encode(TEXTS, 64, kind=kind)
+
+
+def test_roberta_is_used_to_its_last_position_and_no_further(tmp_path, models):
+    roberta = load_encoder(tiny_roberta(tmp_path / "roberta", models, 34), torch.device("cpu"))
+    assert [len(ids) for ids in roberta.tokenize(["rain " * 31, "rain"], 64)] == [32, 3]
+    packed = roberta.encode(["rain " * 60], 64)
+    assert packed.vectors.shape == (32, 32)

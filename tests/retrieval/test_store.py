@@ -295,3 +295,16 @@ def test_embeddings_that_are_no_numbers_are_not_stored(tmp_path, name, bad):
     with pytest.raises(UserError, match=r"shard 7 of .* not finite"):
         store.write_shard(tmp_path, 7, documents, codec)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", BITS)
+def test_residual_vectors_are_decoded_to_unit_length(tmp_path, name):
+    found = stored(tmp_path, packed([9, 30, 7, 41]), name).vectors
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(len(found)), atol=1e-6, rtol=0)
+
+
+def test_the_largest_entry_of_an_int8_vector_takes_the_whole_range():
+    vectors = packed([9, 30]).vectors
+    codes, scales = codecs.quantise(vectors)
+    assert (codes.int().abs().amax(dim=1) == 127).all()
+    torch.testing.assert_close(scales, vectors.abs().amax(dim=1) / 127)

@@ -9,7 +9,12 @@ from safetensors.torch import load_file, save_file
 from tiny_encoders import tiny_bert, weights_of_many
 from transformers import AutoModel, AutoTokenizer, BertConfig
 
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.stages.support.teacher_embeddings import document_embeddings, teacher_embeddings
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.suites import load_settings
 
 SMALL = (
     "--set", "bitext.max_pairs=120", "--set", "training.epochs=2",
@@ -115,3 +120,17 @@ def test_a_student_that_does_not_fit_is_told_before_its_weights_are_read(
     assert "AdamW" in line and "are free on" in line
     assert "no setting makes it fit; take a smaller model" in line
     assert not (home / "sample").exists()
+
+
+def test_the_bitext_is_encoded_as_queries_and_a_collection_as_documents(home, colbert):
+    workspace = Workspace(load_settings("sample", None, [f"teacher.model={colbert}"]), home)
+    teacher, texts = load_encoder(colbert, torch.device("cpu")), ["clean water, a lot.", "rain"]
+    rows = [SentencePair("maji", text) for text in texts]
+    of_bitext, _ = teacher_embeddings(
+        workspace, Pair("sw", "en"), Bitext(rows, rows, {}), teacher.device
+    )
+    of_documents, _ = document_embeddings(workspace, "texts", (texts, texts), teacher.device)
+    for found, kind in ((of_bitext, "sentence"), (of_documents, "document")):
+        expected = teacher.encode(texts, 64, kind=kind)
+        assert torch.equal(found.offsets, expected.offsets)  # without punctuation, or with it
+        torch.testing.assert_close(found.vectors.float(), expected.vectors, atol=1e-3, rtol=0)

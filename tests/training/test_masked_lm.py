@@ -84,3 +84,10 @@ def test_an_encoder_that_cannot_guess_is_refused(models, tmp_path):
     encoder.tokenizer.mask_token = None
     with pytest.raises(UserError, match="has no mask token"):
         with_head(encoder)
+
+
+def test_sentences_without_words_have_the_loss_zero(models, tmp_path):
+    whole = with_head(load_encoder(tiny_bert(tmp_path / "tiny", models), CPU))
+    loss = task().loss(whole, [([101, 102], "a"), ([101, 102], "b")]).value
+    loss.backward()
+    assert loss.item() == 0

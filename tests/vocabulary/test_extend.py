@@ -223,3 +223,14 @@ def test_a_name_is_unchanged_in_most_of_its_pairs(loaded):
     words = induce_lexicon(rows, loaded[0]).words
     assert "soko" in words  # once of three times
     assert "nairobi" not in words  # twice of three times
+
+
+@pytest.mark.parametrize(("copied", "is_name"), [(0, False), (1, False), (2, False), (3, True)])
+def test_a_name_is_copied_in_more_than_half_of_its_pairs(loaded, copied, is_name):
+    bitext = [
+        SentencePair("maji data", f"water {'data' if row < copied else 'facts'}")
+        for row in range(4)
+    ]
+    lexicon = induce_lexicon(bitext, loaded[0], min_count=2)
+    assert ("data" not in lexicon.words) == is_name
+    assert "maji" in lexicon.words
