@@ -48,6 +48,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of a library's error message, or its type if it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's error message, or its type if it has none.
+
+    The second line too, if the first ends with a colon.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    count = 2 if lines and lines[0].endswith(":") else 1
+    return " ".join(lines[:count]) or type(error).__name__

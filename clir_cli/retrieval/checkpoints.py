@@ -19,16 +19,32 @@ from typing import Any, Literal
 
 from clir_cli.artifacts.store import MANIFEST, verify
 from clir_cli.errors import UserError
+from clir_cli.foreign import read_json
+from clir_cli.retrieval.model_files import (
+    AGAIN,
+    ARTIFACT,
+    CONFIG,
+    INDEX,
+    MODULES,
+    SENTENCE_TRANSFORMERS,
+    TEXT_FORMAT,
+    TRANSFORMER_OPTIONS,
+    WEIGHTS,
+    Config,
+    DenseConfig,
+    Mask,
+    Options,
+    Prefixes,
+    SentenceTransformers,
+    Stanford,
+    read_modules,
+    read_object,
+    shard_names,
+)
 
 TextKind = Literal["query", "document", "sentence"]
 
-TEXT_FORMAT = "recipe.json"
 SIDES: tuple[TextKind, ...] = ("query", "document")
-ARTIFACT = "artifact.metadata"
-MODULES = "modules.json"
-SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -140,12 +156,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     if (folder / MANIFEST).exists():
         verify(folder)
-    config = _json(folder / "config.json")
-    modules = _json(folder / MODULES) if (folder / MODULES).is_file() else []
-    settings = _json(folder / SENTENCE_TRANSFORMERS)
+    config, modules = read_object(folder / CONFIG, Config), read_modules(folder)
+    settings = read_object(folder / SENTENCE_TRANSFORMERS, SentenceTransformers)
     if (folder / TEXT_FORMAT).is_file():
-        prefixes = _json(folder / TEXT_FORMAT)
-        query, document = (str(prefixes.get(f"{side}_prefix", "")) for side in SIDES)
+        prefixes = read_object(folder / TEXT_FORMAT, Prefixes)
+        query, document = (prefixes.get(f"{side}_prefix", "") for side in SIDES)
         checkpoint = Checkpoint(folder, folder, TextFormat(query, document))
     elif modules and _is_multi_vector(modules, settings):
         checkpoint = _multi_vector(folder, modules, settings)
@@ -165,24 +180,14 @@ def described_by(folder: Path) -> list[Path]:
     if checkpoint.text_format == TextFormat() and not checkpoint.layers:
         return []
     folders = {part for _, part in checkpoint.layers} | {checkpoint.body}
-    if (folder / MODULES).is_file():
-        folders |= {folder / entry.get("path", "") for entry in _json(folder / MODULES)}
+    folders |= {folder / path for _, path in read_modules(folder)}
     inner = [file for inside in folders - {folder} for file in sorted(inside.glob("*"))]
     return [file for file in (folder / ARTIFACT, *inner) if file.is_file()]
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); fetch the model again") from None
-
-
 def _refuse_code(body: Path) -> None:
     """Raise UserError if a model needs code of its own, which is never run."""
-    config = _json(body / "config.json")
+    config = read_object(body / CONFIG, Config)
     auto_map = config.get("auto_map") or {}
     if not auto_map:
         return
@@ -208,12 +213,12 @@ def write_text_format(folder: Path, text_format: TextFormat) -> None:
 
 
 def _stanford(folder: Path) -> Checkpoint:
-    settings = _json(folder / ARTIFACT)
-    length = int(settings.get("query_maxlen") or 32)
+    settings = read_object(folder / ARTIFACT, Stanford)
+    length = settings.get("query_maxlen") or 32
     text_format = TextFormat(
         query_prefix=f"{settings.get('query_token_id') or '[unused0]'} ",
         document_prefix=f"{settings.get('doc_token_id') or '[unused1]'} ",
-        document_length=int(settings.get("doc_maxlen") or 0),
+        document_length=settings.get("doc_maxlen") or 0,
         expansion=Expansion(length, attended=bool(settings.get("attend_to_mask_tokens"))),
         skipped=tuple(string.punctuation) if settings.get("mask_punctuation", True) else (),
     )
@@ -223,20 +228,17 @@ def _stanford(folder: Path) -> Checkpoint:
 # ------------------------------------------------------------------ multi-vector modules
 
 
-def _is_multi_vector(modules: list[dict[str, str]], settings: dict[str, Any]) -> bool:
+def _is_multi_vector(modules: list[tuple[str, str]], settings: dict[str, Any]) -> bool:
     if settings.get("model_type") in ("MultiVectorEncoder", "ColBERT"):
         return True
-    types = [entry.get("type", "") for entry in modules]
+    types = [name for name, _ in modules]
     return any(name.startswith("pylate.") or name.endswith("MultiVectorMask") for name in types)
 
 
 def _multi_vector(
-    folder: Path, modules: list[dict[str, str]], settings: dict[str, Any]
+    folder: Path, modules: list[tuple[str, str]], settings: dict[str, Any]
 ) -> Checkpoint:
-    named = [
-        (entry.get("type", "").rsplit(".", 1)[-1], folder / entry.get("path", ""))
-        for entry in modules
-    ]
+    named = [(name.rsplit(".", 1)[-1], folder / path) for name, path in modules]
     for name, path in named:
         if name not in (*NO_LAYERS, "Dense"):
             raise UserError(
@@ -247,18 +249,18 @@ def _multi_vector(
     if "Transformer" not in folders:
         raise UserError(f"{folder / MODULES}: names no Transformer module")
     body, masking = folders["Transformer"], folders.get("MultiVectorMask")
-    mask = _json(masking / "config.json") if masking else {}
+    mask = read_object(masking / CONFIG, Mask) if masking else {}
     if mask.get("keep_only_token_ids"):
         raise UserError(f"{masking}: keeps only some tokens, as for images; not supported")
     words = (mask if masking else settings).get("skiplist_words")
     if not masking and words is None:  # PyLate before 4 skips punctuation
         words = string.punctuation
-    options = {**_legacy(settings), **_json(body / "sentence_bert_config.json")}
+    options = {**_legacy(settings), **read_object(body / TRANSFORMER_OPTIONS, Options)}
     text_format = TextFormat(
         query_prefix=_prefix(settings, "query"),
         document_prefix=_prefix(settings, "document"),
-        query_length=int(options.get("query_length") or 0),
-        document_length=int(options.get("document_length") or 0),
+        query_length=options.get("query_length") or 0,
+        document_length=options.get("document_length") or 0,
         expansion=_expansion(folder, options.get("query_expansion")),
         skipped=tuple(words or ()),
         skipped_in=tuple(mask.get("skiplist_tasks") or ("document",)),
@@ -299,17 +301,16 @@ def _expansion(folder: Path, options: dict[str, Any] | None) -> Expansion | None
     if strategy not in ("fixed", "min"):
         raise UserError(f"{folder}: query expansion {strategy!r} is not known")
     token, attended = options.get("token") or "", bool(options.get("attend"))
-    return Expansion(int(options["length"]), token, attended, strategy == "fixed")
+    return Expansion(options["length"], token, attended, strategy == "fixed")
 
 
 def _dense(folder: Path) -> Layer:
-    config = _json(folder / "config.json")
-    activation = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    config = read_json(folder / CONFIG, DenseConfig, AGAIN)
+    activation = config.activation_function
     if not activation.startswith("torch.nn."):
         raise UserError(f"{folder}: activation {activation} is code of its own, which is never run")
-    inputs, outputs = int(config["in_features"]), int(config["out_features"])
-    bias, residual = bool(config.get("bias", True)), bool(config.get("use_residual"))
-    return Layer(inputs, outputs, bias, activation.rsplit(".", 1)[-1], residual)
+    name, residual = activation.rsplit(".", 1)[-1], bool(config.use_residual)
+    return Layer(config.in_features, config.out_features, config.bias, name, residual)
 
 
 # ------------------------------------------------------------------ weights
@@ -318,7 +319,6 @@ def _dense(folder: Path) -> Layer:
 def weight_files(folder: Path) -> Iterator[Path]:
     """Yield the safetensors files of a transformer, all shards of it."""
     if (folder / INDEX).is_file():
-        names = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
-        yield from (folder / name for name in names)
+        yield from (folder / name for name in shard_names(folder))
     elif (folder / WEIGHTS).is_file():
         yield folder / WEIGHTS

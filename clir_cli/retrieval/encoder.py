@@ -1,10 +1,11 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,13 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
 from clir_cli.retrieval.loading import load_transformer
+from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.retrieval.projection import Projection, load_projection
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,13 @@ class Encoder:
             return []
         prefixed = [self.text_format.prefix(kind) + text for text in texts]
         limit = self._limit(max_tokens, kind)
-        encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
+        try:
+            encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
+        except TypeError:  # half of a character, as JSON may have it
+            wrong = next(filter(SURROGATE.search, texts), None)
+            if wrong is None:
+                raise
+            raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
         return [list(ids) for ids in encoded["input_ids"]]
 
     def _limit(self, max_tokens: int, kind: TextKind) -> int:
@@ -162,13 +173,13 @@ class Encoder:
         Special tokens, the prefix and expansion have the span (0, 0).
         """
         prefix = self.text_format.prefix(kind)
+        tokens = self.inputs([text], max_tokens, kind)[0]
         encoded = self.tokenizer(
             prefix + text,
             truncation=True,
             max_length=self._limit(max_tokens, kind),
             return_offsets_mapping=True,
         )
-        tokens = self.inputs([text], max_tokens, kind)[0]
         spans = [
             (max(0, begin - len(prefix)), max(0, end - len(prefix)))
             for begin, end in encoded["offset_mapping"]
@@ -363,4 +374,15 @@ def load_encoder(
             )
         projection = projection.to(device).eval()
     nn.Module.to(model, device).eval()
-    return Encoder(tokenizer, model, device, precision, projection, checkpoint.text_format)
+    encoder = Encoder(tokenizer, model, device, precision, projection, checkpoint.text_format)
+    _try(folder, encoder)
+    return encoder
+
+
+def _try(folder: Path, encoder: Encoder) -> None:
+    """Encode a few words, so that a model that cannot is refused now and not after hours."""
+    for kind in get_args(TextKind):
+        with reported(f"{folder}: the model cannot encode a text", AGAIN):
+            packed = encoder.encode(["a", "a b c d"], 16, kind=kind)
+        if not packed.offsets.diff().all():
+            raise UserError(f"{folder}: a {kind} has no tokens with an embedding; {AGAIN}")

@@ -5,31 +5,40 @@ a mirror or a shared cache that holds plain files is no hub for its client. The 
 say which others a model has: an index names the shards, modules.json the folders.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from clir_cli.corpus.catalogue import HUB, CatalogueFile, Model
+from clir_cli.corpus.checksums import record_of
 from clir_cli.corpus.transfer import fetch, is_offline
 from clir_cli.errors import MissingInput, NotThere, UserError
-from clir_cli.retrieval.checkpoints import (
+from clir_cli.foreign import read_json, reported
+from clir_cli.retrieval.checkpoints import TOKENIZERS
+from clir_cli.retrieval.model_files import (
     ARTIFACT,
+    CONFIG,
     INDEX,
     MODULES,
     SENTENCE_TRANSFORMERS,
-    TOKENIZERS,
+    TRANSFORMER_OPTIONS,
     WEIGHTS,
+    read_modules,
+    shard_names,
 )
 
+LARGE = (".safetensors", ".bin")
+SMALL = 1 << 27  # bytes: a bound of all other files, vocabularies among them
 OPTIONAL = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "merges.txt",
-    "sentence_bert_config.json",
+    TRANSFORMER_OPTIONS,
 )
 
 
@@ -58,6 +67,7 @@ class Fetching:
         if cached := self._cached(name):
             shutil.copyfile(cached, target)
             self.advance(target.stat().st_size)
+            self._refuse_other_kind(target)
             return True
         # A cache that has the weights has all that transformers reads, but not the other formats.
         whole = self._cached(WEIGHTS) or self._cached(INDEX)
@@ -69,16 +79,32 @@ class Fetching:
             url=f"{HUB}/{self.model.repository}/resolve/{self.model.revision}/{name}",
             bytes=int(record.get("bytes", 0)),
             sha256=str(record.get("sha256", "")),
+            about=0 if name.endswith(LARGE) else SMALL,
         )
         try:
             fetch(entry, target, mirror=self.mirror, advance=self.advance, elsewhere=False)
         except NotThere:
             return False
         except MissingInput:
-            if name == "config.json":  # offline, and no file of the model is available
+            if name == CONFIG:  # offline, and no file of the model is available
                 raise
             return False
+        self._refuse_other_kind(target)
         return True
+
+    def _refuse_other_kind(self, path: Path) -> None:
+        """Raise UserError if a file is not what its name says, as the page of a login."""
+        remedy = f"sign in or accept the terms of {HUB}/{self.model.repository}, then try again"
+        try:
+            if path.suffix == ".json" or path.name == ARTIFACT:
+                read_json(path, object, remedy)
+            elif path.suffix == ".safetensors":
+                with reported(f"{path}: no safetensors", remedy), safe_open(path, "np"):
+                    pass
+        except UserError:
+            path.unlink()
+            record_of(path).unlink(missing_ok=True)
+            raise
 
     def required(self, name: str) -> None:
         """Download a file that the model cannot do without.
@@ -118,13 +144,13 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
         UserError: The model, its weights or its tokenizer are missing, or the weights are pickled
             and the user has not allowed it.
     """
-    if fetching.mirror and not fetching.optional("config.json"):
+    if fetching.mirror and not fetching.optional(CONFIG):
         on_mirror, fetching = fetching.mirror, replace(fetching, mirror="")
         try:
-            fetching.required("config.json")
+            fetching.required(CONFIG)
         except UserError as error:
             raise type(error)(f"{error}; not on the mirror {on_mirror} either") from None
-    fetching.required("config.json")
+    fetching.required(CONFIG)
     if not any([fetching.optional(name) for name in TOKENIZERS]):
         raise UserError(f"model {fetching.model.name}: no tokenizer ({', '.join(TOKENIZERS)})")
     for name in (*OPTIONAL, ARTIFACT):
@@ -140,15 +166,11 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
 
 
 def _fetch_modules(fetching: Fetching) -> None:
-    modules = json.loads((fetching.folder / MODULES).read_text(encoding="utf-8"))
-    for module in modules:
-        path = str(module.get("path", ""))
+    for kind, path in read_modules(fetching.folder):
         if not path:
             continue
-        if not (fetching.folder / path).resolve().is_relative_to(fetching.folder.resolve()):
-            raise UserError(f"{fetching.folder / MODULES}: path {path!r} leads out of the model")
-        fetching.optional(f"{path}/config.json")
-        if str(module.get("type", "")).endswith(("Dense", "Transformer")):
+        fetching.optional(f"{path}/{CONFIG}")
+        if kind.endswith(("Dense", "Transformer")):
             fetching.optional(f"{path}/{WEIGHTS}")
 
 
@@ -156,10 +178,7 @@ def _fetch_weights(fetching: Fetching, pickled: str) -> None:
     if fetching.optional(WEIGHTS):
         return
     if fetching.optional(INDEX):
-        index = json.loads((fetching.folder / INDEX).read_text(encoding="utf-8"))
-        for name in sorted(set(index["weight_map"].values())):
-            if "/" in name or "\\" in name:
-                raise UserError(f"{fetching.folder / INDEX}: {name!r} leads out of the model")
+        for name in shard_names(fetching.folder):
             fetching.required(name)
         return
     if is_offline() and not fetching.mirror:
@@ -186,6 +205,7 @@ def _convert(path: Path) -> None:
     from clir_cli.retrieval.loading import read_pickled
 
     # Tied weights share their memory, which safetensors refuses: each gets its own.
-    tensors = {name: value.clone().contiguous() for name, value in read_pickled(path).items()}
-    save_file(tensors, path.with_name(WEIGHTS), metadata={"format": "pt"})
+    with reported(f"{path}: its weights cannot be written as safetensors"):
+        tensors = {name: value.clone().contiguous() for name, value in read_pickled(path).items()}
+        save_file(tensors, path.with_name(WEIGHTS), metadata={"format": "pt"})
     path.unlink()

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AddedToken,
@@ -17,8 +16,12 @@ from transformers import (
 )
 
 from clir_cli.errors import UserError, first_line
+from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
+from clir_cli.retrieval.memory import listed_parameters
+from clir_cli.retrieval.model_files import AGAIN, CONFIG, read_header
 
+FLOATS = ("F16", "BF16", "F32", "F64")
 # The pooler is not used, and some checkpoints lack it.
 WITH_POOLER = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
 
@@ -32,21 +35,13 @@ def load_transformer(
         UserError: One is missing or damaged, lacks weights, or they belong to different models.
     """
     folder = checkpoint.body
-    tokenizer = load_tokenizer(folder)
-    config = load_config(folder)
-    try:
-        model, report = _load_weights(folder, config, pickled)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(f"{folder}: the model cannot be loaded: {first_line(error)}") from None
-    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
-    if missing:
-        raise UserError(
-            f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} others of a "
-            f"{config.model_type}; they belong to another architecture"
-        )
-    if checkpoint.markers:
-        _add_markers(tokenizer, checkpoint)
-    check_rows(checkpoint.folder, tokenizer, embedding_table(model).num_embeddings)
+    config, tokenizer = load_config(folder), load_tokenizer(folder)
+    pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
+    model = load_weights(AutoModel, folder, config, pickled, **pooled)
+    with reported(f"{folder}: the tokenizer does not work", AGAIN):
+        if checkpoint.markers:
+            _add_markers(tokenizer, checkpoint)
+        check_rows(checkpoint.folder, tokenizer, embedding_table(model).num_embeddings)
     return tokenizer, model
 
 
@@ -54,51 +49,104 @@ def load_config(folder: Path) -> PretrainedConfig:
     """Load the configuration of a transformer.
 
     Raises:
-        UserError: It is missing or damaged.
+        UserError: It is missing or damaged, or it is not of a text encoder.
     """
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder / 'config.json'}: not a transformer's: {first_line(error)}"
-        ) from None
+    with reported(f"{folder / CONFIG}: not a transformer's", AGAIN):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    for name, most in (("hidden_size", 1 << 17), ("num_hidden_layers", 1 << 10)):
+        value = getattr(config, name, None)
+        if type(value) is not int or not 0 < value < most:
+            raise UserError(
+                f"{folder / CONFIG}: {name} is {value!r}, not a number from 1 to {most:,}; it is "
+                "not of a text encoder, or damaged"
+            )
+    return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a folder.
 
     Raises:
-        UserError: It is missing (transformers then makes an empty one) or damaged.
+        UserError: It is missing (transformers then makes an empty one), damaged or empty.
     """
     remedy = "put there what the tokenizer's save_pretrained writes"
-    try:
+    with reported(f"{folder}: the tokenizer cannot be loaded", remedy):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: the tokenizer cannot be loaded: {first_line(error)}; {remedy}"
-        ) from None
-    files = tokenizer.vocab_files_names.values()  # none, if characters or bytes are the tokens
-    if files and not any((folder / name).is_file() for name in {*files, *TOKENIZERS}):
-        raise UserError(f"{folder}: no tokenizer ({', '.join(TOKENIZERS)}); {remedy}")
+        files = tokenizer.vocab_files_names.values()  # none, if characters or bytes are the tokens
+        if files and not any((folder / name).is_file() for name in {*files, *TOKENIZERS}):
+            raise UserError(f"{folder}: no tokenizer ({', '.join(TOKENIZERS)}); {remedy}")
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise UserError(f"{folder}: the tokenizer has no tokens but special ones; {remedy}")
     return tokenizer
 
 
-def _load_weights(
-    folder: Path, config: PretrainedConfig, pickled: str
-) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Return the model and transformers' report, from safetensors or the pickle the user named."""
-    pooled = {"add_pooling_layer": False} if config.model_type in WITH_POOLER else {}
-    shared = {"config": config, "dtype": torch.float32, "output_loading_info": True, **pooled}
-    if any(weight_files(folder)) or not pickled:
-        return AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **shared
+def load_weights(
+    auto_class: Any, folder: Path, config: PretrainedConfig, pickled: str = "", **options: Any
+) -> PreTrainedModel:
+    """Load a model from safetensors, or the pickle that the user named, in float32 on the CPU.
+
+    Args:
+        auto_class: ``AutoModel`` or another of its kind.
+        folder: Folder of the weights.
+        config: What ``load_config`` returns.
+        pickled: Name of a file with pickled weights that is allowed where there are no safetensors.
+        options: Further arguments of the model.
+
+    Raises:
+        UserError: The weights are missing, damaged, not finite, or of another model.
+    """
+    options = {**options, "config": config, "dtype": torch.float32}
+    with reported(f"{folder}: the model cannot be loaded", AGAIN):
+        with torch.device("meta"):  # only to know class and size; nothing is allocated
+            empty = auto_class.from_config(trust_remote_code=False, **options)
+        listed = listed_parameters(folder)
+        if 0 < 2 * listed < empty.num_parameters():
+            raise UserError(
+                f"{folder}: {CONFIG} describes a {config.model_type} of {empty.num_parameters():,} "
+                f"parameters and the weights have {listed:,}; they belong to different models"
+            )
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        if any(weight_files(folder)) or not pickled:
+            model, report = auto_class.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True,
+                **options,
+            )  # fmt: skip
+        else:
+            state = read_pickled(folder / pickled)
+            model, report = type(empty).from_pretrained(None, state_dict=state, **options)
+    _refuse_other_weights(folder, model, report)
+    return model
+
+
+def _refuse_other_weights(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    kind = model.config.model_type
+    if missing := sorted(name for name in report["missing_keys"] if "pooler" not in name):
+        raise UserError(
+            f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} others of a {kind}; "
+            "they belong to another architecture"
         )
-    state = read_pickled(folder / pickled)
-    with torch.device("meta"):  # only to know the class; nothing is allocated
-        model_class = type(AutoModel.from_config(config, trust_remote_code=False, **pooled))
-    return model_class.from_pretrained(None, state_dict=state, **shared)
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, shape, expected = mismatched[0]
+        raise UserError(
+            f"{folder}: {name} is {tuple(shape)} among the weights and {tuple(expected)} by "
+            f"{CONFIG}, and {len(mismatched) - 1} others differ; they belong to different models"
+        )
+    types = {
+        name: str(entry.get("dtype"))
+        for path in weight_files(folder)
+        for name, entry in read_header(path).items()
+        if name.endswith((".weight", ".bias")) and name not in report["unexpected_keys"]
+    }
+    for name, dtype in types.items():
+        if dtype not in FLOATS:
+            raise UserError(
+                f"{folder}: {name} is stored as {dtype}; take weights that are not quantised"
+            )
+    for name, weight in model.named_parameters():
+        if not weight.sum().isfinite():
+            raise UserError(f"{folder}: {name} is not finite (NaN or infinity); take other weights")
 
 
 def read_pickled(path: Path) -> dict[str, torch.Tensor]:
@@ -143,13 +191,20 @@ def embedding_table(model: PreTrainedModel) -> nn.Embedding:
 
 
 def check_rows(folder: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """Check that a tokenizer has at most as many tokens as the model has embedding rows.
+    """Check that each token of a tokenizer has an embedding of its own.
 
     Raises:
-        UserError: It has more.
+        UserError: It has more tokens than the model has embedding rows, or two with the same id.
     """
-    if len(tokenizer) > rows:
+    ids = tokenizer.get_vocab().values()
+    count = max(len(tokenizer), 1 + max(ids, default=0))
+    if count > rows:
         raise UserError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows} embedding "
-            "rows; they belong to different models, take both from one checkpoint"
+            f"{folder}: the tokenizer has {count} tokens and the model {rows} embedding rows; they "
+            "belong to different models, take both from one checkpoint"
+        )
+    if shared := len(ids) - len(set(ids)):
+        raise UserError(
+            f"{folder}: {shared} ids of the tokenizer belong to two tokens, as when the vocabulary "
+            "lacks special tokens; take the tokenizer of one checkpoint"
         )

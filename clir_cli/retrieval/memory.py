@@ -5,7 +5,6 @@ activations there is a plain allowance, which is close for encoders like BERT (t
 4 times as wide as the hidden states) and within a factor of 2 for ModernBERT.
 """
 
-import json
 import math
 import os
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clir_cli.retrieval.checkpoints import read_checkpoint, weight_files
+from clir_cli.retrieval.model_files import read_header
 
 if TYPE_CHECKING:
     import torch
@@ -107,25 +107,27 @@ def size_of(folder: Path) -> ModelSize:
 
     body = read_checkpoint(folder).body
     config = load_config(body)
-    parameters = sum(map(_parameters, weight_files(body)))
+    parameters = listed_parameters(body)
     if not parameters:  # pickled weights, where the user allows them
         parameters = sum(path.stat().st_size for path in body.glob("*.bin")) // WORD
-    return ModelSize(parameters, int(config.num_hidden_layers), int(config.hidden_size))
+    return ModelSize(parameters, config.num_hidden_layers, config.hidden_size)
+
+
+def listed_parameters(body: Path) -> int:
+    """Return the number of parameters that the weights of a folder list in their headers."""
+    return sum(map(_parameters, weight_files(body)))
 
 
 def _parameters(path: Path) -> int:
     """Return the parameters that the header of a safetensors file lists; 0 if it is damaged."""
     try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27)))
-        header.pop("__metadata__", None)
         return sum(
             math.prod(entry["shape"])
-            for name, entry in header.items()
+            for name, entry in read_header(path).items()
             if not name.startswith(UNUSED) and not name.endswith("position_ids")
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0  # loading reports what is wrong
+    except (KeyError, TypeError):
+        return 0
 
 
 def free_bytes(device: "torch.device") -> int:

@@ -5,12 +5,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import TypeAdapter
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from clir_cli.errors import UserError, first_line
+from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import Checkpoint, Layer, weight_files
+from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.retrieval.tensor_files import read_tensors
 
 PROJECTION = "projection.safetensors"
@@ -94,20 +97,17 @@ def load_projection(checkpoint: Checkpoint) -> Projection | None:
         UserError: Its weights are missing, damaged, or of other sizes.
     """
     saved = checkpoint.folder / PROJECTION
-    try:
+    with reported(f"{checkpoint.folder}: the projection cannot be read", AGAIN):
         if checkpoint.stanford:
             return _stanford(checkpoint)
         if checkpoint.layers:
             return _modules(checkpoint)
         return _saved(saved) if saved.is_file() else None
-    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        reason = first_line(error)
-        raise UserError(f"{checkpoint.folder}: the projection cannot be read: {reason}") from None
 
 
 def _saved(path: Path) -> Projection:
     tensors, metadata = read_tensors(path)
-    layers = [Layer(**layer) for layer in json.loads(metadata["layers"])]
+    layers = TypeAdapter(list[Layer]).validate_json(metadata["layers"])
     return _load(Projection(*layers), tensors)
 
 
@@ -130,5 +130,7 @@ def _stanford(checkpoint: Checkpoint) -> Projection:
 
 
 def _load(projection: Projection, tensors: dict[str, Tensor]) -> Projection:
+    if not all(value.is_floating_point() for value in tensors.values()):
+        raise ValueError("its weights are quantised")
     projection.load_state_dict({name: value.float() for name, value in tensors.items()})
     return projection

@@ -4,13 +4,28 @@ A client can see each of these faults; the replies of ``lies`` only where the sh
 """
 
 import gzip
-import random
+import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from random import Random
 from typing import Literal
 
-from unruly_server import CONTENT, WHOLE, Reply
+import httpx
+from local_server import serving
+from unruly_server import CONTENT, WHOLE, Reply, Server
+
+from clir_cli.corpus import http
+from clir_cli.corpus.catalogue import CatalogueFile
+from clir_cli.corpus.checksums import record_of
+from clir_cli.corpus.transfer import fetch
+from clir_cli.errors import UserError
+from faults.endings import in_child
+from faults.judging import REFUSED, SAME, Fault, failure
+from faults.world import Home, World
 
 Pin = Literal["sha256", "size", "nothing"]
 Answer = Callable[[int], bytes]  # from the first byte that is asked for
@@ -21,7 +36,7 @@ PAGE = b"\n<!DOCTYPE html><html><body>Please sign in.</body></html>"
 
 
 @dataclass(frozen=True)
-class Fault:
+class Replies:
     """A server's replies in turn (the last one stays) to the download of a file.
 
     Attributes:
@@ -200,12 +215,12 @@ def lies() -> Iterator[tuple[str, Answer]]:
     yield "206, other bytes", lambda first: part(first, body=bytes(SIZE - first))
 
 
-def faulty_replies(seed: int) -> Iterator[Fault]:
+def faulty_replies(seed: int) -> Iterator[Replies]:
     """Yield faults, each for a fresh and a begun download, of a file that is pinned or not.
 
     The server answers rightly after the fault or stays at it, as the seed decides.
     """
-    rng = random.Random(seed)
+    rng = Random(seed)
     begun = Reply(raw=lambda _: answer(200, CONTENT)[:-50_000])
     dated = {"ETag": "", "Last_Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
     starts = {
@@ -220,4 +235,60 @@ def faulty_replies(seed: int) -> Iterator[Fault]:
                 after = rng.choice([(), (WHOLE,)])
                 what = f"{start}: {name}{', then right' if after else ''}"
                 pin = rng.choice(pins if make is not lies else pins[:1])
-                yield Fault(what, pin, (*before, Reply(raw=raw), *after))
+                yield Replies(what, pin, (*before, Reply(raw=raw), *after))
+
+
+# --------------------------------------------------------------------------- what becomes of them
+
+
+def outcome(fault: Replies, folder: Path) -> str:
+    """Return what becomes of a download from a faulty server, in a process of its own."""
+    ending = in_child(lambda: _download(fault, folder), seconds=60)
+    if ending.refused:
+        return REFUSED
+    return SAME if ending.code == 0 else failure(ending)
+
+
+def _download(fault: Replies, folder: Path) -> int:
+    """Download once from the faulty server, and where it is refused again from a good one."""
+    http.time.sleep = lambda _: None
+    http.TIMEOUT = httpx.Timeout(2.0)
+    os.environ["NO_PROXY"] = "127.0.0.1"
+    for name in ("CLIR_OFFLINE", "HF_HUB_OFFLINE", "CLIR_CACHE"):
+        os.environ.pop(name, None)
+    target, server = folder / "file.bin", Server()
+    with serving(server):
+        entry = server.plan(*fault.replies)
+        if fault.pin == "size":
+            entry = replace(entry, sha256="")
+        elif fault.pin == "nothing":
+            entry = CatalogueFile("file.bin", entry.url, about=len(CONTENT))
+        code = 0
+        try:
+            fetch(entry, target)
+        except UserError as error:
+            print(f"clir: {error}", file=sys.stderr)
+            code = 2
+            assert entry.url in str(error)
+            assert not target.exists()
+            server.plan(WHOLE)
+            assert fetch(entry, target), "the fault spoils the next call"
+    assert target.read_bytes() == CONTENT, "other bytes"
+    left = {path.name for path in folder.iterdir()} - {target.name, record_of(target).name}
+    assert not left, f"left behind: {left}"
+    return code
+
+
+def hostile_servers(world: World, chance: Random) -> Iterator[Fault]:
+    """Yield faulty replies as faults."""
+    for _ in count():
+        faults = list(faulty_replies(chance.randrange(1 << 30)))
+        for fault in chance.sample(faults, len(faults)):
+            yield Fault("servers", f"{fault.name} ({fault.pin})",
+                        lambda home, f=fault: outcome(f, _emptied(home)))  # fmt: skip
+
+
+def _emptied(home: Home) -> Path:
+    folder = home.folder / "server"
+    folder.mkdir()
+    return folder

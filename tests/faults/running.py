@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from faults import cuts, damage, inputs, words
+from faults import cuts, damage, hostile_models, hostile_servers, inputs, words
 from faults.judging import Fault, Kind, Tally
 from faults.world import World, build
 
@@ -28,6 +28,8 @@ KINDS: dict[str, Kind] = {
     "names": words.names,
     "marks": words.marks,
     "terminals": words.terminals,
+    "models": hostile_models.hostile_models,
+    "servers": hostile_servers.hostile_servers,
 }
 
 

@@ -128,7 +128,7 @@ def build(root: Path) -> World:
     """Make the world: everything from the sample, with a model of 30,000 random weights."""
     torch.set_num_threads(1)
     world = World(root)
-    _publish_model(root / "mirror" / "huggingface.co" / TEACHER / "resolve" / "main")
+    publish_model(root / "mirror" / "huggingface.co" / TEACHER / "resolve" / "main")
     _small_collection(root / "small")
     (root / "world.toml").write_text(SETTINGS)
     ending = world.home.run()
@@ -136,7 +136,7 @@ def build(root: Path) -> World:
     return world
 
 
-def _publish_model(folder: Path) -> None:
+def publish_model(folder: Path) -> None:
     """Save a random BERT of two layers; its vocabulary is letters and words of the sample."""
     folder.mkdir(parents=True)
     sample = (bundled("data") / "sample" / "collection" / "corpus.jsonl").read_text()

@@ -139,3 +139,10 @@ def test_roberta_is_used_to_its_last_position_and_no_further(tmp_path, models):
     assert [len(ids) for ids in roberta.tokenize(["rain " * 31, "rain"], 64)] == [32, 3]
     packed = roberta.encode(["rain " * 60], 64)
     assert packed.vectors.shape == (32, 32)
+
+
+def test_half_a_character_is_told(models):
+    encoder = load_encoder(models / "all-MiniLM-L6-v2", torch.device("cpu"))
+    for call in (encoder.tokenize, lambda texts, most: encoder.spans(texts[1], most)):
+        with pytest.raises(UserError, match=r"not valid Unicode: 'caf\\udce9 market'"):
+            call(["maize", "caf\udce9 market"], 16)

@@ -24,6 +24,7 @@ from clir_cli.suites import load_settings
 
 CPU = torch.device("cpu")
 NAME = "someone/tiny"
+NO_WEIGHTS = "\2" + 7 * "\0" + "{}"  # a safetensors file without tensors
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def test_module_folders_come_too_and_stay_inside(publish, tmp_path):
     ]
     extra = [
         ("modules.json", json.dumps(modules)), ("config_sentence_transformers.json", "{}"),
-        ("1_Dense/config.json", "{}"), ("1_Dense/model.safetensors", "x"),
+        ("1_Dense/config.json", "{}"), ("1_Dense/model.safetensors", NO_WEIGHTS),
         ("artifact.metadata", "{}"),
     ]  # fmt: skip
     mirror = publish(extra=extra)

@@ -47,7 +47,7 @@ def test_a_model_that_lacks_the_language_is_refused(tmp_path):
 def test_a_folder_without_weights_is_told_in_one_line(tmp_path):
     folder = save(tmp_path / "model", marian)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="cannot be loaded as a translation model"):
+    with pytest.raises(UserError, match="the model cannot be loaded"):
         load_translator(folder, CODES, CPU)
     with pytest.raises(UserError, match="cannot be loaded"):
         load_translator(tmp_path / "nothing", CODES, CPU)
