@@ -74,7 +74,7 @@ def show_needs(rows: Sequence[Row], models: Sequence[str]) -> None:
     """Print which files would be fetched, from where, how large and under which licence."""
     shown = [
         {
-            "source": row["source"],
+            "source": row["source"] + " (machine-translated)" * row["machine_translated"],
             "file": row["file"],
             "size": f"{row['bytes'] / 1e6:.2f} MB" if row["bytes"] else "unknown",
             "licence": row["licence"],

@@ -96,7 +96,12 @@ class ModelsSettings(_Section):
 class BitextSettings(_Section):
     """The sentence pairs, and the filters on them."""
 
+    later = frozenset({"licence"})
+
     sources: tuple[str, ...] = ()
+    licence: Literal["any", "open"] = Field(
+        "any", description="open: only sources whose licence allows commercial use"
+    )
     files: tuple[str, ...] = Field(
         (),
         description="yours, besides sources: one TSV (query language, English), or two files",
@@ -130,7 +135,10 @@ class BitextSettings(_Section):
 class DictionarySettings(_Section):
     """Bilingual dictionaries, for code-switching and for translation word by word."""
 
+    later = frozenset({"licence"})
+
     sources: tuple[str, ...] = Field((), description="names in the catalogue, best first")
+    licence: Literal["any", "open"] = Field("any", description="as of bitext")
     files: tuple[str, ...] = Field(
         (), description="your own files, used before the sources: TSV, MUSE or a PanLex snapshot"
     )

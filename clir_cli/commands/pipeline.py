@@ -40,18 +40,27 @@ if TYPE_CHECKING:
 
 @with_options
 def download(
-    common: Common, lang: Lang, mirror: Mirror = "", collection: OneCollection = ""
+    common: Common,
+    lang: Lang,
+    mirror: Mirror = "",
+    collection: OneCollection = "",
+    licence: Annotated[
+        str, typer.Option(help="any, or open: leave out data not licensed for commercial use.")
+    ] = "any",
 ) -> None:
     """Download data and models and check their sha256. Skips files that are there.
 
     Example: clir download --suite open --lang sw-en --mirror ../mirror
+    Example: clir download --suite open --lang sw-en --licence open
     Example: clir download --lang sw-en --collection belebele --dry-run
     """
     from clir_cli import display
     from clir_cli.stages import download as stages
 
+    if licence not in ("any", "open"):
+        raise UserError(f"--licence {licence!r}: any, or open")
     workspace = common.workspace(collection, mirror=mirror)
-    rows = stages.download(workspace, pairs_of(workspace, lang))
+    rows = stages.download(workspace, pairs_of(workspace, lang), licence)
     if common.as_json:
         display.print_json(rows)
     elif common.dry_run:

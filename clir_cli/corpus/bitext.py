@@ -46,10 +46,14 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
     for name in settings.files:
         require_regular(Path(name), " (bitext.files)")
         digests[name] = file_digest(Path(name))
-    digests |= source_digests("bitext", settings.sources, pair.query, downloads)
+    sources = catalogue.chosen("bitext", settings)
+    digests |= source_digests(sources, pair.query, downloads)
     if not digests:
-        sources = ", ".join(settings.sources) or "none"
-        raise UserError(f"no bitext for {pair}: the sources ({sources}) lack it; see bitext.files")
+        names = ", ".join(source.name for source in sources) or "none"
+        shut = settings.licence != "any" and len(sources) < len(settings.sources)
+        hint = ", bitext.licence leaves others out" if shut else ""
+        what = f"the sources ({names}) lack it{hint}; see bitext.files"
+        raise UserError(f"no bitext for {pair}: {what}")
     return digests
 
 
@@ -119,12 +123,11 @@ def _sources(
     if settings.files:
         paths = [Path(name) for name in settings.files]
         yield "files", read_files(paths, faults, pair.query), True
-    for name in settings.sources:
-        source = catalogue.source("bitext", name)
+    for source in catalogue.chosen("bitext", settings):
         if files := source.local_files(pair.query, downloads):
             request = ReadRequest(pair.query, source.options, faults=faults)
             rows = PAIR_READERS[source.format](files, request)
-            yield name, rows, bool(source.options.get("in_order", True))
+            yield source.name, rows, bool(source.options.get("in_order", True))
 
 
 def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair]:

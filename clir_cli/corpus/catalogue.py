@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from clir_cli.errors import UserError, nearest
+from clir_cli.settings import BitextSettings, DictionarySettings
 from clir_cli.suites import bundled, read_toml
 
 Kind = Literal["bitext", "collections", "dictionaries"]
@@ -192,6 +193,16 @@ def source(kind: Kind, name: str) -> CatalogueEntry:
     if name not in known:
         raise UserError(f"unknown {kind} source {name!r}: {nearest(name, known)}")
     return known[name]
+
+
+def chosen(kind: Kind, settings: BitextSettings | DictionarySettings) -> list[CatalogueEntry]:
+    """Return the sources that settings name, without those whose ``terms`` they do not allow.
+
+    Raises:
+        UserError: The catalogue does not have one of them.
+    """
+    named = [source(kind, name) for name in settings.sources]
+    return [entry for entry in named if settings.licence == "any" or entry.terms == "open"]
 
 
 def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ recorded beside the file, in the format of ``sha256sum``, and later copies are c
 from collections.abc import Iterable
 from pathlib import Path
 
-from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
+from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.errors import MissingInput
 from clir_cli.files import file_digest, write_text
 
@@ -58,11 +57,11 @@ def checked_digest(file: LocalFile) -> str:
 
 
 def source_digests(
-    kind: catalogue.Kind, names: Iterable[str], language: str, downloads: Path
+    sources: Iterable[CatalogueEntry], language: str, downloads: Path
 ) -> dict[str, str]:
     """Return the ``checked_digest`` of the files of some sources for a language, by source/path."""
     return {
-        f"{name}/{file.declared.path}": checked_digest(file)
-        for name in names
-        for file in catalogue.source(kind, name).local_files(language, downloads)
+        f"{source.name}/{file.declared.path}": checked_digest(file)
+        for source in sources
+        for file in source.local_files(language, downloads)
     }

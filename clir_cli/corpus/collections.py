@@ -45,14 +45,13 @@ def collection_label(name: str) -> str:
 
 @dataclass(frozen=True)
 class RequiredFile:
-    """Something a source needs: the declared file, its local path, and where it comes from.
+    """Something a source (``entry``) needs: the declared file, its local path, where it comes from.
 
     ``declared.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches.
     It is empty for what is in the package and for what the user must supply.
     """
 
-    source: str
-    licence: str
+    entry: CatalogueEntry
     declared: CatalogueFile
     path: Path
     user_supplied: str = ""  # what it is
@@ -79,7 +78,7 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
     if not entry.has(language):
         return []
     request = _request(entry, language, downloads)
-    required = partial(RequiredFile, name, entry.licence)
+    required = partial(RequiredFile, entry)
     if entry.user_supplied:
         declared = CatalogueFile(f"brought/{entry.name}")
         return [required(declared, request.folder, entry.user_supplied)]

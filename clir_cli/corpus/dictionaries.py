@@ -64,7 +64,13 @@ def inputs(settings: DictionarySettings, pair: Pair, downloads: Path) -> dict[st
         tables = sorted(filter(Path.is_file, path.glob("*.csv")))
         files = tables if path.is_dir() else [path]
         digests.update({str(file): file_digest(file) for file in files})
-    return digests | source_digests("dictionaries", settings.sources, pair.query, downloads)
+    sources = catalogue.chosen("dictionaries", settings)
+    return digests | source_digests(sources, pair.query, downloads)
+
+
+def is_given(settings: DictionarySettings) -> bool:
+    """Return True if the settings name a dictionary: a file, or a source that may be used."""
+    return bool(settings.files or catalogue.chosen("dictionaries", settings))
 
 
 def _settings(name: str) -> DictionarySettings:
@@ -95,10 +101,9 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
                 "the folder of a PanLex snapshot"
             )
         yield from DICTIONARY_READERS[kind]([LocalFile(path, CatalogueFile(path.name))], request)
-    for name in settings.sources:
-        source = catalogue.source("dictionaries", name)
+    for source in catalogue.chosen("dictionaries", settings):
         if source.user_supplied:
-            raise UserError(f"dictionary {name} is user-supplied: {source.user_supplied}")
+            raise UserError(f"dictionary {source.name} is user-supplied: {source.user_supplied}")
         files = source.local_files(pair.query, downloads)
         for file in files:
             checked_digest(file)

@@ -49,7 +49,7 @@ def checked_collection(settings: Settings, pair: Pair) -> str:
     entry = catalogue.sources("collections").get(name)
     files = entry.files if entry and not entry.user_supplied else ()
     is_known = bool(files) and all(file.sha256 or not file.url for file in files)
-    sources = [catalogue.source("bitext", source) for source in settings.bitext.sources]
+    sources = catalogue.chosen("bitext", settings.bitext)
     is_checked = any(s.options.get("drop_test_texts") and s.has(pair.query) for s in sources)
     return name if is_known and (settings.bitext.files or is_checked) else ""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import Model, Package
+from clir_cli.corpus.catalogue import CatalogueEntry, Model, Package
 from clir_cli.corpus.collections import IRDS, RequiredFile, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
@@ -24,6 +24,10 @@ from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
+TERMS = {
+    "noncommercial": "the licence forbids commercial use ({})",
+    "unstated": "no licence is stated that allows commercial use ({})",
+}
 
 
 def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
@@ -52,9 +56,10 @@ def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
 def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
     settings, downloads = ref.settings, workspace.downloads
     if ref.kind == "bitext":
-        yield from _catalogued(workspace, "bitext", settings.bitext.sources, ref.pairs)
+        yield from _catalogued(workspace, catalogue.chosen("bitext", settings.bitext), ref.pairs)
     if ref.kind == "dictionary files":
-        yield from _catalogued(workspace, "dictionaries", settings.dictionary.sources, ref.pairs)
+        dictionaries = catalogue.chosen("dictionaries", settings.dictionary)
+        yield from _catalogued(workspace, dictionaries, ref.pairs)
     if ref.kind == "collection":
         for language in [pair.query for pair in ref.pairs] or ["en"]:
             yield from required_files(settings.collection, language, downloads)
@@ -63,13 +68,12 @@ def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
 
 
 def _catalogued(
-    workspace: Workspace, kind: catalogue.Kind, names: Sequence[str], pairs: Sequence[Pair]
+    workspace: Workspace, sources: Sequence[CatalogueEntry], pairs: Sequence[Pair]
 ) -> Iterator[RequiredFile]:
-    for name in names:
-        source = catalogue.source(kind, name)
+    for source in sources:
         for pair in pairs:
             for path, declared in source.local_files(pair.query, workspace.downloads):
-                yield RequiredFile(name, source.licence, declared, path)
+                yield RequiredFile(source, declared, path)
 
 
 def model_names(workspace: Workspace) -> list[str]:
@@ -101,8 +105,13 @@ def fetch_part(workspace: Workspace, ref: Ref) -> None:
         _refuse_missing(files)
 
 
-def download(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, object]]:
+def download(
+    workspace: Workspace, pairs: Sequence[Pair], licence: str = "any"
+) -> list[dict[str, object]]:
     """Fetch the data files of the pairs and the models of the suite.
+
+    With the licence ``open``, data whose licence forbids commercial use or is not stated is left
+    out.
 
     Returns:
         A row for each file of data, with its state before.
@@ -113,11 +122,21 @@ def download(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, obje
             supplied by the user; everything else is fetched before that is reported.
     """
     files = _required(workspace, _data(workspace.settings, pairs))
+    if licence == "open":
+        left_out = dict.fromkeys(f.entry.name for f in files if f.entry.terms != "open")
+        files = [file for file in files if file.entry.terms == "open"]
+        if left_out:
+            workspace.talk.say(
+                f"left out: {', '.join(left_out)}; to train without them: "
+                "--set bitext.licence=open --set dictionary.licence=open"
+            )
     for file in files:
         if not (file.there or file.declared.url or file.user_supplied):
             raise UserError(f"{file.path}: missing from the package; install clir-cli again")
     rows = [_row(file) for file in files]
-    if not workspace.dry_run:
+    if workspace.dry_run:
+        _say_terms(workspace, files)
+    else:
         _fetch_files(workspace, files)
         for name in model_names(workspace):
             fetch_model(workspace, workspace.ref("model", name=name))
@@ -128,10 +147,12 @@ def download(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, obje
 def _row(file: RequiredFile) -> dict[str, object]:
     supplied = f"user-supplied: {file.user_supplied}" if file.user_supplied else ""
     return {
-        "source": file.source,
+        "source": file.entry.name,
         "file": file.path.name,
         "bytes": file.size,
-        "licence": file.licence,
+        "licence": file.entry.licence,
+        "terms": file.entry.terms,
+        "machine_translated": file.entry.machine_translated,
         "url": supplied or file.declared.url or "in the package",
         "path": str(file.path),
         "there": file.there,
@@ -146,6 +167,7 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
     if not missing:
         return
     _refuse_offline(missing, workspace.mirror)
+    _say_terms(workspace, missing)
     total = sum(file.size for file in missing)
     with (
         workspace.talk.counting(
@@ -167,9 +189,18 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
     workspace.talk.say(f"downloaded {len(missing)} files, {fetched / 1e6:.1f} MB")
 
 
+def _say_terms(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
+    """Report each source whose licence is not open, or whose translations are a machine's."""
+    for entry in {(file.entry.kind, file.entry.name): file.entry for file in files}.values():
+        said = [TERMS[entry.terms].format(entry.licence)] if entry.terms != "open" else []
+        said += ["machine-translated"] if entry.machine_translated else []
+        if said:
+            workspace.talk.say(f"{entry.name}: {'; '.join(said)}")
+
+
 def _refuse_missing(files: Sequence[RequiredFile]) -> None:
     supplied = [
-        f"{file.source}: {file.user_supplied} (at {file.path})"
+        f"{file.entry.name}: {file.user_supplied} (at {file.path})"
         for file in files
         if file.user_supplied and not file.there
     ]
@@ -185,7 +216,7 @@ def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
         return
     absent = [file for file in missing if not any(sources(file.declared, mirror))]
     if absent:
-        names = dict.fromkeys(file.source for file in absent)
+        names = dict.fromkeys(file.entry.name for file in absent)
         raise MissingInput(
             f"the network is switched off (CLIR_OFFLINE or HF_HUB_OFFLINE) and {len(absent)} files "
             f"of {', '.join(names)} are missing, the first {absent[0].declared.url}; give a folder "

@@ -16,6 +16,7 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell, group_name
 from clir_cli.artifacts.command import Command
 from clir_cli.artifacts.spec import ArtifactSpec, Input, Ref
+from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.collections import IRDS
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
@@ -29,8 +30,9 @@ from clir_cli.stages.support.workspace import Workspace
 
 # What a download must repeat to fetch the same files and models.
 DOWNLOADED = (
-    "bitext.sources", "bitext.files", "dictionary.sources", "dictionary.files", "teacher.model",
-    "student.model", "nmt.model", "models", "contrastive.collection",
+    "bitext.sources", "bitext.licence", "bitext.files", "dictionary.sources", "dictionary.licence",
+    "dictionary.files", "teacher.model", "student.model", "nmt.model", "models",
+    "contrastive.collection",
 )  # fmt: skip
 
 
@@ -165,7 +167,7 @@ def _augment_digests(workspace: Workspace) -> Mapping[str, str]:
 def _lexicon_inputs(settings: Settings, pair: Pair) -> list[Input]:
     given, lexicon = settings.dictionary, settings.contrastive.lexicon
     inputs = []
-    if given.sources or given.files:
+    if dictionaries.is_given(given):
         inputs.append(sources.dictionary_input(settings, pair, f"{pair} "))
     elif lexicon == "given":
         raise UserError(
@@ -213,7 +215,8 @@ def _run_inputs(ref: Ref) -> list[Input]:
         inputs.append(_fingerprint(lexicons.translations_of(ref), "translations"))
     if method.queries == "dictionary":
         inputs.append(_query_dictionary(ref))
-        if settings.dictionary.sources:  # by content: the files need only be there
+        # By content: the files need only be there.
+        if catalogue.chosen("dictionaries", settings.dictionary):
             inputs.append(Input(lambda _: {}, ref.other("dictionary files", cell=Cell())))
     return inputs
 

@@ -19,7 +19,7 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import assignment
 from clir_cli.artifacts.spec import Ref
-from clir_cli.corpus import catalogue
+from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError, nearest
@@ -281,11 +281,11 @@ def unable(settings: Settings, method_name: str, pair: Pair) -> str:
     method = METHODS[METHODS[method_name].whose or method_name]
     if method.queries == "nmt" and not settings.nmt.model:
         return "it needs a translation model, set nmt.model"
-    given = settings.dictionary.sources or settings.dictionary.files
+    given = dictionaries.is_given(settings.dictionary)
     if method.queries == "dictionary" and not (given or settings.dictionary.induced):
         return "there is no dictionary, set dictionary.sources or dictionary.induced"
     if method.has_student and not settings.bitext.files:
-        sources = [catalogue.source("bitext", name) for name in settings.bitext.sources]
+        sources = catalogue.chosen("bitext", settings.bitext)
         if not any(source.has(pair.query) for source in sources):
             return f"there is no bitext for {pair}, set bitext.sources (clir ls languages)"
     if method.scorer == "fusion":

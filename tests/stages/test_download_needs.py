@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clir_cli.artifacts.store import read_manifest
 from clir_cli.corpus import catalogue
 from clir_cli.retrieval import models
 from clir_cli.suites import bundled
@@ -109,3 +110,69 @@ def test_a_model_that_no_source_has_is_told_with_what_was_tried(
     assert outcome.err.count("\n") == 1
     for said in ("the network is switched off", "not on the mirror", "is not installed: pip"):
         assert said in outcome.err
+
+
+NEWS = 'bitext.sources=["sample", "global-voices", "stsb"]'
+
+
+def test_a_licence_that_is_not_open_is_shown_before_the_download(
+    clir: Callable, tmp_path: Path
+) -> None:
+    words = ("--lang", "sw-en,mr-en,tl-en", "--home", tmp_path, "--set", NEWS)
+    muse = ("--set", 'dictionary.sources=["muse", "sample"]')
+    outcome = clir("download", *words, *muse, "--dry-run")
+    assert outcome.err.splitlines() == [
+        "global-voices: no licence is stated that allows commercial use (none stated in the "
+        "repository; the site publishes under CC BY 3.0)",
+        "stsb: no licence is stated that allows commercial use (English: mixed, by source (LICENSE "
+        "of stsb-multi-mt); Marathi: none stated); machine-translated",
+        "muse: the licence forbids commercial use (CC BY-NC 4.0)",
+    ]
+    assert "stsb (machine-translated)" in outcome.out
+    rows = {
+        row["source"]: row for row in clir("download", *words, *muse, "--dry-run", "--json").json
+    }
+    assert {name: row["terms"] for name, row in rows.items()} == {
+        "sample": "open",
+        "global-voices": "unstated",
+        "stsb": "unstated",
+        "muse": "noncommercial",
+    }
+    assert [name for name, row in rows.items() if row["machine_translated"]] == ["stsb"]
+
+
+def test_with_open_licences_alone_nothing_else_is_fetched_or_needed(
+    clir: Callable, home: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    words = ("--lang", "sw-en", "--home", home, *quick, "--set", NEWS)
+    outcome = clir("download", *words, "--licence", "open")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.startswith(
+        "left out: global-voices; to train without them: --set bitext.licence=open "
+    )
+    refused = clir("distill", *words)
+    assert refused.code == 2
+    assert "GlobalVoices.sw is missing; make it with: clir download" in refused.err
+    assert clir("distill", *words, "--set", "bitext.licence=open").code == 0
+    manifest = read_manifest(home / "sample" / "sw-en" / "ot" / "student")
+    assert manifest["config"]["bitext"]["licence"] == "open"
+    assert manifest["notes"]["sources"] == {"sample": 576}  # before bitext.max_pairs
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("download", "--licence", "opn"), "--licence 'opn': any, or open"),
+        (
+            ("distill", "--set", "bitext.licence=open", "--set", 'bitext.sources=["stsb"]'),
+            "no bitext for sw-en: the sources (none) lack it, bitext.licence leaves others out",
+        ),
+    ],
+)
+def test_a_licence_that_leaves_nothing_is_reported(
+    clir: Callable, home: Path, words: tuple[str, ...], said: str
+) -> None:
+    outcome = clir(*words, "--lang", "sw-en", "--home", home)
+    assert outcome.code == 2
+    assert said in outcome.err

@@ -22,7 +22,7 @@ def own_bitext(path: Path, *more: str) -> list[str]:
     ]
     rows = ["\t".join(pair) for pair in list(zip(*sides, strict=True))[:40]]
     path.write_text("\n".join([*rows, *more]) + "\n", encoding="utf-8")
-    return ["--set", f"bitext.files={json.dumps([str(path)])}"]
+    return ["--set", f"bitext.files={json.dumps([str(path)])}", "--set", "bitext.sources=[]"]
 
 
 def test_what_equals_a_test_text_is_counted_and_decides_the_fingerprint(

@@ -90,7 +90,7 @@ def _texts(workspace: Workspace, collection: Ref) -> frozenset[str]:
 def load_given_dictionary(workspace: Workspace, pair: Pair) -> Dictionary:
     """Read the given dictionary of a pair: empty where none is named."""
     settings = workspace.settings.dictionary
-    if not (settings.sources or settings.files):
+    if not dictionaries.is_given(settings):
         return {}
     with graph.making(workspace, workspace.ref("dictionary files", (pair,))):
         return dictionaries.load_dictionary(settings, pair, workspace.downloads)
