@@ -18,7 +18,7 @@ from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
-from clir_cli.corpus.formats.opening import SUFFIXES
+from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, check_utf8, nearest
@@ -201,9 +201,14 @@ def _documents_digest(documents: Iterable[Document]) -> str:
 
 
 def _files_under(folder: Path) -> list[Path]:
-    """Return all files of a folder, also those behind links to folders."""
-    walk = os.walk(folder, followlinks=True)
-    paths = (Path(top) / name for top, _, names in walk for name in names)
+    """Return all files of a folder, also those behind links to folders, each folder once."""
+    paths: list[Path] = []
+    walked: set[str] = set()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        walked.add(os.path.realpath(top))
+        real = {name: os.path.realpath(f"{top}/{name}") for name in folders}
+        folders[:] = [name for name in folders if real[name] not in walked]
+        paths += [Path(top) / name for name in names]
     return sorted(path for path in paths if parse_cache.FOLDER not in path.parts)
 
 
@@ -216,14 +221,15 @@ def _own_parser(folder: Path, language: str) -> _Parser:
         raise UserError(f"{folder}: no such directory; {layout}")
     suffixes = (".jsonl", *(f".jsonl{packed}" for packed in SUFFIXES), ".parquet")
     queries = _first(folder / f"queries.{language}", suffixes)
-    if not queries.is_file():
+    if not queries.exists():
         queries = _first(folder / "queries", suffixes)
     tables = (".tsv", *(f".tsv{packed}" for packed in SUFFIXES), ".parquet")
     qrels = _first(folder / "qrels" / "test", tables)
     languages = {_first(folder / "corpus", suffixes): "", qrels: "", queries: language}
     for path in languages:
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{path}: missing; {layout}{_seen(folder, path)}")
+        require_regular(path)
     english = _first(folder / "queries.en", suffixes)
     if english.is_file():
         languages.setdefault(english, "en")

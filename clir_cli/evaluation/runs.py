@@ -29,18 +29,26 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
     """Return a run as ``{query: {document: score}}``.
 
     Raises:
-        UserError: A line is not in TREC format; the message names file and line.
+        UserError: A line is not in TREC format, or a document is ranked twice; the message names
+            file and line.
     """
     run: dict[str, dict[str, float]] = {}
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: a run is UTF-8: {error}") from None
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             query, _, document, _, score, _ = line.split()
-            run.setdefault(query, {})[document] = value = float(score)
-            if not math.isfinite(value):
+            value = float(score)
+            if "_" in score or not math.isfinite(value):
                 raise ValueError(score)
         except ValueError:
             raise UserError(f"{path}, line {number}: not a line of a TREC run") from None
+        scores = run.setdefault(query, {})
+        if document in scores:
+            raise UserError(f"{path}, line {number}: {query} {document} is ranked twice")
+        scores[document] = value
     return run
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def test_documents_of_beir_without_text_and_judged_ones_that_it_lacks_stay(tmp_p
         ({"more/corpus.jsonl": CORPUS}, r"scifact.zip: 2 members are named corpus.jsonl"),
         ({"scifact/corpus.jsonl": CORPUS + "{"}, r"scifact/corpus.jsonl, line 3: not JSON"),
         ({"scifact/qrels/test.tsv": JUDGED + "9\t4983\t1\n"}, "line 3: query '9' is not"),
+        ({"scifact/qrels/test.tsv": JUDGED + "0\t4983\t2\n"}, "line 3: 0 4983 is judged twice"),
+        ({"scifact/qrels/test.tsv": JUDGED + "0\t5836\t5000\n"}, "line 3: grade '5000' is not a"),
+        ({"scifact/corpus.jsonl": '{"_id": "1", "title": "t"}'}, "line 1: no 'text'; its keys are"),
         ({"../evil.txt": "x"}, "leads out of the zip"),
     ],
 )  # fmt: skip
@@ -115,6 +119,58 @@ def test_a_directory_in_gzipped_lines_or_parquet_is_the_same(tmp_path: Path) -> 
     (packed / "corpus.jsonl.gz").write_bytes(whole[:-9])
     with pytest.raises(UserError, match=r"corpus.jsonl.gz: truncated or damaged"):
         load_collection(str(packed), "sw", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "judged", "message"),
+    [
+        ({"_id": [1.0], "text": ["t"]}, None, "'_id' is 1.0, where a text"),
+        ({"_id": ["1"], "text": [["t"]]}, None, r"'text' is \['t'\], where a text"),
+        ({"_id": ["1"], "text": [b"t"]}, None, "'text' is b't', where a text"),
+        ({"_id": ["1"], "title": [math.nan], "text": ["t"]}, None, "'title' is nan, where a text"),
+        ({"_id": ["1"], "body": ["t"]}, None, r"no 'text'; its keys are \['_id', 'body'\]"),
+        (None, {"score": [None]}, "grade None is not a whole number"),
+        (None, {"score": [1.0]}, "grade 1.0 is not a whole number"),
+        (None, {"score": [True]}, "grade True is not a whole number"),
+        (None, {"score": [2**40]}, "grade 1099511627776 is not a whole number"),
+        (None, {"corpus-id": [None]}, "'corpus-id' is empty"),
+        (None, {"query-id": [0.0]}, "'query-id' is 0.0, where a text"),
+        (
+            None,
+            {"query-id": ["0"] * 2, "corpus-id": ["4983"] * 2, "score": [1, 0]},
+            "line 2: 0 4983 is judged twice, 1 and 0",
+        ),
+    ],
+)
+def test_what_parquet_holds_besides_text_is_refused(
+    tmp_path: Path, corpus: dict | None, judged: dict | None, message: str
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    folder = own(tmp_path / "set")
+    if corpus is not None:
+        (folder / "corpus.jsonl").unlink()
+        write_table(pyarrow.table(corpus), folder / "corpus.parquet")
+    if judged is not None:
+        (folder / "qrels" / "test.tsv").unlink()
+        columns = {"query-id": ["0"], "corpus-id": ["4983"], "score": [1], **judged}
+        write_table(pyarrow.table(columns), folder / "qrels" / "test.parquet")
+    with pytest.raises(UserError, match=message) as error:
+        load_collection(str(folder), "sw", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    folder = own(tmp_path / "set")
+    (folder / "corpus.jsonl").unlink()
+    twice = pyarrow.table([["1"], ["a"], ["b"]], names=["_id", "text", "text"])
+    write_table(twice, folder / "corpus.parquet")
+    with pytest.raises(UserError, match=r"corpus.parquet: two columns have one name"):
+        load_collection(str(folder), "sw", tmp_path)
 
 
 def test_the_digest_of_documents_is_that_of_the_list(tmp_path: Path) -> None:

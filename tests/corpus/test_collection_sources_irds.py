@@ -59,6 +59,31 @@ def test_any_id_is_a_collection_once_it_was_fetched(registered: str, tmp_path: P
     assert found.qrels == {"q1": {"d1": 1, "d2": 0}, "q2": {"d2": 2}}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("qrels.txt", "q1 0 d1 1\nq1 0 d1 0\n", "q1 d1 is judged twice, 1 and 0"),
+        ("qrels.txt", "q1 0 d1 2147483647\n", "grade 2147483647 is not a whole number"),
+        ("docs.tsv", "d 1\tDig deep.\n", "document id 'd 1' has white space in it"),
+        ("queries.tsv", "q1\tkisima\nq1\tmoto\n", "query q1 occurs twice, with different texts"),
+    ],
+)
+def test_ids_and_grades_of_ir_datasets_are_checked_too(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    files = {"docs.tsv": "d1\tDig.\n", "queries.tsv": "q1\tkisima\n", "qrels.txt": "q1 0 d1 1\n"}
+    for file, content in {**files, name: text}.items():
+        (tmp_path / file).write_text(content)
+    key = f"clir-local/{tmp_path.name}"
+    docs, queries, qrels = (str(tmp_path / file) for file in files)
+    library.registry.register(
+        key, library.create_dataset(docs_tsv=docs, queries_tsv=queries, qrels_trec=qrels)
+    )
+    fetched(f"irds:{key}", "sw", tmp_path)
+    with pytest.raises(UserError, match=f"irds:{key}: {message}"):
+        load_collection(f"irds:{key}", "sw", tmp_path)
+
+
 def test_the_command_line_fetches_it_and_tells_the_same_the_second_time(
     clir, home: Path, registered: str
 ) -> None:

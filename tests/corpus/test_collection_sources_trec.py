@@ -382,6 +382,13 @@ def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> Non
         (clef / "documents" / name).unlink()
 
 
+def test_links_that_lead_in_circles_are_followed_once(clef: Path) -> None:
+    before = load(clef)
+    for number in range(4):
+        (clef / "documents" / f"more{number}").symlink_to(clef)
+    assert load(clef) == before
+
+
 def test_a_gzipped_file_that_was_cut_is_told(clef: Path) -> None:
     (clef / "documents" / "more.gz").write_bytes(
         gzip.compress(LA_TIMES.replace(b"LA0", b"LA9"))[:-40]

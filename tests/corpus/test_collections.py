@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import shutil
 from pathlib import Path
 
@@ -217,6 +218,14 @@ def test_a_compressed_file_that_unpacks_to_more_than_text_is_refused(
         load(own)
 
 
+@pytest.mark.parametrize("name", [CORPUS, QUERIES, QRELS])
+def test_a_pipe_in_the_place_of_a_file_is_refused(own: Path, name: str) -> None:
+    (own / name).unlink()
+    os.mkfifo(own / name)
+    with pytest.raises(UserError, match=f"{name}: not a regular file"):
+        load(own)
+
+
 def test_a_corpus_in_two_forms_is_refused(own: Path) -> None:
     (own / "corpus.jsonl.gz").write_bytes(gzip.compress((own / CORPUS).read_bytes()))
     with pytest.raises(UserError, match=r"corpus.jsonl and .*corpus.jsonl.gz: keep one of them"):
@@ -270,6 +279,7 @@ def test_a_collection_without_one_of_its_files_is_told(own: Path, name: str) -> 
         (QUERIES, "NaN", "line 3: nan is not a record"),
         (CORPUS, '{"_id": "d 4", "text": "t"}', "line 4: _id 'd 4' has white space in it"),
         (CORPUS, '{"_id": "d\u20284", "text": "t"}', r"line 4: _id 'd\u20284' has white space"),
+        (CORPUS, r'{"_id": "d\u00004", "text": "t"}', r"line 4: _id 'd\x004' has a control"),
         (CORPUS, '{"_id": "d4", "text": "t"', "line 4: not JSON in UTF-8"),
         (CORPUS, '{"_id": "d4", "text": "t", "text": "u"}', "line 4: not JSON in UTF-8: a record"),
         (CORPUS, f'{{"_id": {"1" * 5000}, "text": "t"}}', "line 4: not JSON in UTF-8"),

@@ -56,13 +56,23 @@ def test_other_readers_of_the_format_read_the_same(tmp_path: Path) -> None:
     "line",
     [
         "q1 Q0 d1 1 high ot", "q1 Q0 d1 1 0.5", "q1 Q0 d1 1 0.5 ot more", "", "q1\td1",
-        "q1 Q0 d1 1 nan ot", "q1 Q0 d1 1 -inf ot",
+        "q1 Q0 d1 1 nan ot", "q1 Q0 d1 1 -inf ot", "q1 Q0 d1 1 1_0 ot",
     ],
 )  # fmt: skip
 def test_a_line_of_another_format_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "run.trec"
     path.write_text(f"q1 Q0 d1 1 0.5 ot\n{line}\nq1 Q0 d3 3 0.1 ot\n")
     with pytest.raises(UserError, match=r"run\.trec, line 2: not a line of a TREC run"):
+        read_run(path)
+
+
+def test_a_document_that_is_ranked_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec"
+    path.write_text("q1 Q0 d1 1 0.5 ot\nq2 Q0 d1 1 0.5 ot\nq1 Q0 d1 2 0.5 ot\n")
+    with pytest.raises(UserError, match=r"run\.trec, line 3: q1 d1 is ranked twice"):
+        read_run(path)
+    path.write_bytes("q1 Q0 é 1 0.5 ot\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"run\.trec: a run is UTF-8"):
         read_run(path)
 
 

@@ -71,10 +71,13 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Record]]:
         raise UserError(f"{path}: parquet needs pyarrow: pip install 'clir-cli[parquet]'") from None
     try:
         with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise UserError(f"{path}: two columns have one name: {excerpt(names)}")
             batches = (batch.to_pylist() for batch in file.iter_batches(BATCH))
             for number, row in enumerate(itertools.chain.from_iterable(batches), start=1):
                 yield f"{path}, line {number}", row
-    except (ArrowException, OSError, UnicodeDecodeError) as error:
+    except (ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: truncated or damaged parquet ({error})") from None
 
 

@@ -97,15 +97,19 @@ def add_query(texts: dict[str, str], name: str, text: str, where: str) -> None:
 
 
 def checked_id(text: str, where: str, name: str) -> str:
-    """Return an id without outer white space; UserError if it is empty or has some inside.
+    """Return an id without outer white space.
 
-    Runs and qrels in TREC format have white space between their columns.
+    Raises:
+        UserError: It is empty, or has white space or control characters inside: in TREC's formats
+            white space ends an id, and in trec_eval the character NUL does.
     """
     parts = text.split()
     if not parts:
         raise UserError(f"{where}: no {name}, or an empty one")
     if len(parts) > 1:
         raise UserError(f"{where}: {name} {excerpt(text.strip())} has white space in it")
+    if re.search("[\x00-\x1f\x7f-\x9f]", parts[0]):
+        raise UserError(f"{where}: {name} {excerpt(parts[0])} has a control character in it")
     return parts[0]
 
 
