@@ -90,6 +90,7 @@ def _artifact(
         command=str(shown),
         mend=str(shown.adding([(spec.mend,)])) if spec.mend else "",
         unreached=tuple(spec.unreached(ref)),
+        source=spec.source(ref),
     )
 
 
@@ -156,6 +157,7 @@ def _same(ref: Ref, artifact: Artifact) -> Artifact:
     """Return an artifact that is there if it is what was planned; raises as ``require_current``."""
     if artifact.state() == "current":
         return artifact
+    store.refuse_another(artifact)
     spec, was = spec_of(ref), store.changed_settings(artifact)
     again = f"make it again: {artifact.command} --force"
     if was.keys() & spec.identity(ref).keys():

@@ -100,6 +100,7 @@ class ArtifactSpec:
         named: True if a variant names its settings, so that commands of what is made from it need
             not repeat them.
         mend: The option that repairs damage, if that is less work than making it again.
+        source: Returns the file or folder of the user's that its name stands for, if it is one.
     """
 
     path: Callable[[Ref], Path | None]
@@ -113,3 +114,4 @@ class ArtifactSpec:
     shown: Callable[[Ref], Sequence[str]] = lambda _: ()
     named: bool = False
     mend: str = ""
+    source: Callable[[Ref], str] = lambda _: ""

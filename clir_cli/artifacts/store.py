@@ -46,6 +46,7 @@ class _Manifest(BaseModel):
     files: dict[str, _File]
     command: str = ""
     mend: str = ""
+    source: str = ""
     notes: dict[str, Any] = {}
 
 
@@ -55,7 +56,8 @@ class Artifact:
 
     ``config`` is the resolved configuration, ``inputs`` maps the name of each input to its
     fingerprint or sha256. ``command`` makes it, and ``mend`` repairs damage if that is less work.
-    ``unreached`` are settings that older manifests list although they decide nothing.
+    ``unreached`` are settings that older manifests list although they decide nothing. ``source`` is
+    the file or folder of the user's that its name stands for; others may have the same name.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Artifact:
     command: str = ""
     mend: str = ""
     unreached: Sequence[str] = ()
+    source: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -242,6 +245,8 @@ def make_cache(
     ``say`` is called with what is damaged. Another process that makes it is waited for.
     """
     state = artifact.state()
+    if state == "stale" and not force:
+        refuse_another(artifact)
     damage = fault(artifact.path) if state == "current" else ""
     if damage:
         say(f"{damage}; making it again")
@@ -252,6 +257,7 @@ def make_cache(
 def _refuse_other(artifact: Artifact) -> None:
     """Refuse to replace what was made from something else, or what clir did not make at all."""
     if artifact.state() == "stale":
+        refuse_another(artifact)
         raise UserError(f"{stale(artifact)}; --force replaces it")
     path = artifact.path
     is_empty = path.is_dir() and not any(path.iterdir())
@@ -259,6 +265,19 @@ def _refuse_other(artifact: Artifact) -> None:
         raise UserError(
             f"{path} is there without a {MANIFEST}, so clir did not make it; move it away, "
             "or --force replaces it"
+        )
+
+
+def refuse_another(artifact: Artifact) -> None:
+    """Raise UserError if what is there was made of another source of the same name.
+
+    No option to replace it is advised: it is not out of date, but of something else.
+    """
+    source = read_manifest(artifact.path).get("source") if is_readable(artifact.path) else ""
+    if source and artifact.source and source != artifact.source:
+        raise UserError(
+            f"{artifact.path} is of {source}, and {artifact.source} has the same name; rename one "
+            "of the two, or use folders of its own for it (--home, --results)"
         )
 
 
@@ -308,8 +327,8 @@ def _seal(artifact: Artifact, started: float) -> None:
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    if artifact.mend:
-        manifest["mend"] = artifact.mend
+    manifest |= {"mend": artifact.mend} if artifact.mend else {}
+    manifest |= {"source": artifact.source} if artifact.source else {}
     notes = draft / "notes.json"
     if notes.exists():  # what a stage reports beside the files: counts, best epoch, device
         manifest["notes"] = json.loads(notes.read_text(encoding="utf-8"))

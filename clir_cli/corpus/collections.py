@@ -35,7 +35,18 @@ def is_directory(name: str) -> bool:
 
 
 def collection_label(name: str) -> str:
-    """Return the short name of a collection in paths of artifacts and in scores."""
+    """Return the short name of a collection in paths of artifacts and in scores.
+
+    A folder that is called as a collection of the catalogue gets a digest of its path, too.
+    """
+    label = collection_name(name)
+    if is_directory(name) and (label in catalogue.sources("collections") or "irds-" in label):
+        label += f"-{digest(str(Path(name).resolve()))[:8]}"
+    return label
+
+
+def collection_name(name: str) -> str:
+    """Return the name of a collection without its place: a copy of a collection has its name."""
     if name.startswith(IRDS):
         return re.sub(r"[^\w.]+", "-", name)
     label = Path(name).resolve().name if is_directory(name) else name

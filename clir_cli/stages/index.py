@@ -10,7 +10,15 @@ import numpy as np
 from clir_cli import files, runtime
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
-from clir_cli.artifacts.store import Artifact, is_readable, make, read_manifest, require, stale
+from clir_cli.artifacts.store import (
+    Artifact,
+    is_readable,
+    make,
+    read_manifest,
+    refuse_another,
+    require,
+    stale,
+)
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import shard_checksums, shard_layout, store
@@ -118,6 +126,7 @@ def _ready(workspace: Workspace, artifact: Artifact, how: How) -> str:
     if how == "update" and artifact.state() == "current":
         return f"{artifact.path} is current"
     if artifact.state() == "stale" and not (how == "make" and workspace.force):
+        refuse_another(artifact)
         only_documents = _only_documents_differ(artifact)
         if how == "update" and not only_documents:
             raise UserError(f"{stale(artifact)}; --force makes it again")
@@ -141,6 +150,7 @@ def _repaired(workspace: Workspace, artifact: Artifact) -> str:
         if not is_readable(artifact.path):
             return ""
     if artifact.state() == "stale":
+        refuse_another(artifact)
         raise UserError(f"{stale(artifact)}; --update or --force makes it again")
     return report
 

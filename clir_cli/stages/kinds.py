@@ -350,6 +350,7 @@ graph.SPECS |= {
         ],
         command=lambda ref: Command("index", tuple(sources.collection_options(ref.settings))),
         make=_stage("index.index"),
+        source=sources.own_folder,
         mend="--repair",
     ),
     "translations": ArtifactSpec(  # of no teacher
@@ -359,6 +360,7 @@ graph.SPECS |= {
         inputs=_translations_inputs,
         command=_search_command,
         make=_stage("support.translations.translations"),
+        source=sources.own_folder,
     ),
     "run": ArtifactSpec(
         path=lambda ref: paths.cell_folder(ref) / "runs" / paths.collection(ref),
@@ -371,5 +373,6 @@ graph.SPECS |= {
         inputs=_run_inputs,
         command=_search_command,
         make=_stage("search.search"),
+        source=sources.own_folder,
     ),
 }

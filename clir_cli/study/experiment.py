@@ -28,6 +28,7 @@ from clir_cli.evaluation.gaps import parse_metrics
 from clir_cli.settings import LARGEST_SEED
 from clir_cli.suites import bundled, known_keys, read_toml, shortened, suites
 
+RESERVED = ("scores", "per_query")  # tables that are no experiment's
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
 # What a table's rows and columns may be, beside the dotted name of a setting.
 DIMENSIONS = ("pair", "method", "variant", "seed", "collection", "metric")
@@ -275,10 +276,20 @@ def load(name: str) -> Experiment:
             hint = nearest(name, names())
             raise UserError(f"unknown experiment {name!r}: {hint}, or give a file (.toml)")
         path = bundled("experiments") / f"{name}.toml"
+    _refuse_reserved(path)
     try:
         return Experiment.model_validate({"path": path, **read_toml(path)})
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _refuse_reserved(path: Path) -> None:
+    """Refuse a file whose table would have the name of another, in whatever case of letters."""
+    name, folder = path.stem.lower(), bundled("experiments").resolve()
+    is_bundled = name in names() and path.resolve().parent != folder
+    if name in RESERVED or name.startswith(".") or is_bundled:
+        table = "an experiment of clir has" if is_bundled else "another table has"
+        raise UserError(f"{path}: {table} the name {path.stem!r}; rename the file")
 
 
 def _explain(error: ValidationError) -> str:

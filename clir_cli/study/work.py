@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clir_cli.artifacts import graph
-from clir_cli.artifacts.store import is_whole
+from clir_cli.artifacts.store import is_whole, refuse_another
 from clir_cli.console import one_line
 from clir_cli.errors import Busy, UserError
 from clir_cli.files import explain_os_error
@@ -61,6 +61,7 @@ def state(task: Task, workspace: Workspace) -> State:
         case "current":
             return "there" if is_whole(artifact.path, deep=False) else "stale"
         case "stale":
+            refuse_another(artifact)
             return "stale"
     return "missing"
 

@@ -11,7 +11,7 @@ from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus import catalogue, dictionaries, overlap
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.collections import IRDS, collection_label, is_directory, load_collection
+from clir_cli.corpus.collections import IRDS, collection_name, is_directory, load_collection
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
@@ -27,6 +27,12 @@ def collection_options(settings: Settings) -> list[Option]:
     if settings.collection == suite_settings(settings.suite).collection:
         return []
     return [("--collection", settings.collection)]
+
+
+def own_folder(ref: Ref) -> str:
+    """Return the folder of the user's that is searched, if it is one; its label is a name alone."""
+    name = ref.settings.collection
+    return str(Path(name).resolve()) if is_directory(name) else ""
 
 
 # ------------------------------------------------------------------ bitext and dictionaries
@@ -195,7 +201,7 @@ def training_collection(workspace: Workspace, language: str) -> Collection | Non
     if not _trains_on(settings, language):
         return None
     name = settings.contrastive.collection
-    if collection_label(name) == collection_label(settings.collection):
+    if collection_name(name) == collection_name(settings.collection):
         raise UserError(
             f"contrastive.collection={name} is the collection that tests; what trains must not "
             "test, so choose another for one of them"

@@ -9,7 +9,7 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.collections import collection_label
+from clir_cli.corpus.collections import collection_name
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models
@@ -162,7 +162,7 @@ def encoder_input(ref: Ref) -> Input:
 
     def digests(workspace: Workspace) -> dict[str, str]:
         for tested in (model, teacher_of(ref.settings)):
-            _refuse_seen(tested.path(workspace), collection_label(ref.settings.collection))
+            _refuse_seen(tested.path(workspace), collection_name(ref.settings.collection))
         return {"encoder": models.model_digest(model.folder(workspace))}
 
     return Input(digests, model.ref, model.settings)
@@ -177,7 +177,7 @@ def _refuse_seen(folder: Path, collection: str) -> None:
         return
     config = store.read_manifest(folder)["config"]
     seen = config.get("contrastive", {}).get("collection", "") if "recipe" in config else ""
-    label = collection_label(seen) if seen else ""
+    label = collection_name(seen) if seen else ""
     if label and (collection == label or collection.startswith(f"{label}-")):
         raise UserError(
             f"{folder} was trained on {label}, so {collection} cannot test it; choose another "

@@ -34,7 +34,7 @@ EXPERIMENT_COLUMNS = (
     "collection", "pair", "method", "variant", "seed", "metric", "value", "ci_low", "ci_high",
     "baseline", "p_value", "effect", "expected", "tolerance", "verdict", "error", "command",
 )  # fmt: skip
-NOT_EXPERIMENTS = ("scores", "per_query")
+
 NUMBERS = (
     "value", "queries", "ci_low", "ci_high", "p_value", "effect", "expected", "tolerance",
 )  # fmt: skip
@@ -213,7 +213,7 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     experiments = [
         _experiment(path)
         for path in sorted(folder.glob("*.csv"))
-        if path.stem not in NOT_EXPERIMENTS
+        if path.stem.lower() not in experiment.RESERVED
     ]
     if not collections and not experiments:
         raise UserError(
@@ -258,6 +258,7 @@ def _collections(workspace: Workspace, folder: Path, own: str) -> list[Collectio
         collection = collections[name]
         key = ScoreKey(pair, Cell(method, variant).label, metric)
         seeds = by_seed.get(names, {})
+        _refuse_difference(folder, key, rows, seeds)
         if 1 < len(rows) == len(seeds):
             score = over_seeds(seeds, bootstrap_of(workspace.settings.evaluation))
         else:  # of several seeds without values by query, the span of their intervals
@@ -269,6 +270,19 @@ def _collections(workspace: Workspace, folder: Path, own: str) -> list[Collectio
         if seeds:
             collection.per_query[key] = query_means(seeds)
     return sorted(collections.values(), key=lambda known: (-len(known.scores), known.name))
+
+
+def _refuse_difference(
+    folder: Path, key: ScoreKey, rows: pd.DataFrame, seeds: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Refuse scores that are not the means of the queries: one of the tables is another's."""
+    for row in rows.itertuples() if key.pair != gaps.ALL_PAIRS else ():
+        values = seeds.get(row.seed, {}).values()
+        if values and abs(sum(values) / len(values) - row.value) > 1e-6:
+            raise UserError(
+                f"{folder}: scores.csv and per_query.csv differ in {key.metric} of {key.label} on "
+                f"{key.pair}; evaluate it again, or move both away"
+            )
 
 
 def _experiment(path: Path) -> ExperimentTable:

@@ -4,18 +4,30 @@ import itertools
 from collections.abc import Sequence
 from statistics import mean
 
+from pydantic import ValidationError
+
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.records import parse_pair
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, first_line
 from clir_cli.evaluation import gaps
+from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
+from clir_cli.study.experiment import flat
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
-from clir_cli.study.report.data import Results, Student, pair_title, pairs_in_order
+from clir_cli.study.report.data import (
+    Results,
+    Student,
+    neutral,
+    neutral_command,
+    pair_title,
+    pairs_in_order,
+)
 from clir_cli.study.report.provenance import distillations, trained
+from clir_cli.suites import known_keys
 
 WORDS = range(4, 10)  # of a sentence that fits into a small picture
 PLANS = 3
@@ -80,7 +92,7 @@ def plans(workspace: Workspace, results: Results, method: str) -> Section:
         try:
             blocks.append(_plan(workspace, student, *sentences))
         except UserError as error:
-            errors.append(f"{student.pair}: {error}")
+            errors.append(f"{student.pair}: {neutral(str(error))}")
     if errors:
         blocks.append(ListBlock("These students could not be read", errors))
     text = (
@@ -125,12 +137,27 @@ def _unfitness(sentences: tuple[str, str]) -> tuple[int, int, int]:
     return marks, abs(len(sentences[0].split()) - 6), len(text)
 
 
+def _own_settings(workspace: Workspace, student: Student) -> Settings:
+    """Return settings with those that a student was made with, but for the models."""
+    values = workspace.settings.model_dump()
+    for key, value in flat(student.manifest["config"]).items():
+        section, _, name = key.rpartition(".")
+        if section and key in known_keys() and name != "model":
+            values[section][name] = value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"settings of its manifest: {first_line(error)}") from None
+
+
 def _plan(workspace: Workspace, student: Student, text: str, english: str) -> PlanBlock:
     from clir_cli.stages.align import align  # torch
 
     pair, cell = parse_pair(student.pair, languages()), Cell.parse(student.label)
-    alignment = align(workspace, pair, cell, text, english)
+    alignment = align(workspace.using(_own_settings(workspace, student)), pair, cell, text, english)
+    given = neutral_command(str(student.manifest.get("command"))).options
     options = (("--suite", workspace.suite), *cell.options(pair))
+    options += tuple(option for option in given if option[0] == "--set")
     command = str(Command("align", options, (text, english)))
     return PlanBlock(
         title=f"{pair}, {student.label}",
