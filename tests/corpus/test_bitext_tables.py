@@ -185,7 +185,14 @@ def test_a_city_without_an_english_name_is_called_as_its_zone(tmp_path: Path) ->
     ]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"main": {}}', '{"main": {"sw": {"dates": 1}}}'])
+NAMELESS = '{"main": {"sw": {"localeDisplayNames": {"territories": {"001": %s}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"main": {}}', '{"main": {"sw": {"dates": 1}}}']
+    + [NAMELESS % value for value in ("null", "NaN", '["dunia"]', r'"\ud83d"')],
+)
 def test_a_file_that_is_not_of_cldr_is_named(tmp_path: Path, content: str) -> None:
     english = cldr(tmp_path, "en", "territories", {"001": "world"})
     damaged = located(tmp_path / "sw.json", content, lang="sw", role="territories")

@@ -229,6 +229,7 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
         ("documents/gh95/GH950102.sgml", b"</DOC>", b"", "the last document has no </DOC>"),
         ("documents/gh95/GH950102.sgml", HERALD, b"About these files.", "no <DOC> in it; leave it"),
         ("topics/fi/Top-fi00.txt", b"<num> C001 </num>", b"", "Top-fi00.txt, topic 1: no <num>"),
+        ("topics/fi/Top-fi00.txt", TOPICS["fi"], b"<top> x </top>", "topic 1: no <num>"),
         ("topics/fi/Top-fi00.txt", b"C041", b"C001", "topic C001 occurs twice"),
         ("topics/fi/Top-fi00.txt", b"C041", b"C 41", "topic 2: <num> 'C 41' has white space in it"),
         ("topics/fi/Top-fi00.txt", b"avattiin? </FI-desc>\n</top>", b"avat",
@@ -457,12 +458,12 @@ def test_clef_runs_through_all_five_stages(clir, home: Path, brought: Path, tmp_
     for command in (
         ("distill", *pair, *little, "--home", home),
         ("index", *own),
-        ("search", *methods, *own),
+        ("search", *methods, *own, *little),
     ):
         outcome = clir(*command)
         assert outcome.code == 0, outcome.err
     results = ("--results", tmp_path / "results")
-    outcome = clir("evaluate", *methods, *own, *results, "--metric", "map", "--json")
+    outcome = clir("evaluate", *methods, *own, *little, *results, "--metric", "map", "--json")
     assert outcome.code == 0, outcome.err
     value = {row["method"]: row["value"] for row in outcome.json}
     assert value["english"] > 0.6

@@ -144,8 +144,11 @@ def _names(path: Path, role: str) -> dict[str, str]:
     try:
         (locale,) = json.loads(decoded_text(path))["main"].values()
         if role == "timeZoneNames":
-            return dict(_cities(locale["dates"]["timeZoneNames"]["zone"], ""))
-        names: Mapping[str, str] = locale["localeDisplayNames"][role]
+            names = dict(_cities(locale["dates"]["timeZoneNames"]["zone"], ""))
+        else:
+            names = locale["localeDisplayNames"][role]
+        # A name is text: joining raises TypeError for everything else.
+        "".join(names.values()).encode()
         return {key: name for key, name in names.items() if "-alt-" not in key}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: not a JSON file of CLDR with {role}") from None

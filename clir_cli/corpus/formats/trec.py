@@ -278,7 +278,7 @@ def _fields(text: str, language: str, where: str) -> dict[str, str]:
     by_language: dict[str, dict[str, str]] = {}
     starts = list(FIELD.finditer(text))
     ends = [*(start.start() for start in starts[1:]), len(text)]
-    for start, end in zip(starts, ends, strict=True):
+    for start, end in zip(starts, ends, strict=False):
         content = text[start.end() : end]
         own_end = re.search(rf"(?i)</(?:[a-z]{{2,3}}-)?{start[2]}\s*+>", content)
         if stop := own_end or NEXT_LINE.search(content):
