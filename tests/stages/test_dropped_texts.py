@@ -38,7 +38,7 @@ def test_what_equals_a_test_text_is_counted_and_decides_the_fingerprint(
     assert set(manifest["inputs"]) == {str(tmp_path / "own.tsv"), "teacher", "initial student"}
     own = own_bitext(tmp_path / "own.tsv", f"{QUERY}\t{ENGLISH}", "Maji\twater")
     manifest, log = distill(*own, "--force")
-    assert "sw-en: bad lines skipped: equal to a test text: 1" in log
+    assert "sw-en: lines left out: equal to a test text: 1" in log
     assert manifest["notes"]["skipped_lines"] == {"equal to a test text": 1}
     assert manifest["notes"]["sources"] == {"files": 41}
     assert set(manifest["inputs"]) > {"test texts"}
