@@ -142,7 +142,7 @@ def test_a_truncated_zip_of_the_models_is_told_with_the_remedy(
     clir, empty, tmp_path, monkeypatch
 ) -> None:
     model = catalogued.models()["all-MiniLM-L6-v2"]
-    whole = catalogued.packaged_zip(model.package)
+    whole = catalogued.packaged_file(model.package)
     # A distribution of the same name, found before the installed one.
     site = tmp_path / "site"
     damaged = site / model.package.zip

