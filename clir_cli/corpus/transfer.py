@@ -17,6 +17,7 @@ from clir_cli.files import alone, file_digest
 WEB = ("http://", "https://")
 BLOCK = 1 << 16
 PAGE = 1 << 10  # bytes that show whether a file is a web page
+SIGNATURES = {".zip": b"PK", ".gz": b"\x1f\x8b"}  # how files of a kind begin
 
 
 def is_offline() -> bool:
@@ -148,13 +149,13 @@ def _write(
 def _check(part: Path, target: Path, declared: CatalogueFile) -> None:
     known = known_digest(target, declared)
     actual, size = file_digest(part), part.stat().st_size
-    is_page = not known and not target.suffix.startswith(".htm") and _is_page(part)
-    if actual == (known or actual) and size == (declared.bytes or size) and not is_page:
+    other = "" if known else _other_kind(part, target.suffix)
+    if actual == (known or actual) and size == (declared.bytes or size) and not other:
         return
     part.unlink()
-    if is_page:
+    if other:
         raise UserError(
-            f"{declared.url}: a web page came in its place; sign in or accept the terms there, or "
+            f"{declared.url}: {other} came in its place; sign in or accept the terms there, or "
             "give a copy with --mirror"
         )
     expected = f"{declared.bytes:,} bytes, " if declared.bytes else ""
@@ -167,8 +168,11 @@ def _check(part: Path, target: Path, declared: CatalogueFile) -> None:
     )
 
 
-def _is_page(path: Path) -> bool:
-    """Return True if a file is a web page, as a server sends for a login or an error."""
+def _other_kind(path: Path, suffix: str) -> str:
+    """Return what a file is in place of what its name says, as a server sends for a login."""
     with path.open("rb") as stream:
-        head = stream.read(PAGE).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return head.startswith(b"<") and (b"<html" in head or b"<!doctype html" in head)
+        head = stream.read(PAGE)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"<") and (b"<html" in text or b"<!doctype html" in text):
+        return "" if suffix.startswith(".htm") else "a web page"
+    return "" if head.startswith(SIGNATURES.get(suffix, b"")) else f"something that is no {suffix}"

@@ -32,7 +32,8 @@ from clir_cli.retrieval.model_files import (
 )
 
 LARGE = (".safetensors", ".bin")
-SMALL = 1 << 27  # bytes: a bound of all other files, vocabularies among them
+# Half of the bytes that other files may have: there are vocabularies of 40 MB.
+VOCABULARY, SMALL = 1 << 27, 1 << 23
 OPTIONAL = (
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -79,7 +80,7 @@ class Fetching:
             url=f"{HUB}/{self.model.repository}/resolve/{self.model.revision}/{name}",
             bytes=int(record.get("bytes", 0)),
             sha256=str(record.get("sha256", "")),
-            about=0 if name.endswith(LARGE) else SMALL,
+            about=0 if name.endswith(LARGE) else VOCABULARY if name in TOKENIZERS else SMALL,
         )
         try:
             fetch(entry, target, mirror=self.mirror, advance=self.advance, elsewhere=False)
@@ -158,8 +159,9 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
     if fetching.optional(SENTENCE_TRANSFORMERS) and fetching.optional(MODULES):
         _fetch_modules(fetching)
     _fetch_weights(fetching, pickled)
-    for record in fetching.folder.rglob("*.sha256"):  # the manifest has them from now on
-        record.unlink()
+    for pattern in ("*.sha256", "*.part", "*.part.tag"):  # the manifest has the files from now on
+        for left in fetching.folder.rglob(pattern):
+            left.unlink()
     for path in sorted(fetching.folder.rglob("*/"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()

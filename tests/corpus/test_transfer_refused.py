@@ -83,17 +83,27 @@ def test_a_server_that_trickles_is_given_up(
     assert len(server.asked) == 5
 
 
-@pytest.mark.parametrize("name", ["weights.bin", "page.html"])
-def test_a_web_page_is_refused_where_it_was_not_asked_for(
-    server: Server, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("weights.bin", b"\xef\xbb\xbf\n<!doctype HTML><html>Please sign in</html>", "a web page"),
+        ("pairs.txt", b"<?xml version='1.0'?><!-- x --><html>Please sign in</html>", "a web page"),
+        ("pairs.txt.zip", b'{"error": "sign in"}', r"something that is no \.zip"),
+        ("topics.gz", b"not found", r"something that is no \.gz"),
+        ("page.html", b"<html></html>", ""),
+        ("memory.tmx", b"<?xml version='1.0'?><!DOCTYPE tmx><tmx/>", ""),
+        ("pairs.txt.zip", b"PK\5\6" + bytes(18), ""),
+    ],
+)
+def test_another_kind_of_file_is_refused_where_nothing_pins_it(
+    server: Server, tmp_path: Path, name: str, content: bytes, what: str
 ) -> None:
-    page = b"\xef\xbb\xbf\n<!doctype HTML><html>Please sign in</html>"
-    server.plan(Reply(page))
+    server.plan(Reply(content))
     entry = CatalogueFile(name, server.url())
-    if name == "page.html":
+    if not what:
         assert fetch(entry, tmp_path / name)
         return
-    with pytest.raises(UserError, match="a web page came in its place; sign in"):
+    with pytest.raises(UserError, match=f"{what} came in its place; sign in"):
         fetch(entry, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

@@ -10,9 +10,11 @@ from threading import Thread
 import pytest
 import torch
 from huggingface_hub import constants
+from local_server import serving
 from safetensors.torch import load_file
 from tiny_encoders import tiny_bert
 from transformers import BertModel
+from unruly_server import Reply, Server
 
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import hub
@@ -227,3 +229,13 @@ def test_names_are_told_apart(tmp_path, monkeypatch, tiny):
     (tmp_path / "org").mkdir()
     (tmp_path / "org" / "name").symlink_to(tiny)
     assert named.model_folder("org/name", tmp_path) == Path("org/name")  # a folder that is there
+
+
+def test_a_configuration_without_end_is_refused(tmp_path):
+    server = Server()
+    path = f"/huggingface.co/{NAME}/resolve/main/config.json"
+    server.plan(Reply(endless=True), path=path)
+    with serving(server), pytest.raises(UserError, match=r"config\.json: longer than 16,777,216"):
+        download_model(workspace(tmp_path), NAME, server.origin)
+    names = ["config.json", "config.json.part"]
+    assert not [path for path in tmp_path.rglob("*") if path.name in names]
