@@ -82,7 +82,7 @@ def _artifact(
     context: Context, ref: Ref, config: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> Artifact:
     spec, shown = spec_of(ref), command(context, ref)
-    return Artifact(
+    artifact = Artifact(
         path=path_of(context, ref),
         kind=ref.kind.replace(" ", "-"),
         config=config,
@@ -92,6 +92,10 @@ def _artifact(
         unreached=tuple(spec.unreached(ref)),
         source=spec.source(ref),
     )
+    before = {name: store.older(value) for name, value in inputs.items()}
+    if before != inputs:
+        store.remember_older(artifact.fingerprint, replace(artifact, inputs=before).fingerprint)
+    return artifact
 
 
 @contextmanager

@@ -92,12 +92,10 @@ class Artifact:
     def _is_unchanged(self) -> bool:
         """Return True if the manifest, of this version or an older one, is this artifact's."""
         fingerprint = _fingerprint(self.path)
-        if not self.unreached or fingerprint in ("", self.fingerprint):
+        if fingerprint in ("", self.fingerprint):
             return fingerprint == self.fingerprint
-        manifest = read_manifest(self.path)
-        config = _known(manifest["config"], self.unreached)
-        made = manifest.get("kind"), manifest["inputs"], config
-        return made == (self.kind, self.inputs, _known(self.config, self.unreached))
+        is_of_kind = read_manifest(self.path).get("kind") == self.kind
+        return is_of_kind and not changed_settings(self) and not changed_inputs(self)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -375,13 +373,12 @@ def _remove(path: Path) -> None:
 
 def stale(artifact: Artifact) -> str:
     """Return in one line what an artifact was made from that has changed."""
-    before, now = read_manifest(artifact.path), _known(artifact.config, artifact.unreached)
+    now = _known(artifact.config, artifact.unreached)
     changed = [
         f"{key}: {_brief(value)} -> {_brief(now.get(key))}"
         for key, value in changed_settings(artifact).items()
     ]
-    inputs = {**before["inputs"], **artifact.inputs}
-    changed += [name for name in inputs if before["inputs"].get(name) != artifact.inputs.get(name)]
+    changed += changed_inputs(artifact)
     what = "; ".join(changed[:3]) or "another version of clir"
     return f"{artifact.path} was made from something else ({what})"
 
@@ -397,6 +394,31 @@ def changed_settings(artifact: Artifact) -> dict[str, Any]:
         _known(artifact.config, artifact.unreached),
     )
     return {key: was.get(key) for key in {**now, **was} if was.get(key) != now.get(key)}
+
+
+def changed_inputs(artifact: Artifact) -> list[str]:
+    """Return the names of the inputs from which an artifact was made where others are meant."""
+    before, now = read_manifest(artifact.path)["inputs"], artifact.inputs
+    return [
+        name
+        for name in {**before, **now}
+        if before.get(name) not in (now.get(name), older(now.get(name, "")))
+    ]
+
+
+# Digests of what older versions counted differently: as they are now -> as they were.
+_older: dict[str, str] = {}
+
+
+def older(value: str) -> str:
+    """Return the digest that an older version recorded for the same content."""
+    return _older.get(value, value)
+
+
+def remember_older(value: str, before: str) -> None:
+    """Let artifacts of older versions, which recorded ``before``, be current."""
+    if value != before:
+        _older[value] = before
 
 
 def _known(config: Mapping[str, Any], unreached: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from clir_cli.artifacts.store import MANIFEST, read_manifest
+from clir_cli.artifacts.store import MANIFEST, read_manifest, remember_older
 from clir_cli.corpus.catalogue import Model, Package, models
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.errors import UserError, nearest
@@ -13,6 +13,7 @@ from clir_cli.files import digest, file_digest
 from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import described_by
 
+REPORTS = ("notes.json", "training.csv")  # speeds and devices, which differ from run to run
 WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 
@@ -78,10 +79,13 @@ def model_folder(name: str, home: Path, pickled: str = "") -> Path:
 
 
 def model_digest(folder: Path) -> str:
-    """Return a sha256 over the names and contents of a model's files."""
+    """Return a sha256 over the names and contents of a model's files, without notes and log."""
     if (folder / MANIFEST).exists():
         files = read_manifest(folder)["files"]
-        return digest({name: entry["sha256"] for name, entry in files.items()})
+        digests = {name: entry["sha256"] for name, entry in files.items()}
+        value = digest({name: sha256 for name, sha256 in digests.items() if name not in REPORTS})
+        remember_older(value, digest(digests))
+        return value
     paths = {path for pattern in WEIGHT_FILES for path in folder.glob(pattern)}
     if not any(path.suffix == ".safetensors" for path in paths):
         paths |= set(folder.glob("*.bin"))

@@ -12,8 +12,11 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
 from clir_cli.artifacts.store import (
     Artifact,
+    changed_inputs,
+    changed_settings,
     is_readable,
     make,
+    older,
     read_manifest,
     refuse_another,
     require,
@@ -94,7 +97,7 @@ def _fill(
         blocks = shard_layout.updated_layout(digests, held, size)
     # The fingerprint of all that a document's embeddings depend on beside its text.
     config = {key: value for key, value in artifact.config.items() if key not in UNSEEN}
-    made_by = files.digest({"config": config, "teacher": artifact.inputs["teacher"]})
+    made_by = files.digest({"config": config, "teacher": older(artifact.inputs["teacher"])})
     trained = draft / store.CODEC
     made_from = files.digest([made_by, files.file_digest(trained) if trained.exists() else ""])
     encoder = encoding.ShardEncoder(workspace.settings, teacher, codec, draft, batch, made_from)
@@ -159,9 +162,7 @@ def _only_documents_differ(artifact: Artifact) -> bool:
     """Return True if an index is as it would be made now, but for the documents."""
     if not is_readable(artifact.path):
         return False
-    before = read_manifest(artifact.path)
-    config = json.loads(json.dumps(artifact.config, default=str))
-    return before["config"] == config and before["inputs"]["teacher"] == artifact.inputs["teacher"]
+    return not changed_settings(artifact) and changed_inputs(artifact) == ["documents"]
 
 
 def _is_whole(before: Path, name: str) -> bool:

@@ -8,6 +8,8 @@ import shutil
 import pytest
 from tiny_encoders import tiny_bert
 
+from clir_cli.files import digest
+
 SW, ROWS = ("--lang", "sw-en"), ("--method", "rows")
 
 
@@ -126,3 +128,28 @@ def test_a_model_in_the_place_of_another_is_refused(clir, home, models, tmp_path
     well(clir(*shlex.split(said.rsplit("clir ", 1)[1])))
     assert path.is_file()
     assert not (home / "sample").exists()
+
+
+def test_a_student_that_was_trained_again_with_the_same_result_is_the_same(chain, home):
+    kd = (*SW, "--method", "kd-mse")
+    well(chain("distill", *kd))
+    well(chain("index"))
+    well(chain("search", *kd))
+    # As 0.1.0 recorded it: with its notes and the speeds of its training.
+    files = json.loads((home / "sample/sw-en/kd-mse/student/manifest.json").read_text())["files"]
+    path = home / "sample/sw-en/kd-mse/runs/small/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["inputs"]["encoder"] = digest({name: x["sha256"] for name, x in files.items()})
+    parts = {name: manifest[name] for name in ("kind", "config", "inputs")}
+    old = json.dumps(manifest | {"fingerprint": digest(parts)})
+    new = path.read_text()
+    assert old != new
+    for text in (old, new):
+        path.write_text(text)
+        assert "is current" in well(chain("search", *kd)).err
+    log = home / "sample/sw-en/kd-mse/student/training.csv"
+    before = log.read_text()
+    well(chain("distill", *kd, "--force"))
+    assert log.read_text() != before
+    assert "is current" in well(chain("search", *kd)).err
+    well(chain("evaluate", *kd, "--metric", "map"))
