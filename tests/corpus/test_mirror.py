@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +118,29 @@ def test_the_articles_of_ntrex_have_2_to_7_relevant_documents(language: str) -> 
     found = load_collection("ntrex-articles", language, MIRROR)
     assert len(found.documents) == len(found.queries[language]) == 433
     assert {len(grades) for grades in found.qrels.values()} == set(range(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("source", "setting", "count"),
+    [
+        ("global-voices", {"drop_copies": True}, 470),  # left untranslated
+        ("global-voices", {"max_words": 80}, 60),
+        ("lafand", {"drop_copies": True}, 80),
+        ("gamayun", {"drop_copies": True}, 1),
+    ],
+)
+def test_filters_drop_what_a_source_is_known_to_have(
+    source: str, setting: dict[str, Any], count: int
+) -> None:
+    settings = BitextSettings(sources=(source,), **setting)
+    bitext = load_bitext(settings, Pair("sw", "en"), MIRROR)
+    assert bitext.skipped[f"bitext.{next(iter(setting))}"] == count
+
+
+def test_questions_with_other_ids_are_pairs() -> None:
+    english = "What was the name of the 44th president whose one parent was from America and other"
+    (row,) = [row for row in read("ciral-questions", "sw") if row.english.startswith(english)]
+    assert row.query.startswith("Rais 44 wa America")
 
 
 # Pairs of each source with a side equal to a line of NTREX; the sources with none are not named.
