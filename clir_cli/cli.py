@@ -45,14 +45,19 @@ COMMANDS = {
 }
 # Options that say what is asked for: of several, one would count.
 ONCE = ("lang", "method", "metric", "collection", "query", "recipe", "variant", "seed", "baseline")
+PATHS = ("config", "draw", "home", "output", "results")  # an empty one would be this folder
 
 
 class _Command(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = [part.name for part in self.make_parser(ctx).parse_args(args=list(args))[2]]
-        for name in ONCE:
-            if given.count(name) > 1:
-                raise UserError(f"--{name} is given twice; where several can be named, use commas")
+        parsed: Any = self.make_parser(ctx).parse_args(args=list(args))
+        values, _, given = parsed
+        for part in given:
+            if part.name in ONCE and given.count(part) > 1:
+                name = part.opts[0]
+                raise UserError(f"{name} is given twice; where several can be named, use commas")
+            if values[part.name] == "" and part.name in PATHS:
+                raise UserError(f"{part.opts[0]} is empty; name a file or folder")
         return super().parse_args(ctx, args)
 
 

@@ -135,6 +135,20 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that a user has named: a device or pipe as it is, all else whole or not at all.
+
+    A link stays, and what it leads to is written.
+    """
+    if path.exists() and not path.is_file():  # a folder is an error here
+        with path.open("wb") as stream:
+            stream.write(content)
+        return
+    path = path.resolve()
+    with alone(path, wait=True):
+        write_bytes(path, content)
+
+
 # How libraries say that memory is used up.
 NO_MEMORY = re.compile(
     "out of memory|n't allocate memory|Cannot allocate memory|bad_alloc|failed to map segment"
@@ -150,6 +164,7 @@ def explain_os_error(error: Exception) -> str | None:
     folder = "change the rights, or choose another folder with --home"
     locks = "the disk gives no file locks; choose another folder with --home"
     room = "free some and run the same command again"
+    memory = "out of memory; free some, or choose smaller (training.batch_size, index.memory)"
     limit = "the system has no room for one more process or thread; raise the limit (ulimit -u)"
     remedies = {
         errno.ENOSPC: f"no space left on the disk; {room}",
@@ -172,18 +187,20 @@ def explain_os_error(error: Exception) -> str | None:
         errno.ESTALE: "the server has replaced the file; run the same command again",
         errno.EBUSY: "another program uses it; run the same command again when that has ended",
         errno.EAGAIN: limit,
+        errno.ENOMEM: memory,
     }
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | OSError | ImportError) and NO_MEMORY.search(str(error))
     ):
-        return "out of memory; free some, or choose smaller (training.batch_size, index.memory)"
+        return memory
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return limit
     code, name = _os_error(error)
-    reason = remedies.get(code) if code else None
-    if isinstance(error, OSError) and not isinstance(error, UnsupportedOperation):
-        reason = reason or error.strerror or first_line(error)
-    return reason and (f"{name}: " if name else "") + reason
+    if code is not None:
+        words = getattr(error, "strerror", None) or os.strerror(code)
+        return (f"{name}: " if name else "") + remedies.get(code, words)
+    is_ours = isinstance(error, UnsupportedOperation)
+    return first_line(error) if isinstance(error, OSError) and not is_ours else None
 
 
 def _os_error(error: Exception) -> tuple[int | None, str]:
@@ -192,5 +209,6 @@ def _os_error(error: Exception) -> tuple[int | None, str]:
         return error.errno, str(error.filename or "")
     if re.search(r"\d+ requested and \d+ written", str(error)):  # numpy
         return errno.ENOSPC, ""
-    wrapped = re.search(r"\(os error (\d+)\)", str(error))  # safetensors, tokenizers
-    return (int(wrapped[1]), "") if wrapped else (None, "")
+    # As Rust has it, in safetensors and tokenizers.
+    wrapped = re.search(r"\(os error (\d+)\)(?: at path \"([^\"]*)\")?", str(error))
+    return (int(wrapped[1]), wrapped[2] or "") if wrapped else (None, "")

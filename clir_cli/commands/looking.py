@@ -9,6 +9,8 @@ from clir_cli.commands.cells import asked, cells_of, make_all, print_artifacts
 from clir_cli.errors import UserError
 from clir_cli.options import HOME, Common, OneCell, with_options
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 @with_options
 def dictionary(common: Common, options: OneCell) -> None:
@@ -42,6 +44,8 @@ def align(
     chosen = asked(pairs, cells)
     if draw is not None and len(chosen) > 1:
         raise UserError(f"--draw {draw} is one plan; name one pair and one method")
+    if draw is not None and draw.suffix not in PICTURES:
+        raise UserError(f"--draw {draw}: name a file that ends in {', '.join(PICTURES)}")
     if draw is not None and not draw.parent.is_dir():
         raise UserError(f"--draw {draw}: there is no folder {draw.parent}; make it first")
     from clir_cli import display

@@ -136,8 +136,7 @@ def report(
         workspace, results, collection=collection, metric=metric, method=method, baseline=baseline
     )
     if not common.dry_run:
-        with files.alone(output, wait=True):
-            files.write_text(output, page.html)
+        files.write_output(output, page.html.encode())
     if common.as_json:
         summary = {"report": str(output), "sections": page.sections, "missing": page.missing}
         display.print_json([{**summary, "verdicts": page.verdicts, "failed": page.failed}])

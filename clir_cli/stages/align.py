@@ -12,7 +12,7 @@ from clir_cli import files, runtime
 from clir_cli.artifacts.cell import Cell
 from clir_cli.console import printable
 from clir_cli.corpus.records import Pair
-from clir_cli.errors import UserError, first_line
+from clir_cli.errors import UserError
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.encoder import Encoder, load_encoder
@@ -88,9 +88,6 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
 
     Returns:
         True if a font was found for every letter; the viewer of an SVG has its own fonts.
-
-    Raises:
-        UserError: Unknown format.
     """
     import matplotlib
 
@@ -114,11 +111,7 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
     content = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            figure.savefig(content, format=path.suffix[1:] or "png", dpi=160)
-        except ValueError as error:
-            raise UserError(f"{path}: {first_line(error)}") from None
-        finally:
-            pyplot.close(figure)
-    files.write_bytes(path, content.getvalue())
+        figure.savefig(content, format=path.suffix[1:], dpi=160)
+    pyplot.close(figure)
+    files.write_output(path, content.getvalue())
     return path.suffix == ".svg" or not any("Glyph" in str(warning.message) for warning in caught)

@@ -29,6 +29,23 @@ def test_a_text_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     assert tree(tmp_path) == ["folder", "table.csv"]
 
 
+def test_a_file_that_a_user_named_stays_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    files.write_output(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    command = ["dd", f"if={tmp_path / 'pipe'}", "status=none"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        files.write_output(tmp_path / "pipe", b"through")
+        assert reader.communicate()[0] == b"through"
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(IsADirectoryError):
+        files.write_output(tmp_path, b"")
+    assert tree(tmp_path) == ["link", "pipe", "real"]
+
+
 LIMITED = """
 import resource
 with make(planned(1)) as draft:
@@ -83,7 +100,8 @@ def test_a_limit_on_files_is_told_in_one_line_and_loses_nothing(
         (ImportError("libtorch.so: failed to map segment from shared object"), "out of memory"),
         (RuntimeError("shapes differ"), None),
         (UnsupportedOperation("not readable"), None),
-        (ValueError("no such thing (os error 2)"), None),
+        (ValueError("no such thing (os error 2)"), "No such file or directory"),
+        (ValueError('I/O error: x (os error 12) at path "/a/b"'), "/a/b: out of memory; free some"),
     ],
 )
 def test_what_a_disk_says_is_told_in_one_line(error: Exception, said: str | None) -> None:
