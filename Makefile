@@ -13,7 +13,7 @@ CLIR := $(BIN)/clir
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults lint format bench reproduce-all wheel clean
+.PHONY: help demo test test-slow test-faults mutants lint format bench reproduce-all wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-slow: $(READY)  ## run the slow tests too
 
 test-faults: $(READY)  ## inject 1,200 faults and print what became of them (20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m faults
+
+mutants: $(READY)  ## try small faults in the code: the tests must notice 95 % (20 minutes)
+	$(BIN)/python tests/mutants.py
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .

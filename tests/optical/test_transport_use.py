@@ -207,6 +207,8 @@ def test_shapes_that_do_not_fit_are_refused(cost, rows, columns):
         {"eps": 0},
         {"eps": -1},
         {"eps": torch.nan},
+        {"eps": 1e-40},
+        {"eps": 1e300},
         {"tolerance": 0},
         {"max_iterations": -1},
         {"solver": "geomlos"},

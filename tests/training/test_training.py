@@ -171,3 +171,21 @@ def test_what_is_not_finite_stops_the_training_at_its_step(sloping, what, values
     run.task.loss = lambda _, __: Loss(values.pop(0) * table[2000].sum())
     with pytest.raises(UserError, match=rf"the {what} is not finite .* at step {step} of 4"):
         list(run.run())
+
+
+def test_weights_that_no_gradient_reaches_decay_with_the_rate(sloping):
+    run = sloping(weight_decay=0.5, learning_rate=0.1)
+    table = run.encoder.model.get_input_embeddings().weight
+    before = table[5].detach().clone()
+    kept = math.prod(1 - 0.5 * step.learning_rate for step in run.run())
+    assert kept < 0.95
+    torch.testing.assert_close(table[5].detach(), before * kept)
+
+
+def test_a_student_that_is_the_teacher_finds_every_translation_first(models):
+    encoder = load_encoder(models / "all-MiniLM-L6-v2", CPU)
+    texts = ["clean water is important", "children go to school", "it has rained"]
+    same = EncodedBitext(encoder.tokenize(texts, 32), encoder.encode(texts, 32))
+    chosen = load_settings("sample", None, ["training.batch_size=2"])
+    loss, mrr = Distillation(same, same, OBJECTIVES["kd-cosine"], chosen, seed=0).validate(encoder)
+    assert (loss, mrr) == (pytest.approx(0, abs=1e-6), 1.0)

@@ -5,7 +5,6 @@ of each token, and the strength eps of the entropy. A batch is padded to one sha
 mass.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,8 +78,8 @@ def make_problem(
                 f"{name} has shape {tuple(mask.shape)} and type {mask.dtype}; "
                 f"expected {shape} and torch.bool"
             )
-    if not 0 < eps < math.inf:
-        raise ValueError(f"eps is {eps}; expected a number above 0")
+    if not 1e-30 < eps < 1e30:
+        raise ValueError(f"eps is {eps}; expected a number above 0 that float32 holds")
 
     a = _marginals(row_weights, row_mask, "row")
     b = _marginals(column_weights, column_mask, "column")
