@@ -104,7 +104,7 @@ class BitextSettings(_Section):
     )
     files: tuple[str, ...] = Field(
         (),
-        description="yours, besides sources: one TSV (query language, English), or two files",
+        description="yours, besides sources: one TSV or two files; {lang} in names",
     )
     on_error: Literal["stop", "skip"] = "stop"
     realign: bool = Field(True, description="repair sources whose lines are misaligned")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
     """Return the pairs that ``--lang`` names: several with commas, or all of the suite."""
     from clir_cli.corpus.catalogue import languages
+    from clir_cli.corpus.own_files import require_own_files_of_each
     from clir_cli.corpus.records import parse_pair
 
     names = [name for name in text.split(",") if name.strip()]
@@ -25,7 +26,9 @@ def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
         names = list(workspace.settings.pairs)
     if not names:
         raise UserError("--lang is empty; give a pair such as sw-en, or all")
-    return list(dict.fromkeys(parse_pair(name, languages()) for name in names))
+    pairs = list(dict.fromkeys(parse_pair(name, languages()) for name in names))
+    require_own_files_of_each(workspace.settings, pairs)
+    return pairs
 
 
 def group_of(pairs: "Sequence[Pair]", joint: bool) -> "tuple[Pair, ...]":

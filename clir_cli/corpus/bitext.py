@@ -15,6 +15,7 @@ from clir_cli.corpus.formats import PAIR_READERS
 from clir_cli.corpus.formats.bitext_readers import read_files
 from clir_cli.corpus.formats.opening import require_regular
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
+from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k
 from clir_cli.errors import UserError
@@ -43,9 +44,9 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
         UserError: A file is missing, or no source has the pair.
     """
     digests = {}
-    for name in settings.files:
-        require_regular(Path(name), " (bitext.files)")
-        digests[name] = file_digest(Path(name))
+    for path in own_files(settings, pair):
+        require_regular(path, " (bitext.files)")
+        digests[str(path)] = file_digest(path)
     sources = catalogue.chosen("bitext", settings)
     digests |= source_digests(sources, pair.query, downloads)
     if not digests:
@@ -121,8 +122,7 @@ def _sources(
 ) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
     """Yield name and pairs of each source, and whether its lines are in the order of a text."""
     if settings.files:
-        paths = [Path(name) for name in settings.files]
-        yield "files", read_files(paths, faults, pair.query), True
+        yield "files", read_files(own_files(settings, pair), faults, pair.query), True
     for source in catalogue.chosen("bitext", settings):
         if files := source.local_files(pair.query, downloads):
             request = ReadRequest(pair.query, source.options, faults=faults)

@@ -16,6 +16,7 @@ from clir_cli.corpus.formats import DICTIONARY_READERS
 from clir_cli.corpus.formats.dictionary_readers import Entry
 from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
+from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError, nearest
@@ -60,7 +61,7 @@ def inputs(settings: DictionarySettings, pair: Pair, downloads: Path) -> dict[st
         UserError: A file of the user's is missing.
     """
     digests = {}
-    for path in _own_paths(settings):
+    for path in _own_paths(settings, pair):
         tables = sorted(filter(Path.is_file, path.glob("*.csv")))
         files = tables if path.is_dir() else [path]
         digests.update({str(file): file_digest(file) for file in files})
@@ -80,8 +81,8 @@ def _settings(name: str) -> DictionarySettings:
     return DictionarySettings.model_validate({"sources" if name in known else "files": (name,)})
 
 
-def _own_paths(settings: DictionarySettings) -> list[Path]:
-    paths = [Path(name) for name in settings.files]
+def _own_paths(settings: DictionarySettings, pair: Pair) -> list[Path]:
+    paths = own_files(settings, pair)
     for path in paths:
         if not path.is_dir():
             require_regular(path, " (dictionary.files)")
@@ -92,7 +93,7 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
     faults = Faults(settings.on_error, setting="dictionary.on_error")
     codes = {"codes": catalogue.languages()[pair.query].iso639_3}
     request = ReadRequest(pair.query, codes, faults=faults)
-    for path in _own_paths(settings):
+    for path in _own_paths(settings, pair):
         unpacked = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
         kind = "panlex" if path.is_dir() else OWN_FORMATS.get(unpacked.suffix.lower())
         if kind is None:

@@ -18,6 +18,7 @@ from clir_cli.artifacts.command import Command
 from clir_cli.artifacts.spec import ArtifactSpec, Input, Ref
 from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.collections import IRDS
+from clir_cli.corpus.own_files import require_own_files_of_each
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
@@ -111,8 +112,7 @@ def _student_inputs(ref: Ref) -> list[Input]:
         raise UserError(
             f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
         )
-    if cell.joint and settings.bitext.files:
-        raise UserError("bitext.files belong to one pair; a joint student needs bitext.sources")
+    require_own_files_of_each(settings, ref.pairs)
     first = used_models.first_pass(ref)
     return [
         *sources.bitext_inputs(settings, ref.pairs, named=bool(cell.joint)),

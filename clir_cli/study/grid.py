@@ -21,6 +21,7 @@ from clir_cli.artifacts.command import assignment
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory
+from clir_cli.corpus.own_files import require_own_files_of_each
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
@@ -170,6 +171,7 @@ def _points(experiment: str, grid: Grid, pairs: Sequence[Pair], base: Base) -> I
             continue
         if not _has_queries(collection, pair, name):
             continue
+        require_own_files_of_each(change.settings, pairs)
         settings = change.settings.model_copy(update={"collection": collection})
         if reason := unable(settings, name, pair):
             raise UserError(

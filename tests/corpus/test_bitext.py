@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_words import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +160,25 @@ def test_files_add_to_the_sources(tmp_path: Path) -> None:
     ]
     other = added.model_copy(update={"sources": ("tico-19",)})
     assert load_bitext(other, Pair("fi", "en"), Path()).counts == {"files": 30}  # it has no Finnish
+
+
+def test_a_file_is_of_one_pair_unless_its_name_has_the_language(tmp_path: Path) -> None:
+    rows = numbered(30)
+    own(tmp_path, rows)
+    (tmp_path / "own.tsv").rename(tmp_path / "own.sw.tsv")
+    chosen = BitextSettings(files=(str(tmp_path / "own.{lang}.tsv"),))
+    assert both(load(chosen)) == set(rows)
+    assert list(inputs(chosen, SWAHILI, Path())) == [str(tmp_path / "own.sw.tsv")]
+    with pytest.raises(MissingInput, match=r"own.so.tsv: no such file \(bitext.files\)"):
+        inputs(chosen, Pair("so", "en"), Path())
+
+
+@pytest.mark.parametrize("section", ["bitext", "dictionary"])
+def test_several_pairs_do_not_share_a_file(clir, empty, section: str) -> None:
+    words = ("distill", "--lang", "sw-en,so-en", "--set")
+    line = refused(clir(*words, f'{section}.files=["own.tsv"]'))
+    assert f"{section}.files: own.tsv belongs to one pair; choose it with --lang, or" in line
+    assert "belongs" not in refused(clir(*words, f'{section}.files=["own.{{lang}}.tsv"]'))
 
 
 @pytest.mark.parametrize("language", ["sw", "so", "tl", "mr", "fi", "de", "fr"])

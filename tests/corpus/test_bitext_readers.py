@@ -161,8 +161,13 @@ def test_first_lines_of_two_files_may_be_names_too(tmp_path: Path) -> None:
     assert faults.skipped == {"header line (sw, en)": 1}
     with pytest.raises(UserError, match=r"right is English, .*left is not; swap them"):
         list(read_files(paths[::-1], Faults(), "sw"))
+    tables = write(tmp_path, a=b"maji\twater\n", b=b"moto\tfire\n")
+    with pytest.raises(
+        UserError, match=r"a, line 1: a tab; two files have a sentence in each line"
+    ):
+        list(read_files(tables, Faults(), "sw"))
     with pytest.raises(UserError, match=r"bitext.files names .*left twice"):
-        read_files([paths[0], paths[0]], Faults(), "sw")
+        list(read_files([paths[0], paths[0]], Faults(), "sw"))
 
 
 @pytest.mark.parametrize("header", ["so\ten", "rw\teng", "sw\tsw\ten", "en\ten"])

@@ -254,6 +254,7 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
          "qrels_EN, line 1: '1 LA010194-0001 1' is not topic, iteration, document and grade"),
         ("qrels/qrels_EN", b"GH950102-000000 0", b"LA010194-0001 0",
          "qrels_EN, line 2: 1 LA010194-0001 is judged twice, 1 and 0"),
+        ("qrels/qrels_EN", b"41 0", b"01 0", "topic C001 under two names, 01 the second"),
         ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are missing, 42 the first; add"),
         ("qrels/qrels_EN", b"41 0 GH950102-000000", b"41 0 GH950103-000001",
          "1 judged documents are missing, GH950103-000001 the first; add"),
@@ -311,6 +312,9 @@ def test_a_fault_in_the_settings_of_a_directory_is_told(
 TITLES = {
     "<title> age < 5 and > 1": "age < 5 and > 1",
     "<title> age <5, then": "age <5, then",
+    "<title>if a<b and c>d then": "if a<b and c>d then",
+    "<title>if a<b then\n<narr> no": "if a<b then",
+    '<title>the <a href="x">well</a>': "the well",
     "<title>less &lt; more</title> outside": "less < more",
     "<title>water in <i>dry</i> places</title>": "water in dry places",
     "<title>water in <i>dry</i> places\n<con> dams": "water in dry places",

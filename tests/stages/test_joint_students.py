@@ -114,7 +114,10 @@ def test_it_reads_and_aligns_and_says_what_is_missing(joint, home):
     ("words", "told"),
     [
         (("--lang", "sw-en"), "--lang has sw-en alone"),
-        (("--lang", TWO, "--set", 'bitext.files=["own.tsv"]'), "bitext.files belong to one pair"),
+        (
+            ("--lang", TWO, "--set", 'bitext.files=["own.tsv"]'),
+            "bitext.files: own.tsv belongs to one pair",
+        ),
         (("--lang", TWO, "--set", "joint.temperature=0.5"), "joint.temperature"),
         (("--lang", TWO, "--set", "training.batch_size=100"), "training.batch_size is 100"),
         (("--lang", TWO, "--method", "zero-shot"), "trains no student"),

@@ -30,19 +30,33 @@ QUOTED = re.compile(r'"(?=.*"")(?:[^"]|"")*"')
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
-def read_parallel(
-    query: Path, english: Path, faults: Faults, language: str = ""
-) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of which line k translates line k.
+def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
+    """Yield the pairs of two files of which line k translates line k."""
+    for number, left, right in joined_lines(query, english, faults):
+        yield from non_empty((query, left), (english, right), number, faults)
 
-    If the first lines name the languages, they are no pair; UserError if the files are swapped.
+
+def read_own_parallel(
+    query: Path, english: Path, faults: Faults, language: str
+) -> Iterator[SentencePair]:
+    """Yield the pairs of two files of the user; first lines that name the languages are no pair.
+
+    Raises:
+        UserError: The files are swapped, or the same.
     """
+    if query == english:
+        raise UserError(f"bitext.files names {query} twice")
     for number, *sides in joined_lines(query, english, faults):
         names = named_columns(sides, language, f"{query}, line 1") if number == 1 else None
         if names == (1, 0):
             raise UserError(f"{query} is English, {english} is not; swap them")
+        with_tab = next(
+            (p for p, side in zip((query, english), sides, strict=True) if "\t" in side), None
+        )
         if names:
             faults.count_header(sides)
+        elif with_tab:
+            faults.report(with_tab, number, "a tab; two files have a sentence in each line")
         else:
             yield from non_empty((query, sides[0]), (english, sides[1]), number, faults)
 
@@ -102,9 +116,7 @@ def read_files(paths: Sequence[Path], faults: Faults, language: str = "") -> Ite
     if len(paths) == 1:
         return read_tsv(paths[0], faults, language)
     if len(paths) == 2:
-        if paths[0] == paths[1]:
-            raise UserError(f"bitext.files names {paths[0]} twice")
-        return read_parallel(paths[0], paths[1], faults, language)
+        return read_own_parallel(paths[0], paths[1], faults, language)
     raise UserError(
         f"bitext.files names {len(paths)} files; give one TSV, or two parallel files "
         "(query language, English)"

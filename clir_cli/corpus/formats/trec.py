@@ -127,7 +127,7 @@ ASCII = bytes((9, 10, 13, *range(32, 127)))
 BEGIN = re.compile(rb"<doc(?:\s[^<>]*+)?>", re.IGNORECASE)
 END = re.compile(rb"</doc\s*+>", re.IGNORECASE)
 TAG = re.compile(r"<(/?)([A-Za-z][^\s<>/]*+)((?:\s[^<>]*+)?)>")
-MARKUP = re.compile(r"</?[A-Za-z][^<>]*+>")
+MARKUP = r"</?[A-Za-z][^<>]*+>"
 # NIST's own entities, which HTML does not have.
 ENTITIES = {"&hyph;": "-", "&blank;": " ", "&bull;": " "}
 ENDLESS = re.compile("&#[0-9]{8,};?")  # beyond Unicode, and html.unescape takes a day to say so
@@ -201,9 +201,9 @@ def _elements(tags: Tags, names: Sequence[str]) -> Iterator[tuple[int, int, int,
             begin = None
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, markup: str = MARKUP) -> str:
     """Return text without mark-up and comments, entities as characters, white space as spaces."""
-    text = MARKUP.sub(" ", _without_comments(text))
+    text = re.sub(markup, " ", _without_comments(text))
     for entity, character in ENTITIES.items():
         text = text.replace(entity, character)
     return " ".join(html.unescape(ENDLESS.sub("\ufffd", text)).split())
@@ -236,8 +236,9 @@ NAMES = {
     "number": "num", "identifier": "num", "description": "desc", "narrative": "narr",
     "query": "title",
 }  # fmt: skip
-# What ends a field that has no end tag: a tag at the begin of a line.
-NEXT_LINE = re.compile(r"(?m)^[ \t]*+</?[A-Za-z][^<>]*+>")
+# A tag in a topic has attributes or nothing behind its name: "a <b and c> d" is text.
+INLINE = r"</?[A-Za-z][\w.:-]*+(?:\s[^<>=]*+=[^<>]*+)?\s*+/?>"
+NEXT_LINE = re.compile(rf"(?m)^[ \t]*+{INLINE}")  # what ends a field that has no end tag
 LABEL = re.compile(r"(?i)^\s*(?:number|topic|description|narrative)\s*:\s*")
 
 
@@ -285,7 +286,7 @@ def _fields(text: str, language: str, where: str) -> dict[str, str]:
             content = content[: stop.start()]
         name = NAMES.get(start[2].lower(), start[2].lower())
         fields = by_language.setdefault((start[1] or "").lower(), {})
-        plain = _plain(LABEL.sub("", content))
+        plain = _plain(LABEL.sub("", content), INLINE)
         if fields.setdefault(name, plain) != plain:
             raise UserError(f"{where}: two fields <{name}>, {excerpt(plain)} the second")
     shared = by_language.pop("", {})
@@ -318,7 +319,10 @@ def _matched(qrels: Qrels, queries: Mapping[str, str]) -> Qrels:
     matched = {}
     for topic, grades in qrels.items():
         names = [] if topic in queries else by_number.get(numbers[topic], [])
-        matched[names[0] if len(names) == 1 and names[0] not in qrels else topic] = grades
+        name = names[0] if len(names) == 1 and names[0] not in qrels else topic
+        if name in matched:
+            raise UserError(f"the qrels have topic {name} under two names, {topic} the second")
+        matched[name] = grades
     return matched
 
 

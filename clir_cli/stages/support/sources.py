@@ -13,6 +13,7 @@ from clir_cli.corpus import catalogue, dictionaries, overlap
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.collections import IRDS, collection_name, is_directory, load_collection
 from clir_cli.corpus.dictionaries import Dictionary
+from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import digest
@@ -66,11 +67,11 @@ def _bitext_digests(pair: Pair, before: str, workspace: Workspace) -> Mapping[st
 def _text_digests(collection: Ref, before: str, workspace: Workspace) -> Mapping[str, str]:
     """Return the digest of the texts that may not train; of the user's files, if any equals one."""
     texts, bitext = _texts(workspace, collection), collection.settings.bitext
-    own = () if bitext.sources else bitext.files  # of files alone there are older students
+    # Of files alone there are older students.
+    own = () if bitext.sources else tuple(own_files(bitext, collection.pair))
     key = ("own bitext", own, collection.pair)
     if own and key not in workspace.cache:
-        paths = [Path(name) for name in own]
-        workspace.cache[key] = overlap.any_equal(paths, texts, collection.pair.query)
+        workspace.cache[key] = overlap.any_equal(own, texts, collection.pair.query)
     if own and not workspace.cache[key]:
         return {}
     return {f"{before}test texts": digest(sorted(texts))}
