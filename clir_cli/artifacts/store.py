@@ -289,6 +289,9 @@ def _old(path: Path) -> Path:
 
 def _begin(artifact: Artifact, *, fresh: bool) -> None:
     marker = artifact.draft / MARKER
+    for entry in artifact.draft.rglob("*"):  # links lead elsewhere, and a fifo is read for ever
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            entry.unlink()
     try:
         begun = json.loads(marker.read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):

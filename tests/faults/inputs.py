@@ -137,6 +137,7 @@ COLLECTION: dict[str, tuple[dict[str, Change], dict[str, Change]]] = {
             "blank lines": SAME_JSON["blank lines"],
             "a byte order mark": SAME_JSON["a byte order mark"],
             "no header": _on_all(lambda lines: lines[1:]),
+            "a line twice": _on_all(_again),
             "in another order": _on_all(lambda lines: [lines[0], *reversed(lines[1:])]),
         },
         {
@@ -150,7 +151,6 @@ COLLECTION: dict[str, tuple[dict[str, Change], dict[str, Change]]] = {
             "four columns": _on_a_line(lambda line, _: line.replace("\t", "\t0\t", 1), first=1),
             "two columns": _on_a_line(lambda line, _: line.rsplit("\t", 1)[0], first=1),
             "commas": _on_all(lambda lines: [line.replace("\t", ",") for line in lines]),
-            "a line twice": _on_all(_again),
             "a document twice, graded otherwise": _on_all(
                 lambda lines: [*lines, lines[-1].rsplit("\t", 1)[0] + "\t0"]
             ),

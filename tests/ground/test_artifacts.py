@@ -1,6 +1,7 @@
 """Artifacts: made whole or not at all, skipped only when current, and never lost."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,16 @@ def test_a_draft_of_the_same_fingerprint_is_continued(tmp_path: Path) -> None:
         assert draft is not None
         assert (draft / "weights.bin").read_text() == "half"
     assert verify(plan.path)["files"].keys() == {"weights.bin"}
+
+
+@pytest.mark.parametrize("name", ["draft.json", "half.bin"])
+def test_what_is_no_regular_file_in_a_draft_is_removed(tmp_path: Path, name: str) -> None:
+    plan = planned(tmp_path)
+    plan.draft.mkdir(parents=True)
+    os.mkfifo(plan.draft / name)
+    (plan.draft / "link.bin").symlink_to("link.bin")
+    assert made(plan, resume=True)
+    assert tree(plan.path) == ["manifest.json", "shards", "shards/0.bin", "weights.bin"]
 
 
 @pytest.mark.parametrize("marker", ["another", "[]", "{}", "{", None])
