@@ -162,9 +162,7 @@ def test_first_lines_of_two_files_may_be_names_too(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"right is English, .*left is not; swap them"):
         list(read_files(paths[::-1], Faults(), "sw"))
     tables = write(tmp_path, a=b"maji\twater\n", b=b"moto\tfire\n")
-    with pytest.raises(
-        UserError, match=r"a, line 1: a tab; two files have a sentence in each line"
-    ):
+    with pytest.raises(UserError, match=r"a, line 1: a tab in both files; they have a sentence"):
         list(read_files(tables, Faults(), "sw"))
     with pytest.raises(UserError, match=r"bitext.files names .*left twice"):
         list(read_files([paths[0], paths[0]], Faults(), "sw"))

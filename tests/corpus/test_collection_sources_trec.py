@@ -254,7 +254,7 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
          "qrels_EN, line 1: '1 LA010194-0001 1' is not topic, iteration, document and grade"),
         ("qrels/qrels_EN", b"GH950102-000000 0", b"LA010194-0001 0",
          "qrels_EN, line 2: 1 LA010194-0001 is judged twice, 1 and 0"),
-        ("qrels/qrels_EN", b"41 0", b"01 0", "topic C001 under two names, 01 the second"),
+        ("qrels/qrels_EN", b"41 0", b"01 0", "qrels of topic C001 under two names, 01 the second"),
         ("qrels/qrels_EN", b"41 0", b"42 0", "1 judged topics are missing, 42 the first; add"),
         ("qrels/qrels_EN", b"41 0 GH950102-000000", b"41 0 GH950103-000001",
          "1 judged documents are missing, GH950103-000001 the first; add"),

@@ -50,13 +50,10 @@ def read_own_parallel(
         names = named_columns(sides, language, f"{query}, line 1") if number == 1 else None
         if names == (1, 0):
             raise UserError(f"{query} is English, {english} is not; swap them")
-        with_tab = next(
-            (p for p, side in zip((query, english), sides, strict=True) if "\t" in side), None
-        )
         if names:
             faults.count_header(sides)
-        elif with_tab:
-            faults.report(with_tab, number, "a tab; two files have a sentence in each line")
+        elif all("\t" in side.strip() for side in sides):
+            faults.report(query, number, "a tab in both files; they have a sentence in each line")
         else:
             yield from non_empty((query, sides[0]), (english, sides[1]), number, faults)
 

@@ -87,7 +87,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
             raise UserError(f"{folder}: no topics in {language!r} ({names}); {HELP}")
     if texts := queries.get(request.language):
         drop = layout.missing == "drop"
-        qrels = _scorable(folder, drop, _matched(qrels, texts), texts, documents)
+        qrels = _scorable(folder, drop, _matched(folder, qrels, texts), texts, documents)
     return ParsedCollection(list(documents.values()), queries, qrels if texts else {})
 
 
@@ -310,7 +310,7 @@ def _qrels(paths: Sequence[Path]) -> Qrels:
     return qrels
 
 
-def _matched(qrels: Qrels, queries: Mapping[str, str]) -> Qrels:
+def _matched(folder: Path, qrels: Qrels, queries: Mapping[str, str]) -> Qrels:
     """Return the qrels under the topics' names: CLEF's topics say C041 where its qrels say 41."""
     numbers = {name: re.sub(r"\D", "", name).lstrip("0") for name in (*queries, *qrels)}
     by_number: dict[str, list[str]] = {}
@@ -321,7 +321,7 @@ def _matched(qrels: Qrels, queries: Mapping[str, str]) -> Qrels:
         names = [] if topic in queries else by_number.get(numbers[topic], [])
         name = names[0] if len(names) == 1 and names[0] not in qrels else topic
         if name in matched:
-            raise UserError(f"the qrels have topic {name} under two names, {topic} the second")
+            raise UserError(f"{folder}: qrels of topic {name} under two names, {topic} the second")
         matched[name] = grades
     return matched
 
