@@ -117,12 +117,7 @@ def download(
 def _client() -> httpx.Client:
     try:
         return httpx.Client(timeout=TIMEOUT)
-    except ImportError:
-        raise UserError(
-            "a SOCKS proxy (ALL_PROXY, HTTPS_PROXY) needs socksio: pip install 'httpx[socks]', or "
-            "unset it"
-        ) from None
-    except (OSError, ValueError, httpx.InvalidURL) as error:
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
         raise UserError(
             f"the network settings of the environment cannot be used: {first_line(error)}; correct "
             "or unset SSL_CERT_FILE, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"

@@ -93,13 +93,19 @@ def fetch(
             return False
         for source in sources(declared, mirror, elsewhere):
             try:
-                if isinstance(source, Path) and link and str(source) != place:
-                    _link(source, target, advance)
+                part = target.with_name(target.name + ".part")
+                if isinstance(source, str):
+                    is_pinned = bool(declared.bytes or declared.sha256)
+                    if not (is_pinned and is_whole(part, declared)):  # else only not renamed
+                        download(source, part, declared, advance, pause, not mirror)
                 else:
-                    part = target.with_name(target.name + ".part")
-                    _write(source, part, declared, advance, pause, not mirror)
-                    _check(part, target, declared)
-                    part.replace(target)
+                    if link and str(source) != place:
+                        # Of another name: the partial file is written to, so it must be no link.
+                        part = target.with_name(target.name + ".link")
+                    _copy(source, part, advance)
+                target.with_name(target.name + ".part.tag").unlink(missing_ok=True)
+                _check(part, target, declared)
+                part.replace(target)
                 write_record(target, declared)
                 return True
             except UserError as error:
@@ -118,32 +124,17 @@ def fetch(
     raise type(refusal)(f"{refusal}; not on the mirror: {place}")
 
 
-def _link(source: Path, target: Path, advance: Advance) -> None:
-    # Under another name: the partial file is written to, and must never be a link.
-    shortcut = target.with_name(target.name + ".link")
-    shortcut.unlink(missing_ok=True)
-    shortcut.symlink_to(source)
-    shortcut.replace(target)
-    advance(source.stat().st_size)
-
-
-def _write(
-    source: Path | str,
-    part: Path,
-    declared: CatalogueFile,
-    advance: Advance,
-    pause: float,
-    expects_network: bool,
-) -> None:
-    is_pinned = bool(declared.bytes or declared.sha256)
-    if isinstance(source, Path):
-        with source.open("rb") as reader, part.open("wb") as writer:
-            while block := reader.read(BLOCK):
-                writer.write(block)
-                advance(len(block))
-    elif not (is_pinned and is_whole(part, declared)):  # else only renaming was interrupted
-        download(source, part, declared, advance, pause, expects_network)
-    part.with_name(part.name + ".tag").unlink(missing_ok=True)
+def _copy(source: Path, part: Path, advance: Advance) -> None:
+    """Copy a file, or link to it where the copy's name says so."""
+    if part.suffix == ".link":
+        part.unlink(missing_ok=True)
+        part.symlink_to(source)
+        advance(source.stat().st_size)
+        return
+    with source.open("rb") as reader, part.open("wb") as writer:
+        while block := reader.read(BLOCK):
+            writer.write(block)
+            advance(len(block))
 
 
 def _check(part: Path, target: Path, declared: CatalogueFile) -> None:

@@ -19,9 +19,7 @@ from typing import Any, Literal
 
 from clir_cli.artifacts.store import MANIFEST, verify
 from clir_cli.errors import UserError
-from clir_cli.foreign import read_json
 from clir_cli.retrieval.model_files import (
-    AGAIN,
     ARTIFACT,
     CONFIG,
     INDEX,
@@ -30,15 +28,8 @@ from clir_cli.retrieval.model_files import (
     TEXT_FORMAT,
     TRANSFORMER_OPTIONS,
     WEIGHTS,
-    Config,
-    DenseConfig,
-    Mask,
-    Options,
-    Prefixes,
-    SentenceTransformers,
-    Stanford,
+    read_keys,
     read_modules,
-    read_object,
     shard_names,
 )
 
@@ -156,11 +147,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     if (folder / MANIFEST).exists():
         verify(folder)
-    config, modules = read_object(folder / CONFIG, Config), read_modules(folder)
-    settings = read_object(folder / SENTENCE_TRANSFORMERS, SentenceTransformers)
+    config, modules = read_keys(folder / CONFIG), read_modules(folder)
+    settings = read_keys(folder / SENTENCE_TRANSFORMERS)
     if (folder / TEXT_FORMAT).is_file():
-        prefixes = read_object(folder / TEXT_FORMAT, Prefixes)
-        query, document = (prefixes.get(f"{side}_prefix", "") for side in SIDES)
+        prefixes = read_keys(folder / TEXT_FORMAT)
+        query, document = (prefixes.get(f"{side}_prefix") or "" for side in SIDES)
         checkpoint = Checkpoint(folder, folder, TextFormat(query, document))
     elif modules and _is_multi_vector(modules, settings):
         checkpoint = _multi_vector(folder, modules, settings)
@@ -187,7 +178,7 @@ def described_by(folder: Path) -> list[Path]:
 
 def _refuse_code(body: Path) -> None:
     """Raise UserError if a model needs code of its own, which is never run."""
-    config = read_object(body / CONFIG, Config)
+    config = read_keys(body / CONFIG)
     auto_map = config.get("auto_map") or {}
     if not auto_map:
         return
@@ -213,7 +204,7 @@ def write_text_format(folder: Path, text_format: TextFormat) -> None:
 
 
 def _stanford(folder: Path) -> Checkpoint:
-    settings = read_object(folder / ARTIFACT, Stanford)
+    settings = read_keys(folder / ARTIFACT)
     length = settings.get("query_maxlen") or 32
     text_format = TextFormat(
         query_prefix=f"{settings.get('query_token_id') or '[unused0]'} ",
@@ -249,13 +240,13 @@ def _multi_vector(
     if "Transformer" not in folders:
         raise UserError(f"{folder / MODULES}: names no Transformer module")
     body, masking = folders["Transformer"], folders.get("MultiVectorMask")
-    mask = read_object(masking / CONFIG, Mask) if masking else {}
+    mask = read_keys(masking / CONFIG) if masking else {}
     if mask.get("keep_only_token_ids"):
         raise UserError(f"{masking}: keeps only some tokens, as for images; not supported")
     words = (mask if masking else settings).get("skiplist_words")
     if not masking and words is None:  # PyLate before 4 skips punctuation
         words = string.punctuation
-    options = {**_legacy(settings), **read_object(body / TRANSFORMER_OPTIONS, Options)}
+    options = {**_legacy(settings), **read_keys(body / TRANSFORMER_OPTIONS)}
     text_format = TextFormat(
         query_prefix=_prefix(settings, "query"),
         document_prefix=_prefix(settings, "document"),
@@ -305,12 +296,15 @@ def _expansion(folder: Path, options: dict[str, Any] | None) -> Expansion | None
 
 
 def _dense(folder: Path) -> Layer:
-    config = read_json(folder / CONFIG, DenseConfig, AGAIN)
-    activation = config.activation_function
+    config = read_keys(folder / CONFIG)
+    if not {"in_features", "out_features"} <= config.keys():
+        raise UserError(f"{folder / CONFIG}: in_features or out_features is missing")
+    activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     if not activation.startswith("torch.nn."):
         raise UserError(f"{folder}: activation {activation} is code of its own, which is never run")
-    name, residual = activation.rsplit(".", 1)[-1], bool(config.use_residual)
-    return Layer(config.in_features, config.out_features, config.bias, name, residual)
+    name, residual = activation.rsplit(".", 1)[-1], bool(config.get("use_residual"))
+    sizes = config["in_features"], config["out_features"]
+    return Layer(*sizes, bool(config.get("bias", True)), name, residual)
 
 
 # ------------------------------------------------------------------ weights

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from clir_cli.errors import UserError, first_line
+from clir_cli.errors import UserError
 from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
 from clir_cli.retrieval.memory import listed_parameters
@@ -155,15 +155,9 @@ def read_pickled(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         UserError: It is missing, damaged, or holds more than tensors.
     """
-    try:
+    problem = f"{path}: cannot be read as pickled weights, or holds more than tensors"
+    with reported(problem, "take a model with safetensors"):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read as pickled weights: {first_line(error)}") from None
-    except Exception as error:  # UnpicklingError, and whatever a hostile file can cause
-        raise UserError(
-            f"{path}: holds more than tensors ({type(error).__name__}), and is not read; take a "
-            "model with safetensors"
-        ) from None
     if not isinstance(state, dict) or not all(isinstance(x, torch.Tensor) for x in state.values()):
         raise UserError(f"{path}: holds more than tensors, and is not read")
     return state

@@ -12,10 +12,10 @@ from pydantic_core import from_json
 from clir_cli.foreign import JsonObject, read_json
 
 CONFIG = "config.json"
-TEXT_FORMAT = "recipe.json"
-ARTIFACT = "artifact.metadata"
+TEXT_FORMAT = "recipe.json"  # of a student
+ARTIFACT = "artifact.metadata"  # of the original ColBERT
 MODULES = "modules.json"
-SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"
+SENTENCE_TRANSFORMERS = "config_sentence_transformers.json"  # of PyLate too
 TRANSFORMER_OPTIONS = "sentence_bert_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -38,118 +38,81 @@ def _shard(name: str) -> str:
 
 Length = Annotated[int, Field(ge=0, lt=1 << 20)]  # in tokens
 Width = Annotated[int, Field(gt=0, lt=1 << 20)]
-InnerPath = Annotated[str, AfterValidator(_inside)]
-ShardName = Annotated[str, AfterValidator(_shard)]
-
-
-class Config(JsonObject):
-    """config.json, as far as it says which code a model needs; transformers reads the rest."""
-
-    model_type: str | None = None
-    architectures: list[str] | None = None
-    auto_map: dict[str, Any] | None = None
-
-
-class Prefixes(JsonObject):
-    """recipe.json of a student."""
-
-    query_prefix: str = ""
-    document_prefix: str = ""
-
-
-class Stanford(JsonObject):
-    """artifact.metadata of the original ColBERT."""
-
-    query_maxlen: Length | None = None
-    doc_maxlen: Length | None = None
-    query_token_id: str | None = None
-    doc_token_id: str | None = None
-    attend_to_mask_tokens: bool | None = None
-    mask_punctuation: bool | None = True
 
 
 class Module(JsonObject):
     """One entry of modules.json."""
 
     type: str = ""
-    path: InnerPath = ""
-
-
-Modules = Annotated[list[Module], Field(min_length=1)]
+    path: Annotated[str, AfterValidator(_inside)] = ""
 
 
 class QueryExpansion(JsonObject):
     """How queries are expanded."""
 
     strategy: str | None = None
-    length: Annotated[int, Field(gt=0, lt=1 << 20)]
+    length: Width
     token: str | None = None
     attend: bool | None = None
 
 
-class Options(JsonObject):
-    """sentence_bert_config.json: lengths and expansion of sentence-transformers 6."""
+class Keys(JsonObject):
+    """The keys of all other files: each means the same wherever it is."""
 
+    # config.json of the transformer, whose other keys transformers reads
+    model_type: str | None = None
+    architectures: list[str] | None = None
+    auto_map: dict[str, Any] | None = None
+    # artifact.metadata
+    query_maxlen: Length | None = None
+    doc_maxlen: Length | None = None
+    query_token_id: str | None = None
+    doc_token_id: str | None = None
+    attend_to_mask_tokens: bool | None = None
+    mask_punctuation: bool | None = None
+    # sentence-transformers and PyLate, and recipe.json
+    query_prefix: str | None = None
+    document_prefix: str | None = None
     query_length: Length | None = None
     document_length: Length | None = None
     query_expansion: QueryExpansion | None = None
-
-
-class SentenceTransformers(Options):
-    """config_sentence_transformers.json, of PyLate too."""
-
-    model_type: str | None = None
-    query_prefix: str | None = None
-    document_prefix: str | None = None
     prompts: dict[str, str | None] | None = None
-    skiplist_words: list[str] | None = None
     do_query_expansion: bool | None = None
     attend_to_expansion_tokens: bool | None = None
-
-
-class Mask(JsonObject):
-    """config.json of a MultiVectorMask."""
-
+    # config.json of a MultiVectorMask
     skiplist_words: list[str] | None = None
     skiplist_tasks: list[str] | None = None
     keep_only_token_ids: list[int] | None = None
+    # config.json of a Dense module
+    in_features: Width = 0
+    out_features: Width = 0
+    bias: Any = True
+    use_residual: Any = None
+    activation_function: str = ""
+    # the index of shards
+    weight_map: dict[str, Annotated[str, AfterValidator(_shard)]] = Field(default_factory=dict)
 
 
-class DenseConfig(JsonObject):
-    """config.json of a Dense module."""
-
-    in_features: Width
-    out_features: Width
-    bias: bool = True
-    use_residual: bool | None = None
-    activation_function: str = "torch.nn.modules.activation.Tanh"
-
-
-class ShardIndex(JsonObject):
-    """model.safetensors.index.json."""
-
-    weight_map: dict[str, ShardName] = Field(default_factory=dict)
-
-
-def read_object(path: Path, kind: type[JsonObject]) -> dict[str, Any]:
-    """Return the keys of a model's JSON file that it has and ``kind`` names; {} if it is not there.
+def read_keys(path: Path) -> dict[str, Any]:
+    """Return the known keys that a model's JSON file has; {} if it is not there.
 
     Raises:
-        UserError: It is no JSON, or a key is of another type.
+        UserError: It is no JSON object, or a key is of another type.
     """
-    return read_json(path, kind, AGAIN).model_dump(exclude_unset=True) if path.is_file() else {}
+    return read_json(path, Keys, AGAIN).model_dump(exclude_unset=True) if path.is_file() else {}
 
 
 def read_modules(folder: Path) -> list[tuple[str, str]]:
     """Return type and path of each module of a folder, [] if it has no modules.json; may raise."""
+    modules = Annotated[list[Module], Field(min_length=1)]
     path = folder / MODULES
-    modules = read_json(path, Modules, AGAIN) if path.is_file() else []
-    return [(module.type, module.path) for module in modules]
+    entries = read_json(path, modules, AGAIN) if path.is_file() else []
+    return [(module.type, module.path) for module in entries]
 
 
 def shard_names(folder: Path) -> list[str]:
     """Return the weight files that the index of a folder names, [] if it has none; may raise."""
-    return sorted(set(read_object(folder / INDEX, ShardIndex).get("weight_map", {}).values()))
+    return sorted(set(read_keys(folder / INDEX).get("weight_map", {}).values()))
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:

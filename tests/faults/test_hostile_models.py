@@ -50,7 +50,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "weights: one is of whole numbers",
             "is stored as I64; take weights",
         ),
-        ("multi-vector", "1_Dense/config.json: bias = []", "1_Dense/config.json: bias: input"),
+        (
+            "multi-vector",
+            "1_Dense/config.json: in_features = []",
+            "in_features: input should be",
+        ),
         ("multi-vector", "modules.json: 1.path = ../../x", "leads out of the model"),
         ("multi-vector", "modules.json: a list", "modules.json: list should have at least 1 item"),
         ("multi-vector", "sentence_bert_config.json: query_length = 10^30", "less than 1048576"),

@@ -60,7 +60,7 @@ def test_a_shared_cache_serves_a_machine_without_network(
     (file,) = catalogue.source("bitext", "ccaligned").files_for("sw")
     copy = file.local(tmp_path / "cache")
     copy.parent.mkdir(parents=True)
-    copy.write_bytes(b"what a zip would be")
+    copy.write_bytes(b"PK, and what else a zip would be")
     monkeypatch.setenv("CLIR_OFFLINE", "1")
     monkeypatch.setenv("CLIR_CACHE", str(tmp_path / "cache"))
     chosen = 'bitext.sources=["ccaligned"]'
