@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, StrictInt
 
 from clir_cli.errors import MissingInput, UserError
-from clir_cli.files import alone, digest, file_digest, write_text
+from clir_cli.files import alone, digest, file_digest, remove, write_text
 from clir_cli.runtime import versions
 
 MANIFEST = "manifest.json"
@@ -293,11 +293,12 @@ def _begin(artifact: Artifact, *, fresh: bool) -> None:
         if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
             entry.unlink()
     try:
-        begun = json.loads(marker.read_text(encoding="utf-8"))["fingerprint"]
+        is_there = marker.is_file()
+        begun = is_there and json.loads(marker.read_text(encoding="utf-8"))["fingerprint"]
     except (OSError, ValueError, KeyError, TypeError):
         begun = None
     if fresh or begun != artifact.fingerprint or (artifact.draft / MANIFEST).exists():
-        _remove(artifact.draft)
+        remove(artifact.draft)
         artifact.draft.mkdir()
         write_text(marker, json.dumps({"fingerprint": artifact.fingerprint}))
     for temporary in artifact.draft.rglob(".*"):  # of clir or a library, interrupted in writing
@@ -340,19 +341,19 @@ def _install(path: Path) -> None:
     """Give a whole draft its final name; what had it is deleted only when that is done."""
     draft, old = _draft(path), _old(path)
     (draft / MARKER).unlink(missing_ok=True)
-    _remove(old)
+    remove(old)
     if path.exists():
         path.rename(old)
     draft.rename(path)
     with suppress(OSError):
-        _remove(old)
+        remove(old)
 
 
 def _recover(path: Path) -> None:
     """Restore what a crash during ``_install`` left: the new artifact, or the one before."""
     if path.exists():
         if (path / MANIFEST).exists():
-            _remove(_old(path))
+            remove(_old(path))
     elif is_whole(_draft(path)):
         _install(path)
     elif is_whole(_old(path)):
@@ -365,13 +366,6 @@ def is_whole(path: Path, *, deep: bool = True) -> bool:
         return not fault(path, deep=deep)
     except UserError:
         return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
 
 
 def stale(artifact: Artifact) -> str:

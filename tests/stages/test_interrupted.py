@@ -55,6 +55,7 @@ def test_a_damaged_checkpoint_begins_again_and_ends_in_the_same_student(interrup
         (CHECKPOINT, lambda path: flip(path, 0.5)),
         (BEST, lambda path: flip(path, 0.9)),
         (BEST, Path.unlink),
+        (CHECKPOINT, lambda path: (path.unlink(), path.mkdir())),
     ):
         shutil.rmtree(student)
         shutil.copytree(copy, draft)
@@ -103,6 +104,27 @@ def test_training_that_diverges_is_reported_each_time(clir, quick, home, command
     assert "lower training.learning_rate" in lines[0] and "1e+12" in lines[0]
     assert not list(home.rglob("model.safetensors.index.json"))
     assert not list((home / "sample").rglob("config.json"))  # no half student
+
+
+def test_what_somebody_puts_into_a_draft_is_no_part_of_the_student(interrupted):
+    call, student = interrupted
+    draft = student.with_name(".student.part")
+    (draft / "recipe.json").write_text('{"query_prefix": "x "}')
+    (draft / "1_Dense").mkdir()
+    (draft / "training.csv").write_bytes(b"\xff\0")
+    outcome = call()
+    assert outcome.code == 0, outcome.err
+    assert "continuing from step 5" in outcome.err
+    assert not (student / "recipe.json").exists()
+    assert not (student / "1_Dense").exists()
+
+
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path):
+    path = tmp_path / "file"
+    save_verified(path, {"a": torch.ones(1)}, {}, of="one")
+    read_verified(path, of="one")
+    with pytest.raises(UserError, match="damaged"):
+        read_verified(path, of="another")
 
 
 def test_a_damaged_codec_of_a_draft_is_not_used(clir, quick, home):

@@ -6,6 +6,7 @@ Only the main one of several processes writes: lock, draft, log and checkpoints.
 import csv
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
         for step in training.run():
             _checkpoint(workspace, training, step, draft)
     training.group.broadcast("trained")
-    weights, best = read_verified(draft / BEST)
+    weights, best = _read(draft / BEST)
     training.load_weights(weights)
     training.group.gather("read")  # the main process clears the draft next
     return {name: (int if name == "epoch" else float)(best[name]) for name in NOTED}
@@ -181,7 +182,8 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
 
 def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
     """Train to the end, with a log and with progress."""
-    rows = _logged(draft / LOG, training.step)
+    rows = _logged(draft / LOG, training.step) if (draft / LOG).is_file() else []
+    files.remove(draft / LOG)
     speed = 0.0
     with (
         (draft / LOG).open("w", newline="", encoding="utf-8") as log,
@@ -214,26 +216,37 @@ def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Pat
     if training.group.is_main:
         if best:
             row = _row(step)
-            save_verified(draft / BEST, best, {name: str(row[name]) for name in NOTED})
-        save_verified(draft / CHECKPOINT, *state)
+            notes = {name: str(row[name]) for name in NOTED}
+            save_verified(draft / BEST, best, notes, _of(draft / BEST))
+        save_verified(draft / CHECKPOINT, *state, _of(draft / CHECKPOINT))
 
 
 def _restore(workspace: Workspace, training: Training, draft: Path) -> None:
     """Continue from a checkpoint, if there is one and it is whole, with the best weights."""
     group, say = training.group, workspace.talk.say
-    is_whole = group.is_main and (draft / CHECKPOINT).exists()
+    is_whole = group.is_main and os.path.lexists(draft / CHECKPOINT)
     if is_whole:
         try:
-            _, metadata = read_verified(draft / CHECKPOINT)
+            _, metadata = _read(draft / CHECKPOINT)
             if math.isfinite(float(metadata["best"])):
-                read_verified(draft / BEST)
+                _read(draft / BEST)
         except UserError as error:
             say(f"{error}; beginning again")
-            (draft / CHECKPOINT).unlink()
+            for name in (CHECKPOINT, BEST):
+                files.remove(draft / name)
             is_whole = False
     if group.broadcast(is_whole):
-        training.restore(*read_verified(draft / CHECKPOINT))
+        training.restore(*_read(draft / CHECKPOINT))
         say(f"continuing from step {training.step} of {training.total_steps}")
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    return read_verified(path, _of(path))
+
+
+def _of(path: Path) -> str:
+    """Return what a file of a draft belongs to: its name, and the fingerprint of the draft."""
+    return path.name + path.with_name(store.MARKER).read_text(encoding="utf-8")
 
 
 def _row(step: Step) -> dict[str, object]:
@@ -252,15 +265,19 @@ def _row(step: Step) -> dict[str, object]:
 
 def _logged(path: Path, upto: int) -> list[dict[str, str]]:
     """Return the rows of an interrupted log up to the step that training resumes from."""
-    if not path.exists():
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit()]
+    except (OSError, ValueError, KeyError, csv.Error):  # missing or damaged: it is no input
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit()]
     return [row for row in rows if int(row["step"]) <= upto and None not in row.values()]
 
 
 def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:
     """Write an encoder in the formats of transformers, then delete its checkpoints."""
+    for path in draft.iterdir():  # of a run that was interrupted here, or of somebody else
+        if path.name not in (store.MARKER, CHECKPOINT, BEST, LOG):
+            files.remove(path)
     encoder = adapters.merged(encoder) if prepared.adapted else encoder
     if prepared.rows:
         encoder.model.resize_token_embeddings(prepared.rows)

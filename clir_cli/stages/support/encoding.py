@@ -19,6 +19,7 @@ from clir_cli.cluster.probe import await_file
 from clir_cli.cluster.workers import ray_cluster
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
+from clir_cli.files import remove
 from clir_cli.retrieval import memory, shard_checksums, store
 from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs, usual_batch
 from clir_cli.retrieval.memory import PROCESS, Load
@@ -152,11 +153,10 @@ def write_shards(job: IndexJob, blocks: Sequence[ShardDocuments], encode: Encode
         What was wrong with shards of the index before that had to be encoded again.
     """
     draft = job.encoder.draft
-    for path in draft.glob("shard-*.receipt.json"):  # of a longer draft
-        number = int(path.name.split("-")[1].split(".")[0])
-        if number >= len(blocks):
-            for file in (path, *shard_checksums.shard_files(draft, number)):
-                file.unlink()
+    for path in draft.glob("shard-*"):  # of a longer draft
+        digits = path.name[len("shard-") :].split(".")[0]
+        if not digits.isdecimal() or int(digits) >= len(blocks):
+            remove(path)
     missing: list[tuple[int, ShardDocuments]] = []
     faults: list[str] = []
     for number, block in enumerate(blocks):
