@@ -190,3 +190,26 @@ def test_a_disk_that_is_read_only_is_told(clir, empty, small_disk) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     line = refused(clir("download", "--lang", "sw-en", "--home", small_disk / "home"))
     assert "the disk is read-only; choose another folder with --home" in line
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"config": {}},
+        {"notes": {"candidate_recall": "none"}},
+        {"notes": []},
+        {"config": 5},
+        {"versions": "x"},
+    ],
+)
+def test_a_list_of_indexes_reports_a_manifest_that_was_edited(clir, tmp_path, damage) -> None:
+    folder = tmp_path / "my home" / "sample" / "index" / "mine"
+    outcome = clir("ls", "indexes", "--home", tmp_path / "my home")
+    assert f"make one with: clir index --home '{tmp_path / 'my home'}'" in refused(outcome)
+    folder.mkdir(parents=True)
+    whole = {"fingerprint": "a", "config": {"dtype": "float16"}, "inputs": {}, "files": {}}
+    (folder / "manifest.json").write_text(json.dumps(whole))
+    assert clir("ls", "indexes", "--home", tmp_path / "my home").code == 0
+    (folder / "manifest.json").write_text(json.dumps(whole | damage))
+    told = refused(clir("ls", "indexes", "--home", tmp_path / "my home"))
+    assert re.search(r"manifest\.json: damaged; make the (index|artifact) again with --force", told)

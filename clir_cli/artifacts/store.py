@@ -47,6 +47,8 @@ class _Manifest(BaseModel):
     command: str = ""
     mend: str = ""
     source: str = ""
+    versions: dict[str, str] = {}
+    finished: str = ""
     notes: dict[str, Any] = {}
 
 

@@ -136,7 +136,7 @@ def report(
         workspace, results, collection=collection, metric=metric, method=method, baseline=baseline
     )
     if not common.dry_run:
-        files.write_output(output, page.html.encode())
+        files.write_output(output, page.html.encode(errors="replace"))
     if common.as_json:
         summary = {"report": str(output), "sections": page.sections, "missing": page.missing}
         display.print_json([{**summary, "verdicts": page.verdicts, "failed": page.failed}])

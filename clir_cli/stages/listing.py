@@ -1,9 +1,11 @@
 """ls: what there is to choose from, as rows for people and programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from clir_cli.artifacts import store
+from clir_cli.artifacts.command import Command
 from clir_cli.corpus import catalogue
 from clir_cli.errors import MissingInput, UserError, nearest
 from clir_cli.stages.support.methods import METHODS
@@ -119,24 +121,29 @@ def _indexes(home: Path) -> list[Row]:
     """Return what each index takes, and what it was measured to keep of the ranking."""
     manifests = sorted(home.glob(f"*/index/*/{store.MANIFEST}"))
     if not manifests:
-        raise MissingInput(f"no index under {home}; make one with: clir index")
+        command = Command("index", (("--home", str(home)),))
+        raise MissingInput(f"no index under {home}; make one with: {command}")
     rows: list[Row] = []
     for file in manifests:
-        manifest = store.read_manifest(file.parent)
-        notes, config = manifest.get("notes", {}), manifest["config"]
-        by_count = notes.get("candidate_recall", {}).items()
-        rows.append(
-            {
-                "index": file.parent.relative_to(home).as_posix(),
-                "format": notes.get("format") or config["dtype"],
-                "documents": notes.get("documents", ""),
-                "tokens": notes.get("tokens", ""),
-                "bytes a token": notes.get("bytes_a_token", ""),
-                "ranking kept": notes.get("format_recall", ""),
-                "recall@100 by search.candidates": ", ".join(f"{n}: {r}" for n, r in by_count),
-            }
-        )
+        name = file.parent.relative_to(home).as_posix()
+        try:
+            rows.append({"index": name, **_index_row(store.read_manifest(file.parent))})
+        except (AttributeError, KeyError, TypeError):  # edited by somebody
+            raise UserError(f"{file}: damaged; make the index again with --force") from None
     return rows
+
+
+def _index_row(manifest: Mapping[str, Any]) -> Row:
+    notes = manifest.get("notes", {})
+    by_count = notes.get("candidate_recall", {}).items()
+    return {
+        "format": notes.get("format") or manifest["config"]["dtype"],
+        "documents": notes.get("documents", ""),
+        "tokens": notes.get("tokens", ""),
+        "bytes a token": notes.get("bytes_a_token", ""),
+        "ranking kept": notes.get("format_recall", ""),
+        "recall@100 by search.candidates": ", ".join(f"{n}: {r}" for n, r in by_count),
+    }
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {
