@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from clir_cli import runtime
-from clir_cli.artifacts.store import read_manifest
+from clir_cli.artifacts.manifest import read_manifest
 from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import call, ray_cluster
 from clir_cli.retrieval import memory, store

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from clir_cli.artifacts.store import MANIFEST, verify
+from clir_cli.artifacts.manifest import MANIFEST, verify
 from clir_cli.errors import UserError
 from clir_cli.retrieval.model_files import (
     ARTIFACT,

@@ -5,7 +5,8 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from clir_cli.artifacts.store import MANIFEST, read_manifest, remember_older
+from clir_cli.artifacts.manifest import MANIFEST, read_manifest
+from clir_cli.artifacts.store import remember_older
 from clir_cli.corpus.catalogue import Model, Package, models
 from clir_cli.corpus.checksums import is_whole
 from clir_cli.errors import UserError, nearest

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from statistics import mean
 
-from clir_cli.artifacts.store import MANIFEST, read_manifest
+from clir_cli.artifacts.manifest import MANIFEST, read_manifest
 from clir_cli.errors import UserError
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.executors import Executor

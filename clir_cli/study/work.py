@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clir_cli.artifacts import graph
-from clir_cli.artifacts.store import is_whole, refuse_another
+from clir_cli.artifacts.manifest import is_whole
+from clir_cli.artifacts.store import refuse_another
 from clir_cli.console import one_line
 from clir_cli.errors import Busy, UserError
 from clir_cli.files import explain_os_error

@@ -15,7 +15,7 @@ import pandas as pd
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
-from clir_cli.artifacts.store import MANIFEST, read_manifest
+from clir_cli.artifacts.manifest import MANIFEST, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
