@@ -40,6 +40,7 @@ test-slow: $(READY)  ## run the slow tests too
 
 test-faults: $(READY)  ## inject 1,200 faults and print what became of them (20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m faults
+	$(BIN)/python -m pytest -n 2 -m faults
 
 mutants: $(READY)  ## try small faults in the code: the tests must notice 95 % (20 minutes)
 	$(BIN)/python tests/mutants.py
