@@ -1,0 +1,128 @@
+"""Single steps of training, by a task that is made for it: each value by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_encoders import tiny_bert
+
+from clir_cli.errors import UserError
+from clir_cli.optical.distillation import Distillation, EncodedBitext
+from clir_cli.optical.objectives import OBJECTIVES
+from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.suites import load_settings
+from clir_cli.training.loop import Loss, Training
+
+CPU = torch.device("cpu")
+
+
+class Slope:
+    """A task whose loss has the same huge gradient in every step; it notes the model's mode."""
+
+    steps_per_epoch = 4
+
+    def __init__(self) -> None:
+        self.modes: list[bool] = []
+        self.held_out = [0.5, 0.7, 0.3, 0.3]
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return [[0]] * self.steps_per_epoch
+
+    def loss(self, encoder, batch) -> Loss:
+        self.modes.append(encoder.model.training)
+        table = encoder.model.get_input_embeddings().weight
+        return Loss(1e6 * table[2000].sum())
+
+    def validate(self, encoder) -> tuple[float, float]:
+        self.modes.append(encoder.model.training)
+        return self.held_out.pop(0), 0.0
+
+
+@pytest.fixture
+def sloping(models: Path, tmp_path: Path):
+    def build(**changes) -> Training:
+        encoder = load_encoder(tiny_bert(tmp_path / "tiny", models), CPU)
+        changed = {"epochs": 1} | changes
+        chosen = load_settings("sample", None, [f"training.{k}={v}" for k, v in changed.items()])
+        return Training(encoder, Slope(), chosen.training, seed=3)
+
+    return build
+
+
+def test_dropout_is_on_in_a_step_and_off_in_validation(sloping):
+    run = sloping()
+    list(run.run())
+    assert run.task.modes == [True] * 4 + [False]
+
+
+def test_the_gradient_has_at_most_the_norm_of_clip(sloping):
+    run = sloping(clip=0.5)
+    norms = []
+    step = run.optimizer.step
+
+    def watched(*args, **kwargs):
+        gradients = [each.grad for each in run.parameters if each.grad is not None]
+        norms.append(torch.cat([each.flatten() for each in gradients]).norm().item())
+        return step(*args, **kwargs)
+
+    run.optimizer.step = watched
+    list(run.run())
+    assert norms == pytest.approx([0.5] * 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5])
+def test_the_first_step_learns(sloping, warmup):
+    run = sloping(warmup=warmup)
+    before = run.encoder.model.get_input_embeddings().weight[2000].detach().clone()
+    first = next(run.run())
+    assert first.learning_rate > 0
+    assert (run.encoder.model.get_input_embeddings().weight[2000] < before).all()
+
+
+def test_an_epoch_improves_only_on_the_best_before_it(sloping):
+    ends = [step for step in sloping(epochs=4).run() if step.held_out_loss is not None]
+    assert [step.held_out_loss for step in ends] == [0.5, 0.7, 0.3, 0.3]
+    assert [step.improved for step in ends] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "held_out", "step"),
+    [
+        ("loss", [1.0, math.nan, 1.0, 1.0], 0.5, 2),
+        ("norm of the gradient", [1.0, 1.0, 1e30, 1.0], 0.5, 3),
+        ("held-out loss", [1.0] * 4, math.inf, 4),
+    ],
+)
+def test_what_is_not_finite_stops_the_training_at_its_step(sloping, what, values, held_out, step):
+    run = sloping()
+    run.task.held_out = [held_out]
+    table = run.encoder.model.get_input_embeddings().weight
+    run.task.loss = lambda _, __: Loss(values.pop(0) * table[2000].sum())
+    with pytest.raises(UserError, match=rf"the {what} is not finite .* at step {step} of 4"):
+        list(run.run())
+
+
+def test_weights_that_no_gradient_reaches_decay_with_the_rate(sloping):
+    run = sloping(weight_decay=0.5, learning_rate=0.1)
+    table = run.encoder.model.get_input_embeddings().weight
+    before = table[5].detach().clone()
+    kept = math.prod(1 - 0.5 * step.learning_rate for step in run.run())
+    assert kept < 0.95
+    torch.testing.assert_close(table[5].detach(), before * kept)
+
+
+def test_the_rate_rises_in_a_line_and_falls_as_half_a_cosine(sloping):
+    run = sloping(epochs=5, warmup=0.2, learning_rate=0.25)  # 20 steps, 4 of them to warm up
+    rising = [0.25 * (step + 1) / 4 for step in range(4)]
+    falling = [0.125 * (1 + math.cos(math.pi * step / 16)) for step in range(16)]
+    assert [run.learning_rate(step) for step in range(20)] == pytest.approx(rising + falling)
+
+
+def test_a_student_that_is_the_teacher_finds_every_translation_first(models, tmp_path):
+    encoder = load_encoder(tiny_bert(tmp_path / "tiny", models), CPU)
+    texts = ["clean water is important", "children go to school", "it has rained"]
+    same = EncodedBitext(encoder.tokenize(texts, 32), encoder.encode(texts, 32))
+    chosen = load_settings("sample", None, ["training.batch_size=2"])
+    loss, mrr = Distillation(same, same, OBJECTIVES["kd-cosine"], chosen, seed=0).validate(encoder)
+    assert (loss, mrr) == (pytest.approx(0, abs=1e-6), 1.0)
