@@ -25,9 +25,9 @@ def run_all(arguments: Sequence[str]) -> int:
     return max(codes)
 
 
-def read_late(path, *, read=trained.read_verified):
+def read_late(path, of, *, read=trained.read_verified):
     time.sleep(1)
-    return read(path)
+    return read(path, of)
 
 
 if __name__ == "__main__":

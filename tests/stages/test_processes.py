@@ -34,7 +34,7 @@ WAYS = {
     "sw-en/ot": ("distill", *SMALL),
     "sw-en/kd-score": ("distill", *SMALL, "--method", "kd-score"),
     "de+sw-en/ot": (
-        "distill", *SMALL, "--lang", "sw-en,de-en", "--joint", "--set", "training.shard=true",
+        "distill", "--lang", "sw-en,de-en", *SMALL[2:], "--joint", "--set", "training.shard=true",
     ),
     "sw-en/code-switch": ("train", *SMALL, "--recipe", "code-switch"),
 }  # fmt: skip

@@ -144,5 +144,5 @@ def test_a_teacher_with_weights_of_nan_is_refused_by_name(call, models, tmp_path
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     outcome = call("index", index__format=name, teacher__model=folder)
     assert outcome.code == 2
-    assert f"{folder}: this model gives token embeddings that are not finite" in outcome.err
+    assert f"{folder}: encoder.layer.0.output.dense.weight is not finite" in outcome.err
     assert not list((tmp_path / "home").rglob("shard-*"))

@@ -203,8 +203,10 @@ def test_questions_of_a_collection_train_and_then_do_not_test(
     small_collection.rename(training)
     judged = training / "qrels" / "test.tsv"
     lines = judged.read_text().splitlines()
-    query, right = lines[1].split("\t")[:2]
-    wrong = next(each.split("\t")[1] for each in lines[1:] if right not in each)
+    query = lines[1].split("\t")[0]
+    rows = [line.split("\t") for line in lines[1:]]
+    right = {row[1] for row in rows if row[0] == query}
+    wrong = next(row[1] for row in rows if row[1] not in right)
     judged.write_text("\n".join([*lines, f"{query}\t{wrong}\t0"]) + "\n")
     collection = ("--set", f"contrastive.collection={training}")
     small = ("--set", "training.batch_size=4", "--set", "bitext.held_out=2")
