@@ -75,4 +75,4 @@ def assignment(key: str, value: Any) -> str:
     with suppress(ValueError):  # text that begins as TOML does
         if isinstance(value, str) and value_in(value) == value:
             return f"{key}={value}"
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+    return f"{key}={json.dumps(value, ensure_ascii=False, default=str)}"
