@@ -27,6 +27,11 @@ def children(process: int) -> list[int]:
     return [int(number) for number in text.split()]
 
 
+def heed_hangups() -> None:
+    """Undo what nohup sets, under which the tests may have been started."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def is_running(process: int) -> bool:
     try:  # a zombie has ended
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -54,6 +59,7 @@ def test_a_signal_ends_all_processes_of_a_study(
         stdout=subprocess.DEVNULL,
         stderr=terminal,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=heed_hangups,
     )
     os.close(terminal)
     told = b""
