@@ -52,9 +52,14 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
+    return Loss(transport.value(cost).mean(), _figures(transport, transport.entropy()))
+
+
+def _figures(transport: Transport, entropy: Tensor) -> dict[str, float]:
+    """Return mean entropy and share of plans that did not converge, in one transfer."""
     missed = (~transport.converged).float().mean()
-    entropy, share = torch.stack([transport.entropy().mean(), missed]).tolist()
-    return Loss(transport.value(cost).mean(), {"plan_entropy": entropy, MISSED: share})
+    mean, share = torch.stack([entropy.mean(), missed]).tolist()
+    return {"plan_entropy": mean, MISSED: share}
 
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
@@ -184,10 +189,8 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
     logits = logits.masked_fill(_equal_sides(batch), float("-inf"))
     contrast = functional.cross_entropy(logits, torch.arange(size, device=values.device))
     own = torch.arange(size, device=values.device) * (size + 1)
-    missed = (~transport.converged).float().mean()
-    entropy, share = torch.stack([transport.entropy()[own].mean(), missed]).tolist()
     value = values.diagonal().mean() + settings.objective.contrast_weight * contrast
-    return Loss(value, {"plan_entropy": entropy, MISSED: share})
+    return Loss(value, _figures(transport, transport.entropy()[own]))
 
 
 def _of_rows(values: Tensor) -> Tensor:

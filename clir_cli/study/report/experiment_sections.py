@@ -100,8 +100,8 @@ def experiment(results: Results, table: ExperimentTable) -> Section:
 def _made_by(results: Results, table: ExperimentTable) -> Provenance:
     again = Command("reproduce", (("--suite", results.suite),), (table.argument,))
     commands = [str(again)]
-    told = dict.fromkeys(command for command in table.rows["command"] if command)
-    commands += [str(neutral_command(command)) for command in told]
+    recorded = dict.fromkeys(command for command in table.rows["command"] if command)
+    commands += [str(neutral_command(command)) for command in recorded]
     labels = {_label(row) for row in table.rows.to_dict("records")}
     pairs = set(table.rows["pair"])
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
