@@ -6,6 +6,7 @@ import shlex
 import shutil
 
 import pytest
+from outcomes import refused, well
 from tiny_encoders import tiny_bert
 
 from clir_cli.files import digest
@@ -22,17 +23,6 @@ def chain(clir, quick, home, tmp_path):
         return clir(verb, *quick, *words, *results, "--home", home)
 
     return call
-
-
-def well(outcome):
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
-def refused(outcome) -> str:
-    assert outcome.code == 2, outcome.err
-    assert outcome.err.count("\n") == 1, outcome.err
-    return outcome.err
 
 
 def test_a_student_of_other_settings_is_refused_with_the_settings(chain, home):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from outcomes import refused, well
 from tiny_translators import m2m, save
 
 SW = ("--lang", "sw-en")
@@ -19,17 +20,6 @@ def chain(clir, quick, home, tmp_path):
         return clir(verb, *quick, *words, *results, "--home", home)
 
     return call
-
-
-def well(outcome):
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
-def refused(outcome) -> str:
-    assert outcome.code == 2, outcome.err
-    assert outcome.err.count("\n") == 1, outcome.err
-    return outcome.err
 
 
 def flip(path: Path, at: float = 0.8) -> None:
