@@ -144,5 +144,6 @@ def new_embeddings(initial: Tensor, lexicon: Lexicon) -> Tensor:
     e(w) = sum_t s(w, t) E(t) / sum_t s(w, t) over the word's English tokens t, with s the strengths
     of the lexicon and E the ``initial`` input embeddings (T, d).
     """
-    weights = lexicon.strengths.unsqueeze(-1)
-    return (initial[lexicon.tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)
+    tokens, strengths = lexicon.tokens.to(initial.device), lexicon.strengths.to(initial.device)
+    weights = strengths.unsqueeze(-1)
+    return (initial[tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)
