@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch.nn import functional
-
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
@@ -61,7 +59,7 @@ def loss_of(
     states = student.states(ids, mask)
     teacher_weights, _ = pad_vectors([weights[:, None] for weights in of_teacher], student.device)
     batch = TokenBatch(
-        functional.normalize(states, dim=-1),
+        student.unit(states),
         mask,
         teacher,
         teacher_mask,

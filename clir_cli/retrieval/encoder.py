@@ -1,19 +1,19 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError
 from clir_cli.foreign import reported
+from clir_cli.retrieval.centres import load_centres, unit
 from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
 from clir_cli.retrieval.loading import load_transformer
 from clir_cli.retrieval.model_files import AGAIN
@@ -73,7 +73,8 @@ class Encoder:
     """A tokenizer and a transformer whose last hidden states are the token embeddings.
 
     Where the checkpoint has a projection, the embeddings are the projected states; its text format
-    says which prefix, expansion and skipped tokens it has (retrieval/checkpoints.py).
+    says which prefix, expansion and skipped tokens it has (retrieval/checkpoints.py). ``centres``
+    are the mean tokens that are taken out of the embeddings (retrieval/centres.py), or none.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -82,6 +83,7 @@ class Encoder:
     precision: torch.dtype
     projection: Projection | None = None
     text_format: TextFormat = field(default_factory=TextFormat)
+    centres: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def dimensions(self) -> int:
@@ -187,12 +189,16 @@ class Encoder:
         spans += [(0, 0)] * (len(tokens) - len(spans))
         return spans if tokens.selected is None else [spans[index] for index in tokens.selected]
 
-    def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, mask: Tensor, kind: TextKind = "sentence") -> Tensor:
         """Return unit token embeddings (B, n, d) in float32 for ids and mask (B, n).
 
         Differentiable; padding rows are meaningless and must be masked by the caller.
         """
-        return functional.normalize(self.states(ids, mask), dim=-1)
+        return self.unit(self.states(ids, mask), kind)
+
+    def unit(self, states: Tensor, kind: TextKind = "sentence") -> Tensor:
+        """Return the token embeddings (B, n, d) of ``embed`` from those of ``states``."""
+        return unit(states, self.centres, kind)
 
     def autocast(self) -> torch.autocast:
         """Return the context of the computation; an outer one casts the weights only once."""
@@ -229,7 +235,9 @@ class Encoder:
             advance: Called with the number of texts that were encoded.
         """
         inputs = self.inputs(texts, max_tokens, kind)
-        return encode_inputs(self, inputs, batch_tokens=batch_tokens, dtype=dtype, advance=advance)
+        return encode_inputs(
+            self, inputs, kind, batch_tokens=batch_tokens, dtype=dtype, advance=advance
+        )
 
     @property
     def pad_id(self) -> int:
@@ -241,6 +249,7 @@ class Encoder:
 def encode_inputs(
     encoder: Encoder,
     inputs: Sequence[TokenizedText],
+    kind: TextKind,
     *,
     batch_tokens: int = 0,
     dtype: torch.dtype = torch.float32,
@@ -261,7 +270,7 @@ def encode_inputs(
             ids, attended, embedded = collate(
                 [inputs[index] for index in batch], encoder.pad_id, encoder.device
             )
-            embeddings = encoder.embed(ids, attended)[embedded]
+            embeddings = encoder.embed(ids, attended, kind)[embedded]
             if not is_finite(embeddings):
                 raise UserError(
                     f"{encoder.model.name_or_path}: this model gives token embeddings that are not "
@@ -350,7 +359,7 @@ def load_encoder(
     *,
     pickled: str = "",
 ) -> Encoder:
-    """Load an encoder from a folder, with its projection and text format if it has them.
+    """Load an encoder from a folder, with its projection, text format and centres if it has them.
 
     Args:
         folder: A model's folder, in one of the formats of retrieval/checkpoints.py.
@@ -375,6 +384,7 @@ def load_encoder(
         projection = projection.to(device).eval()
     nn.Module.to(model, device).eval()
     encoder = Encoder(tokenizer, model, device, precision, projection, checkpoint.text_format)
+    encoder = replace(encoder, centres=load_centres(folder, encoder.dimensions, device))
     _try(folder, encoder)
     return encoder
 

@@ -112,7 +112,7 @@ def embed_texts(
     """Return embeddings (B, n, d) and the mask (B, n) of those that count; differentiable."""
     inputs = encoder.inputs(texts, max_tokens, kind)
     ids, attended, embedded = collate(inputs, encoder.pad_id, encoder.device)
-    return encoder.embed(ids, attended), embedded
+    return encoder.embed(ids, attended, kind), embedded
 
 
 @dataclass(frozen=True)

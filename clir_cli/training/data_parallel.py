@@ -16,12 +16,14 @@ The engine underneath is torch's DistributedDataParallel, or FSDP2 (``fully_shar
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.training.process_group import ProcessGroup
 
@@ -37,9 +39,9 @@ class SharedEncoder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, mask: Tensor, kind: TextKind = "sentence") -> Tensor:
         """Return (B, n, d) of ``Encoder.embed`` for ids and mask (B, n), in every process."""
-        return self._share(self._encoder.embed, ids, mask)
+        return self._share(partial(self._encoder.embed, kind=kind), ids, mask)
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return (B, n, d) of ``Encoder.states`` for ids and mask (B, n), in every process."""

@@ -89,8 +89,8 @@ def with_head(encoder: Encoder) -> MaskedEncoder:
         )
     head = MaskedHead(encoder.hidden_size, len(table)).to(encoder.device)
     parts = {name: getattr(encoder, name) for name in Encoder.__dataclass_fields__}
-    # A projection comes between hidden states and embeddings; the head takes the hidden states.
-    return MaskedEncoder(**{**parts, "projection": None}, head=head)
+    # What comes between hidden states and embeddings; the head takes the hidden states.
+    return MaskedEncoder(**{**parts, "projection": None, "centres": {}}, head=head)
 
 
 @dataclass(frozen=True)

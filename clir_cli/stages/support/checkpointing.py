@@ -21,6 +21,7 @@ from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval import adapters, memory
+from clir_cli.retrieval.centres import save_centres
 from clir_cli.retrieval.checkpoints import write_text_format
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.memory import Estimate
@@ -286,5 +287,7 @@ def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:
     write_text_format(draft, encoder.text_format)
     if encoder.projection is not None:
         save_projection(draft, encoder.projection)
+    if encoder.centres:
+        save_centres(draft, encoder.centres)
     for name in (CHECKPOINT, BEST):  # only now: until here a full disk costs nothing
         (draft / name).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ Texts are tokenised and shards are written while the model computes.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from clir_cli import runtime
 from clir_cli.cluster.probe import await_file
@@ -59,6 +60,7 @@ class ShardEncoder:
         return encode_inputs(
             self.teacher,
             inputs,
+            "document",
             batch_tokens=self.batch_tokens,
             dtype=getattr(torch, self.settings.index.dtype),
             advance=advance,
@@ -221,9 +223,11 @@ def encode_on_ray(job: IndexJob, blocks: Blocks, total: int) -> None:
         batch = settings.batch_tokens or usual_batch(torch.device(device))
         folder = teacher_folder(workspace).resolve()
         there = replace(workspace, home=workspace.home.resolve(), device=device)
+        made_from, teacher = job.encoder.made_from, job.encoder.teacher
+        centres = {side: centre.cpu() for side, centre in teacher.centres.items()}
         needed = settings.memory_bytes or _worker_bytes(job, folder, device, batch, sizes)
         for (number, texts, _), _ in cluster.map_unordered(
-            partial(_open_in_worker, there, folder, draft.resolve(), batch, job.encoder.made_from),
+            partial(_open_in_worker, there, folder, draft.resolve(), batch, made_from, centres),
             _encode_in_worker,
             shards,
             cluster.resources(workspace.settings.cluster, device, needed),
@@ -235,9 +239,15 @@ def encode_on_ray(job: IndexJob, blocks: Blocks, total: int) -> None:
 
 
 def _open_in_worker(
-    workspace: Workspace, folder: Path, draft: Path, batch: int, made_from: str
+    workspace: Workspace,
+    folder: Path,
+    draft: Path,
+    batch: int,
+    made_from: str,
+    centres: Mapping[str, Tensor],
 ) -> ShardEncoder:
     teacher, codec = open_teacher(workspace, folder, batch), store.read_codec(draft)
+    teacher = replace(teacher, centres=centres)
     return ShardEncoder(workspace.settings, teacher, codec, draft, batch, made_from)
 
 

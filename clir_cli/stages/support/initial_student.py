@@ -45,7 +45,7 @@ def initial_encoder(
         return student
     if head is None or head.inputs != student.hidden_size:
         head = projection.orthogonal(student.hidden_size, dimensions, seed)
-    return replace(student, projection=head.to(device))
+    return replace(student, projection=head.to(device), centres={})
 
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:
