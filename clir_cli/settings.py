@@ -50,10 +50,15 @@ class _Section(BaseModel):
 class TeacherSettings(_Section):
     """The English retriever; it encodes documents and is never trained by distillation."""
 
+    later = frozenset({"centre"})
+
     model: str = "all-MiniLM-L6-v2"
     document_tokens: int = Field(256, ge=8, le=100_000, description="longest document, in tokens")
     query_tokens: int = Field(
         128, ge=8, le=100_000, description="longest query or sentence, in tokens"
+    )
+    centre: bool = Field(
+        False, description="take out the mean token of each side, in training and in search"
     )
 
 

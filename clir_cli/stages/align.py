@@ -17,6 +17,7 @@ from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
+from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -57,7 +58,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     runtime.hush_libraries()
     settings = workspace.settings
     student = open_encoder(workspace, workspace.ref("run", (pair,), cell))
-    teacher = load_encoder(teacher_folder(workspace), student.device)
+    teacher = centred_teacher(workspace, load_encoder(teacher_folder(workspace), student.device))
     limit = settings.teacher.query_tokens
     rows = student.encode([text], limit)[0][None]
     columns = teacher.encode([english], limit)[0][None]

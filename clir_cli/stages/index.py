@@ -28,6 +28,7 @@ from clir_cli.retrieval import shard_checksums, shard_layout, store
 from clir_cli.retrieval.encoder import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
 from clir_cli.stages.support import encoding, index_codec
+from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -81,6 +82,7 @@ def _fill(
     device = runtime.choose_device(workspace.device)
     batch = settings.batch_tokens or usual_batch(device)
     teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
+    teacher = centred_teacher(workspace, teacher)
     size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
     if before is not None and is_readable(before) and _is_whole(before, store.CODEC):
         shard_checksums.link(before / store.CODEC, draft / store.CODEC)

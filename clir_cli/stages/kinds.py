@@ -36,6 +36,8 @@ DOWNLOADED = (
     "contrastive.collection",
 )  # fmt: skip
 
+TEACHER = ("teacher.model", "teacher.centre")  # settings that give a teacher folders of its own
+
 
 def _stage(name: str) -> Callable[[Workspace, Ref], object]:
     """Return a function below ``stages``; its module is imported when it is called."""
@@ -197,7 +199,13 @@ def _run_settings(ref: Ref) -> dict[str, str]:
     names = {"query_tokens": "teacher.query_tokens", "top_k": "search.top_k"}
     names |= {"layers": "student.layers"} if method.encoder == "initial" else {}
     names |= {"candidates": "search.candidates"} if method.scorer == "maxsim" else {}
+    names |= {"bitext": "bitext"} if _is_centred_by_bitext(ref) else {}
     return names | ({"fusion": "fusion"} if method.scorer == "fusion" else {})
+
+
+def _is_centred_by_bitext(ref: Ref) -> bool:
+    """Return True if the mean token of a run's queries is that of the bitext (zero-shot)."""
+    return METHODS[ref.cell.method].encoder == "initial" and ref.settings.teacher.centre
 
 
 def _run_inputs(ref: Ref) -> list[Input]:
@@ -206,6 +214,8 @@ def _run_inputs(ref: Ref) -> list[Input]:
     inputs = [sources.queries_input(settings, ref.pair, language, method.name)]
     if method.scorer == "maxsim":
         inputs += [used_models.encoder_input(ref), _fingerprint(Ref("index", settings), "index")]
+    if _is_centred_by_bitext(ref):
+        inputs += sources.bitext_inputs(settings, ref.pairs)
     if method.scorer == "bm25":
         inputs.append(sources.documents_input(settings, (ref.pair,)))
     if method.scorer == "fusion":
@@ -277,7 +287,7 @@ _BY_RECIPE = ArtifactSpec(
 )
 _EMBEDDINGS = ArtifactSpec(
     path=paths.embeddings_folder,
-    settings=lambda _: {"query_tokens": "teacher.query_tokens"},
+    settings=lambda _: {"query_tokens": "teacher.query_tokens", "centre": "teacher.centre"},
     inputs=lambda ref: [used_models.teacher_of(ref.settings).as_input("teacher")],
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
@@ -319,7 +329,13 @@ graph.SPECS |= {
     "document embeddings": replace(
         _EMBEDDINGS,
         path=lambda ref: paths.root(ref) / "documents" / ref.name,
-        settings=lambda _: {"document_tokens": "teacher.document_tokens"},
+        settings=lambda _: {
+            "document_tokens": "teacher.document_tokens",
+            "centre": "teacher.centre",
+        },
+    ),
+    "teacher centres": replace(
+        _EMBEDDINGS, path=lambda ref: paths.root(ref) / "centres", settings=lambda _: {}
     ),
     "dictionary": ArtifactSpec(
         path=lambda ref: paths.cell_folder(ref) / "dictionary",
@@ -339,6 +355,7 @@ graph.SPECS |= {
         identity=lambda ref: {"collection": paths.collection(ref)},
         settings=lambda _: {
             "document_tokens": "teacher.document_tokens",
+            "centre": "teacher.centre",
             **{
                 key: f"index.{key}"
                 for key in ("dtype", "shard_documents", "precision", "format", "lists")
@@ -373,6 +390,8 @@ graph.SPECS |= {
         inputs=_run_inputs,
         command=_search_command,
         make=_stage("search.search"),
+        # They decide its folder, even if no teacher ranks.
+        shown=lambda ref: TEACHER if paths.teacher_label(ref.settings) else (),
         source=sources.own_folder,
     ),
 }

@@ -21,10 +21,11 @@ from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import top_documents
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.index import Index, open_index
+from clir_cli.stages.support.centring import centred_student, centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.methods import METHODS, fused_cells
-from clir_cli.stages.support.sources import queries_in, read_collection
+from clir_cli.stages.support.sources import load_bitext, queries_in, read_collection
 from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
 from clir_cli.stages.support.used_models import encoder_of
 from clir_cli.stages.support.workspace import Workspace
@@ -137,8 +138,13 @@ def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
     if METHODS[ref.cell.method].encoder == "initial":
-        return initial_encoder(workspace, device, torch.float32, ref.cell.seed, ref.pair)
-    return open_encoder_at(workspace, encoder_of(ref).folder(workspace), device)
+        student = initial_encoder(workspace, device, torch.float32, ref.cell.seed, ref.pair)
+        centre = workspace.settings.teacher.centre
+        bitexts = [load_bitext(workspace, ref.pair)] if centre else []
+        return centred_student(workspace, student, bitexts)
+    encoder = open_encoder_at(workspace, encoder_of(ref).folder(workspace), device)
+    is_teacher = METHODS[ref.cell.method].encoder == "teacher"
+    return centred_teacher(workspace, encoder) if is_teacher else encoder
 
 
 def ranker_of(workspace: Workspace, index: Index) -> Ranker:

@@ -24,6 +24,7 @@ from clir_cli.retrieval.memory import Estimate
 from clir_cli.settings import TrainingSettings
 from clir_cli.stages.support import training_data as data
 from clir_cli.stages.support.augmentation import augmenting
+from clir_cli.stages.support.centring import centred_initial_teacher
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
@@ -162,7 +163,8 @@ def _teacher(job: TrainingJob, device: torch.device, precision: torch.dtype) -> 
     dimensions = job.settings.monolingual.dimensions
     if dimensions and dimensions != encoder.dimensions:
         head = projection.orthogonal(encoder.hidden_size, dimensions, job.seed)
-        encoder = replace(encoder, projection=head.to(load_device))
+        encoder = replace(encoder, projection=head.to(load_device), centres={})
+    encoder = centred_initial_teacher(job.workspace, encoder)
     most, splits = job.settings.contrastive.sentences, _questions(job, "en")
     if job.settings.monolingual.passages:
         passages = [data.passage_questions("passages", split, most) for split in splits]

@@ -206,7 +206,8 @@ def _variants(base: Base, grid: Grid, change: Change, reached: frozenset[str]) -
         for key in [*change.values, *grid.settings]
         if key in reached
         and value_of(change.settings, key) != value_of(base.settings, key)
-        # What follows from a trained teacher has a folder of its own.
+        # What follows from a trained or centred teacher has a folder of its own.
+        and key != "teacher.centre"
         and not (key == "teacher.model" and trained_cell(change.settings.teacher.model))
     }
     named = change.variant.set if change.variant else {}
@@ -286,7 +287,8 @@ def unable(settings: Settings, method_name: str, pair: Pair) -> str:
     given = dictionaries.is_given(settings.dictionary)
     if method.queries == "dictionary" and not (given or settings.dictionary.induced):
         return "there is no dictionary, set dictionary.sources or dictionary.induced"
-    if method.has_student and not settings.bitext.files:
+    centred = method.encoder == "initial" and settings.teacher.centre
+    if (method.has_student or centred) and not settings.bitext.files:
         sources = catalogue.chosen("bitext", settings.bitext)
         if not any(source.has(pair.query) for source in sources):
             return f"there is no bitext for {pair}, set bitext.sources (clir ls languages)"

@@ -138,7 +138,8 @@ def replaced(world: World, chance: Random) -> Iterator[Fault]:
 
 
 EXTRA = (
-    "projection.safetensors", "recipe.json", "special_tokens_map.json", "modules.json",
+    "projection.safetensors", "centre.safetensors", "recipe.json", "special_tokens_map.json",
+    "modules.json",
     "sentence_bert_config.json", "added_tokens.json", "vocab.txt", "adapter_config.json",
     "pytorch_model.bin", "shard-00003.vectors.npy", "generation_config.json", "artifact.metadata",
     "model.safetensors.index.json", "chat_template.jinja", "1_Dense/config.json", "index.json",

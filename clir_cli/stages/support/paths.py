@@ -12,7 +12,17 @@ from clir_cli.suites import suite_settings
 
 
 def teacher_label(settings: Settings) -> str:
-    """Return the label of a teacher that ``clir train`` made; empty for any other."""
+    """Return the name of a teacher that has folders of its own; empty for the suite's own teacher.
+
+    It is one that ``clir train`` made, or one that is centred where the suite's is not.
+    """
+    centre = settings.teacher.centre
+    is_suites = centre == suite_settings(settings.suite).teacher.centre
+    other = "" if is_suites else "centred" if centre else "uncentred"
+    return ".".join(part for part in (_trained_label(settings), other) if part)
+
+
+def _trained_label(settings: Settings) -> str:
     folder = Path(settings.teacher.model)
     inside = folder.name == "model" and folder.parent.parent.name == "en"
     label = folder.parent.name if inside else settings.teacher.model
@@ -21,13 +31,13 @@ def teacher_label(settings: Settings) -> str:
 
 
 def root(ref: Ref) -> Path:
-    """Return the folder of all that depends on the teacher; each trained teacher has its own."""
+    """Return the folder of all that depends on the teacher; one with a label has its own."""
     label = teacher_label(ref.settings)
     return Path(ref.suite, "teachers", label) if label else Path(ref.suite)
 
 
 def column_variant(settings: Settings, cell: Cell) -> str:
-    """Return the variant as score tables show it, with a trained teacher's name before it."""
+    """Return the variant as score tables show it, with the teacher's label before it."""
     return ".".join(part for part in (teacher_label(settings), cell.column_variant) if part)
 
 

@@ -25,7 +25,11 @@ class Recipe:
     excluded: tuple[str, ...] = ()
 
 
-_SHARED = ("teacher.model", "teacher.document_tokens", "teacher.query_tokens", "bitext", "training")
+_SHARED = (
+    *(f"teacher.{key}" for key in ("model", "document_tokens", "query_tokens", "centre")),
+    "bitext",
+    "training",
+)
 _DATA = tuple(
     f"contrastive.{key}"
     for key in ("collection", "queries", "sentences", "temperature", "negatives")

@@ -11,6 +11,7 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
+from clir_cli.stages.support.centring import centred_student
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
@@ -48,10 +49,10 @@ def initial_student(
     """Return the student that training starts from, and its number of new token embeddings."""
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     if not _gets_rows(workspace):
-        return _adapted(workspace, student, []), 0
+        return _ready(workspace, bitexts, student, []), 0
     (lexicon,) = _lexicons(workspace, bitexts, student, ref)
     student = _with_rows(workspace, student, lexicon)
-    return _adapted(workspace, student, lexicon.words), len(lexicon.words)
+    return _ready(workspace, bitexts, student, lexicon.words), len(lexicon.words)
 
 
 def student_to_train(
@@ -80,7 +81,7 @@ def student_to_train(
     lexicon, *others = _lexicons(workspace, bitexts, student, ref, parts)
     student = _with_rows(workspace, student, lexicon)
     fitted = cross_fit(student, initial, pairs, parts, others, max_tokens=limit)
-    student = _adapted(workspace, fitted.student, [])
+    student = _ready(workspace, bitexts, fitted.student, [])
     return Start(student, fitted.ids, len(lexicon.words), fitted.own_rows)
 
 
@@ -132,7 +133,11 @@ def _with_rows(workspace: Workspace, student: Encoder, lexicon: Lexicon) -> Enco
     return replace(student, tokenizer=tokenizer)
 
 
-def _adapted(workspace: Workspace, student: Encoder, words: Sequence[str]) -> Encoder:
+def _ready(
+    workspace: Workspace, bitexts: Sequence[Bitext], student: Encoder, words: Sequence[str]
+) -> Encoder:
+    """Return a student with its mean token and adapters, if it gets them."""
+    student = centred_student(workspace, student, bitexts)
     rank = workspace.settings.training.lora_rank
     if not rank:
         return student

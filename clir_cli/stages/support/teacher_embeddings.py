@@ -14,6 +14,7 @@ from clir_cli.files import digest
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -96,6 +97,7 @@ def _embeddings(
     with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
+            teacher = centred_teacher(workspace, teacher)
             with workspace.talk.counting(title, len(texts), unit=plural) as advance:
                 packed = teacher.encode(
                     texts, limit, kind=kind, dtype=torch.float16, advance=advance

@@ -93,10 +93,12 @@ def teacher_of(settings: Settings) -> UsedModel:
     key, name = "teacher.model", settings.teacher.model
     cell = _trained(name)
     if cell is None:
-        return fetched(settings, name, key)
-    if RECIPES[cell.method].leaves != "teacher":
+        teacher = fetched(settings, name, key)
+    elif RECIPES[cell.method].leaves == "teacher":
+        teacher = UsedModel(_trained_teacher(graph.reset(settings, key), cell))
+    else:
         raise UserError(f"teacher.model={name}: that recipe trains initial students, not teachers")
-    return UsedModel(_trained_teacher(graph.reset(settings, key), cell), (key,))
+    return replace(teacher, settings=(key, "teacher.centre"))
 
 
 def _trained(name: str) -> Cell | None:
