@@ -101,7 +101,7 @@ class ModelsSettings(_Section):
 class BitextSettings(_Section):
     """The sentence pairs, and the filters on them."""
 
-    later = frozenset({"licence"})
+    later = frozenset({"licence", "held_out_sources"})
 
     sources: tuple[str, ...] = ()
     licence: Literal["any", "open"] = Field(
@@ -117,6 +117,9 @@ class BitextSettings(_Section):
     max_pairs_per_source: int = Field(0, ge=0, le=MANY, description="the same, per source")
     held_out: int = Field(
         200, ge=1, le=MANY, description="pairs held out to select the epoch, at most a tenth"
+    )
+    held_out_sources: tuple[str, ...] = Field(
+        (), description="sources held out as a whole, in place of pairs of all sources"
     )
     seed: int = Field(
         0, ge=0, le=LARGEST_SEED, description="seed for sampling (the split has its own)"

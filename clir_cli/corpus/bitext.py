@@ -71,10 +71,12 @@ def load_bitext(
     (``corpus/overlap.py``) are counted, and of equal pairs (``duplicates``) the first is kept. A
     source of more than ``IN_MEMORY`` pairs is sampled as a stream, if it is to be sampled at all
     (``corpus/sampling.py``); it contributes at most ``max_pairs``. ``held_out`` pairs are held out,
-    at most a tenth; no English sentence is on both sides of the split.
+    at most a tenth; no English sentence is on both sides of the split. If there are
+    ``held_out_sources``, they are pairs of these, and nothing of these trains.
 
     Raises:
-        UserError: A fault in a file (``on_error = stop``), or fewer than ten pairs.
+        UserError: A fault in a file (``on_error = stop``), fewer than ten pairs, or none of
+            ``held_out_sources`` has the pair.
     """
     faults = Faults(settings.on_error)
     tests, dropped = active(settings, test_texts), Counter[str]()
@@ -82,6 +84,7 @@ def load_bitext(
     limits = [limit for limit in (settings.max_pairs_per_source, settings.max_pairs) if limit]
     seen: set[object] = set()
     pairs: list[SentencePair] = []
+    apart: list[SentencePair] = []  # of the sources that are held out
     counts, moved = {}, {}
     for name, rows, in_order in _sources(settings, pair, downloads, faults):
         stream = (SentencePair(*(normalize("NFC", side) for side in row)) for row in rows)
@@ -106,11 +109,17 @@ def load_bitext(
                     chosen.append(row)
             chosen = _sample(chosen, settings.max_pairs_per_source, f"{settings.seed} {name}")
         counts[name] = len(chosen)
-        pairs += chosen
+        (apart if name in settings.held_out_sources else pairs).extend(chosen)
     pairs = _sample(pairs, settings.max_pairs, f"{settings.seed} all")
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
-    train, held_out = _split(pairs, min(settings.held_out, len(pairs) // 10))
+    names = settings.held_out_sources
+    if unknown := [name for name in names if name not in ("files", *settings.sources)]:
+        raise UserError(f"bitext.held_out_sources: {unknown[0]} is none of bitext.sources")
+    if names and not apart:
+        lacking = f"none of {', '.join(names)} has pairs of {pair}"
+        raise UserError(f"bitext.held_out_sources: {lacking}; name one that has (clir ls bitext)")
+    train, held_out = _split(pairs, min(settings.held_out, len(pairs) // 10), apart)
     if not train:
         what = "have too few English sentences"
         raise UserError(f"the {len(pairs)} sentence pairs for {pair} {what}")
@@ -136,8 +145,14 @@ def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair
     return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), most))]
 
 
-def _split(pairs: list[SentencePair], count: int) -> tuple[list[SentencePair], list[SentencePair]]:
-    """Return the pairs to train on and ``count`` held-out ones."""
+def _split(
+    pairs: list[SentencePair], count: int, apart: list[SentencePair]
+) -> tuple[list[SentencePair], list[SentencePair]]:
+    """Return the pairs to train on and ``count`` held-out ones, of ``apart`` if there are any."""
+    if apart:
+        sides = {side for row in apart for side in row}
+        train = [row for row in pairs if sides.isdisjoint(row)]
+        return train, _sample(apart, count, f"{SPLIT_SEED} held out")
     order = list(range(len(pairs)))
     random.Random(SPLIT_SEED).shuffle(order)
     held_out = [pairs[index] for index in sorted(order[:count])]

@@ -57,8 +57,11 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
         needed = require_training(workspace, folder, lengths, device, precision)
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)
+        seed = None if cell.joint else cell.seed
         teachers = {
-            pair: group.main_first(partial(teacher_embeddings, workspace, pair, bitext, device))
+            pair: group.main_first(
+                partial(teacher_embeddings, workspace, pair, bitext, device, seed)
+            )
             for pair, bitext in bitexts.items()
         }
         runtime.seed_everything(cell.seed)

@@ -337,6 +337,12 @@ graph.SPECS |= {
     "teacher centres": replace(
         _EMBEDDINGS, path=lambda ref: paths.root(ref) / "centres", settings=lambda _: {}
     ),
+    "lexicons": ArtifactSpec(
+        path=paths.lexicons_folder,
+        inputs=lambda _: (),
+        command=partial(_cell_command, "distill"),
+        make=lambda _, __: None,  # made by the stage that has read the bitext
+    ),
     "dictionary": ArtifactSpec(
         path=lambda ref: paths.cell_folder(ref) / "dictionary",
         identity=lambda ref: {"pair": str(ref.pair)},

@@ -1,6 +1,6 @@
 """A study: experiments in one suite, and the tasks that their cells share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,15 +65,20 @@ class Study:
     goals: dict[Point, str] = field(default_factory=dict)
     _keys: dict[Ref, str] = field(default_factory=dict)
 
-    def add(self, experiment: Experiment, points: list[Point]) -> None:
-        """Add an experiment.
+    def add(
+        self,
+        experiment: Experiment,
+        points: list[Point],
+        goal: Callable[[Point], Ref] = lambda point: point.run,
+    ) -> None:
+        """Add an experiment; ``goal`` is what is to be made for a cell.
 
         Raises:
             UserError: Another cell has the same artifact with other settings.
         """
         self.experiments.append((experiment, points))
         for point in points:
-            self.goals[point] = self._add_task(point.run, experiment.name)
+            self.goals[point] = self._add_task(goal(point), experiment.name)
 
     def cells(self, share: tuple[int, int] = (1, 1)) -> list[Point]:
         """Return a share of the cells of all experiments; a cell of several experiments is once."""

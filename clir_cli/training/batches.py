@@ -24,10 +24,7 @@ def epoch_batches(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, got {batch_size}")
-    rng = random.Random(f"{seed} {epoch}")
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
-    order = order[: most or None]
+    order, rng = _order(len(lengths), seed, epoch, most)
     batches = []
     for start in range(0, len(order), batch_size * BUCKET):
         bucket = order[start : start + batch_size * BUCKET]
@@ -35,6 +32,21 @@ def epoch_batches(
         batches += [bucket[at : at + batch_size] for at in range(0, len(bucket), batch_size)]
     rng.shuffle(batches)
     return batches
+
+
+def drawn(count: int, *, seed: int, epochs: int, most: int) -> list[int]:
+    """Return the examples of ``count`` that are in the batches of any of the epochs, ascending."""
+    return sorted(
+        {index for epoch in range(epochs) for index in _order(count, seed, epoch, most)[0]}
+    )
+
+
+def _order(count: int, seed: int, epoch: int, most: int) -> tuple[list[int], random.Random]:
+    """Return the examples of an epoch, shuffled, and the generator that shuffles its batches."""
+    rng = random.Random(f"{seed} {epoch}")
+    order = list(range(count))
+    rng.shuffle(order)
+    return order[: most or None], rng
 
 
 def pad_vectors(parts: Sequence[Tensor], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -124,7 +124,8 @@ def extend_vocabulary(
 
 def with_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> PreTrainedTokenizerFast:
     """Return the tokenizer with words and subwords beside its own, which keep their ids."""
-    layout = _layout(tokenizer)
+    # What the last call asked for is no part of a tokenizer.
+    layout = {**_layout(tokenizer), "truncation": None, "padding": None}
     vocabulary = layout["model"]["vocab"]
     for token, identity in tokenizer.get_added_vocab().items():  # markers of a teacher, say
         vocabulary.setdefault(token, identity)

@@ -50,6 +50,35 @@ def test_text_is_normalised_and_a_pair_that_occurs_twice_is_kept_once(tmp_path: 
     assert not found.skipped
 
 
+def test_what_is_held_out_by_source_trains_in_no_other(tmp_path: Path) -> None:
+    plain = load_bitext(BitextSettings(sources=("sample",)), SWAHILI, Path("nowhere"))
+    shared = plain.train[:3]
+    rows = [*numbered(60), (shared[0].query, "x"), ("y", shared[1].english), shared[2]]
+    apart = {"sources": ("sample",), "held_out_sources": ("files",), "held_out": 12}
+    found = load(own(tmp_path, rows, **apart))
+    assert len(found.held_out) == 12
+    assert set(found.held_out) < set(rows)
+    # Nor does a pair of another source with a side that any of the source's pairs has.
+    sides = {side for row in rows for side in row}
+    others = {*plain.train, *plain.held_out}
+    assert set(found.train) == {row for row in others if sides.isdisjoint(row)} != others
+    assert found == load(own(tmp_path, rows, **apart))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("smaple",), "bitext.held_out_sources: smaple is none of bitext.sources"),
+        (("hornmt",), "none of hornmt has pairs of sw-en; name one that has"),
+        (("sample",), "only 0 sentence pairs for sw-en"),
+    ],
+)
+def test_sources_that_cannot_be_held_out_are_told(names: tuple[str, ...], told: str) -> None:
+    settings = BitextSettings(sources=("sample", "hornmt"), held_out_sources=names)
+    with pytest.raises(UserError, match=told):
+        load_bitext(settings, SWAHILI, Path("nowhere"))
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     sentences=st.lists(st.integers(0, 40), min_size=10, max_size=120),

@@ -15,6 +15,7 @@ from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.support.teacher_embeddings import document_embeddings, teacher_embeddings
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
+from clir_cli.training.batches import epoch_batches
 
 SMALL = (
     "--set", "bitext.max_pairs=120", "--set", "training.epochs=2",
@@ -120,6 +121,26 @@ def test_a_student_that_does_not_fit_is_told_before_its_weights_are_read(
     assert "AdamW" in line and "are free on" in line
     assert "no setting makes it fit; take a smaller model" in line
     assert not (home / "sample").exists()
+
+
+def test_sentences_that_no_epoch_draws_are_not_encoded(home, models):
+    changes = ["training.epoch_pairs=3", "training.epochs=2"]
+    workspace = Workspace(load_settings("sample", None, changes), home)
+    rows = [SentencePair("maji", f"{'clean ' * index}water") for index in range(12)]
+    bitext, where = Bitext(rows, rows[:2], {}), (Pair("sw", "en"),)
+    every, _ = teacher_embeddings(workspace, *where, bitext, torch.device("cpu"))
+    some, held_out = teacher_embeddings(workspace, *where, bitext, torch.device("cpu"), seed=5)
+    lengths = every.offsets.diff().tolist()
+    seen = [epoch_batches(lengths, 2, seed=5, epoch=epoch, most=3) for epoch in range(2)]
+    chosen = {index for batches in seen for batch in batches for index in batch}
+    assert 3 <= len(chosen) <= 6
+    for index in range(12):
+        expected = every[index] if index in chosen else every[index][:0]
+        torch.testing.assert_close(some[index].float(), expected.float(), atol=2e-3, rtol=0)
+    assert len(held_out) == 2
+    assert sorted(path.name for path in (home / "sample" / "sw-en").iterdir()) == [
+        "teacher", "teacher.2x3.seed5"
+    ]  # fmt: skip
 
 
 def test_the_bitext_is_encoded_as_queries_and_a_collection_as_documents(home, colbert):

@@ -114,6 +114,25 @@ def test_damaged_teacher_embeddings_are_made_again(chain, home):
         assert digests(student) == before
 
 
+def test_lexicons_are_counted_once_and_damaged_ones_again(chain, home):
+    rows = ("distill", *SW, "--method", "rows")
+    well(chain(*rows))
+    student, pair = home / "sample" / "sw-en" / "rows" / "student", home / "sample" / "sw-en"
+    before = digests(student)
+    (lexicons,) = (pair / "lexicons").iterdir()
+    counted = lexicons.stat().st_mtime_ns
+    well(chain(*rows, "--seed", "1"))
+    assert lexicons.stat().st_mtime_ns == counted
+    assert digests(pair / "rows.seed1" / "student") == before
+    well(chain(*rows, "--variant", "near", "--set", "student.neighbours=1"))
+    assert len(list((pair / "lexicons").iterdir())) == 2
+    assert digests(pair / "rows.near" / "student") != before
+    flip(lexicons / "strengths.npy")
+    outcome = well(chain(*rows, "--force"))
+    assert f"{lexicons / 'strengths.npy'}: " in outcome.err
+    assert digests(student) == before
+
+
 def test_damaged_translations_are_made_again(chain, home, tmp_path):
     translator = save(tmp_path / "nllb", m2m, ("swh_Latn", "eng_Latn"))
     nmt = (

@@ -51,7 +51,12 @@ def embeddings_folder(ref: Ref) -> Path:
     bitext, name = ref.settings.bitext, "teacher"
     if bitext != suite_settings(ref.suite).bitext:
         name += f".{digest(bitext.model_dump(mode='json'))[:8]}"
-    return root(ref) / str(ref.pair) / name
+    return root(ref) / str(ref.pair) / ".".join(part for part in (name, ref.name) if part)
+
+
+def lexicons_folder(ref: Ref) -> Path:
+    """Return where lexicons of the bitext of pairs lie, by digest of what they are made from."""
+    return root(ref) / group_name(ref.pairs) / "lexicons" / ref.name
 
 
 def trained_folder(ref: Ref) -> Path:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import torch
 
@@ -15,6 +16,7 @@ from clir_cli.stages.support.centring import centred_student
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
+from clir_cli.stages.support.stored_lexicons import stored_lexicons
 from clir_cli.stages.support.teacher_embeddings import align_bitext
 from clir_cli.stages.support.used_models import UsedModel, first_pass
 from clir_cli.stages.support.workspace import Workspace
@@ -99,26 +101,28 @@ def _lexicons(
     folds: Sequence[Sequence[Sequence[int]]] = (),
 ) -> list[Lexicon]:
     """Return the lexicon of the training pairs; then, if there are folds, of all but each."""
-    settings = workspace.settings.student
-    return induce_lexicons(
-        [bitext.train for bitext in bitexts],
-        student.tokenizer,
-        neighbours=settings.neighbours,
-        folds=folds,
-        min_count=settings.min_count,
-        units=settings.vocabulary,
-        subwords=settings.subwords,
-        count=_count_function(workspace, ref, bitexts[0], student),
-    )
+    settings, tokenizer = workspace.settings.student, student.tokenizer
+    options: dict[str, Any] = {
+        "neighbours": settings.neighbours,
+        "folds": folds,
+        "min_count": settings.min_count,
+        "units": settings.vocabulary,
+        "subwords": settings.subwords,
+    }
+    rows, pairs = settings.rows, [bitext.train for bitext in bitexts]
+    if rows == "plans":  # of a student, so for one seed alone
+        count = _plan_function(workspace, ref, bitexts[0], student)
+        return induce_lexicons(pairs, tokenizer, count=count, **options)
+    induce = partial(induce_lexicons, pairs, tokenizer, count=COUNT_FUNCTIONS[rows], **options)
+    return stored_lexicons(workspace, ref, pairs, tokenizer, {**options, "rows": rows}, induce)
 
 
-def _count_function(
+def _plan_function(
     workspace: Workspace, ref: Ref, bitext: Bitext, student: Encoder
 ) -> CountFunction:
-    """Return how the English tokens of new token embeddings are found, as student.rows says."""
+    """Return how a first student's plans find the English tokens of new token embeddings."""
     first = first_pass(ref)
-    if first is None:
-        return COUNT_FUNCTIONS[workspace.settings.student.rows]
+    assert first is not None
     folder = UsedModel(first).folder(workspace)
     earlier = open_encoder_at(workspace, folder, student.device, student.precision)
     title = f"first pass aligns {ref.pair}"

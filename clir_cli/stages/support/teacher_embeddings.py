@@ -18,22 +18,41 @@ from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
+from clir_cli.training.batches import drawn
 
 T = TypeVar("T")
 
 
 def teacher_embeddings(
-    workspace: Workspace, pair: Pair, bitext: Bitext, device: torch.device
+    workspace: Workspace,
+    pair: Pair,
+    bitext: Bitext,
+    device: torch.device,
+    seed: int | None = None,
 ) -> tuple[Packed, Packed]:
     """Return the teacher's embeddings of the English sides, train and held out; computed once.
+
+    With the ``seed`` of a student, only the sentences that its epochs draw from a larger bitext
+    (``training.epoch_pairs``) are encoded, and the others have no tokens.
 
     The student is trained against the teacher's query encoder, so a teacher that encodes queries
     and documents differently encodes the sentences as queries. Tokens of query expansion are left
     out, since no word of the other language corresponds to them, and so is the fixed length of a
     query, since sentences are longer.
     """
-    parts = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
-    return _embeddings(workspace, workspace.ref("teacher embeddings", (pair,)), parts, device)
+    loop, count, name = workspace.settings.training, len(bitext.train), ""
+    chosen = list(range(count))
+    if seed is not None and 0 < loop.epoch_pairs < count:
+        chosen = drawn(count, seed=seed, epochs=loop.epochs, most=loop.epoch_pairs)
+        name = f"{loop.epochs}x{loop.epoch_pairs}.seed{seed}"
+    ref = workspace.ref("teacher embeddings", (pair,), name=name)
+    rows = ([bitext.train[index] for index in chosen], bitext.held_out)
+    train, held_out = _embeddings(
+        workspace, ref, [[row.english for row in part] for part in rows], device
+    )
+    sizes = torch.zeros(count + 1, dtype=torch.long)
+    sizes[torch.tensor(chosen) + 1] = train.offsets.diff()
+    return Packed(train.vectors, sizes.cumsum(0)), held_out
 
 
 def align_bitext(
@@ -90,9 +109,10 @@ def _embeddings(
 ) -> tuple[Packed, Packed]:
     """Return the embeddings of two lists of texts from the artifact that holds them."""
     texts, settings = [*parts[0], *parts[1]], workspace.settings.teacher
-    kind: TextKind = "document" if ref.name else "sentence"
-    limit = settings.document_tokens if ref.name else settings.query_tokens
-    plural, title = f"{kind}s", f"encode {ref.name or 'the bitext'}"
+    of_documents = ref.kind == "document embeddings"
+    kind: TextKind = "document" if of_documents else "sentence"
+    limit = settings.document_tokens if of_documents else settings.query_tokens
+    plural, title = f"{kind}s", f"encode {ref.name if of_documents else 'the bitext'}"
     artifact = graph.resolve(workspace, ref, {plural: digest(texts)})
     with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
