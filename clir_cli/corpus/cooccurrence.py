@@ -41,12 +41,19 @@ def best_columns(matrix: sparse.csr_matrix, count: int) -> tuple[np.ndarray, np.
     """
     columns = np.zeros((matrix.shape[0], count), dtype=np.int64)
     values = np.zeros((matrix.shape[0], count), dtype=np.float32)
-    for row in range(matrix.shape[0]):
-        cells = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        indices, data = matrix.indices[cells], matrix.data[cells]
-        order = np.lexsort((indices, -data))[:count]
-        columns[row, : len(order)] = indices[order]
-        values[row, : len(order)] = data[order]
+    matrix = matrix.sorted_indices()
+    sizes = np.diff(matrix.indptr)
+    rows = np.flatnonzero(sizes)  # those with values; each loses its largest in each round
+    starts = matrix.indptr[rows]
+    left, places = matrix.data.astype(np.float64), np.arange(matrix.nnz)
+    for rank in range(min(count, sizes.max(initial=0))):
+        largest = np.maximum.reduceat(left, starts)
+        is_largest = left == np.repeat(largest, sizes[rows])
+        first = np.minimum.reduceat(np.where(is_largest, places, matrix.nnz), starts)
+        there = largest > -np.inf
+        columns[rows[there], rank] = matrix.indices[first[there]]
+        values[rows[there], rank] = matrix.data[first[there]]
+        left[first[there]] = -np.inf
     return columns, values
 
 

@@ -10,7 +10,7 @@ link counts only as far as both directions agree (Liang, Taskar and Klein, Align
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +21,7 @@ ROUNDS = 5
 NOTHING = 0.1  # probability that a word has no counterpart
 FAINTEST = 1e-3  # smaller expected numbers of links are left out
 BLOCK = 1 << 21  # links between words that are processed at once
-REMEMBERED = 8  # blocks whose words are looked up once
+REMEMBERED = 64  # blocks whose words are looked up once
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,17 @@ def expected_links(
     shares = [side.counts / max(1, len(side.words)) for side in (one, two)]
     by_left, by_right = shares[0][x], shares[1][y]  # t(x | y) and t(y | x), before the first round
     by_fold = np.zeros((max(1, len(folds)), len(keys)))
-    blocks = _linked(one, two, keys)
-    remembered = list(islice(blocks, REMEMBERED))  # the rest is looked up again in each round
-    has_more = next(blocks, None) is not None
+    remembered: list[np.ndarray] = []  # the rest is looked up again in each round
     for step in range(rounds):
         last = step == rounds - 1
         links = np.zeros(len(keys))
-        looked_up = islice(_linked(one, two, keys), REMEMBERED, None) if has_more else ()
-        for i, j, cell in chain(remembered, looked_up):
+        for number, (i, j) in enumerate(_linked(one, two)):
+            if number < len(remembered):
+                cell = remembered[number]
+            else:
+                cell = _places(keys, one.words[i] * sizes[1] + two.words[j])
+            if len(remembered) == number < REMEMBERED:
+                remembered.append(cell)
             agreed = _choice(by_left[cell], i, shares[0][one.words])
             agreed *= _choice(by_right[cell], j, shares[1][two.words])
             links += np.bincount(cell, agreed, len(keys))
@@ -114,13 +117,19 @@ def _choice(table: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.nda
     return weight / np.maximum(total, 1e-30)[position]
 
 
-def _linked(
-    one: Side, two: Side, keys: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield positions (i, j) of links and the indices of their keys, in blocks of whole sentences.
+def _places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the index of each wanted key among ``keys``, which are ascending.
 
-    ``keys`` are x * Y + y of all words that meet, ascending.
+    In order, since a search for one key is fast after that for a near one.
     """
+    order = np.argsort(wanted)
+    places = np.empty(len(wanted), np.int32 if len(keys) < 1 << 31 else np.int64)
+    places[order] = np.searchsorted(keys, wanted[order])
+    return places
+
+
+def _linked(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield positions (i, j) of the words of links, in blocks of whole sentences."""
     lengths, others = np.diff(one.starts), np.diff(two.starts)
     ends = np.cumsum(lengths * others)
     start = 0
@@ -133,5 +142,5 @@ def _linked(
         begins = np.cumsum(width) - width
         j = np.arange(len(i)) - np.repeat(begins, width) + np.repeat(two.starts[sentence], width)
         if len(i):
-            yield i, j, np.searchsorted(keys, one.words[i] * two.vocabulary + two.words[j])
+            yield i, j
         start = stop
