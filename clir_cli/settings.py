@@ -65,7 +65,7 @@ class TeacherSettings(_Section):
 class StudentSettings(_Section):
     """Where the query encoder starts."""
 
-    later = frozenset({"layers", "rows"})
+    later = frozenset({"layers", "rows", "space_model", "space_count"})
 
     model: str = Field("teacher", description="a model name, a folder, or `teacher`")
     layers: int = Field(0, ge=0, le=1000, description="number of first layers to keep; 0: all")
@@ -73,8 +73,14 @@ class StudentSettings(_Section):
         "both", description="words of the bitext that become new tokens"
     )
     subwords: int = Field(8000, ge=100, le=10_000_000, description="number of subwords to learn")
-    rows: Literal["ibm1", "dice", "plans"] = Field(
+    rows: Literal["ibm1", "dice", "plans", "space", "ibm1+space"] = Field(
         "ibm1", description="how the English tokens of a new token are found"
+    )
+    space_model: str = Field(
+        "multilingual-e5-small", description="rows space: the encoder in whose space they are near"
+    )
+    space_count: int = Field(
+        5, ge=1, le=MANY, description="rows ibm1+space: words in fewer pairs are placed in space"
     )
     folds: int = Field(
         8,

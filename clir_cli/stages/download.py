@@ -21,6 +21,7 @@ from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
 from clir_cli.retrieval.hub import Fetching
 from clir_cli.settings import Settings
 from clir_cli.stages.support.recipes import trained_cell
+from clir_cli.stages.support.used_models import space_of
 from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
@@ -79,7 +80,9 @@ def _catalogued(
 def model_names(workspace: Workspace) -> list[str]:
     """Return the models to be fetched that a suite needs, each once; the user's folders are not."""
     settings = workspace.settings
-    names = dict.fromkeys((settings.teacher.model, settings.student.model, settings.nmt.model))
+    space = space_of(settings)
+    used = (settings.teacher.model, settings.student.model, settings.nmt.model)
+    names = dict.fromkeys((*used, space.name if space else ""))
     # What clir trains itself is not fetched.
     return [
         name

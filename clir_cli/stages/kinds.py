@@ -77,7 +77,8 @@ def _downloaded(ref: Ref) -> list[str]:
         "teacher.model": ref.settings.teacher.model,
         "student.model": ref.settings.student.model,
     }
-    return [key for key in DOWNLOADED if not trained_cell(names.get(key, ""))]
+    space = ("student.rows", "student.space_model") if used_models.space_of(ref.settings) else ()
+    return [key for key in (*DOWNLOADED, *space) if not trained_cell(names.get(key, ""))]
 
 
 def _model_inputs(ref: Ref) -> list[Input]:
@@ -115,12 +116,13 @@ def _student_inputs(ref: Ref) -> list[Input]:
             f"method {cell.method} trains no student; methods that do: {', '.join(trained)}"
         )
     require_own_files_of_each(settings, ref.pairs)
-    first = used_models.first_pass(ref)
+    first, space = used_models.first_pass(ref), used_models.space_of(settings)
     return [
         *sources.bitext_inputs(settings, ref.pairs, named=bool(cell.joint)),
         used_models.teacher_of(settings).as_input("teacher"),
         used_models.initial_of(settings, cell.only(ref.pair)).as_input("initial student"),
         *([used_models.UsedModel(first).as_input("first pass")] if first else []),
+        *([space.as_input("space model")] if space else []),
     ]  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def test_the_recorded_command_of_every_artifact_makes_that_artifact(
     assert not [label for label in labels if label.startswith("kd-mse.")]
     assert len(labels) == 5
     for manifest in manifests:
-        if manifest["kind"] in ("teacher-embeddings", "document-embeddings"):
+        if manifest["kind"] in ("teacher-embeddings", "document-embeddings", "lexicons"):
             continue  # caches that the command makes on its way
         words = shlex.split(manifest["command"])[1:]
         rows = clir(*words, "--dry-run", "--json").json

@@ -12,18 +12,20 @@ from clir_cli.corpus.bitext import Bitext
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
+from clir_cli.retrieval.models import model_digest
 from clir_cli.stages.support.centring import centred_student
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.stored_lexicons import stored_lexicons
 from clir_cli.stages.support.teacher_embeddings import align_bitext
-from clir_cli.stages.support.used_models import UsedModel, first_pass
+from clir_cli.stages.support.used_models import UsedModel, first_pass, space_of
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary
 from clir_cli.vocabulary.from_plans import plan_counts, word_plans
+from clir_cli.vocabulary.in_space import in_space
 from clir_cli.vocabulary.multilingual import induce_lexicons
 
 
@@ -113,8 +115,24 @@ def _lexicons(
     if rows == "plans":  # of a student, so for one seed alone
         count = _plan_function(workspace, ref, bitexts[0], student)
         return induce_lexicons(pairs, tokenizer, count=count, **options)
-    induce = partial(induce_lexicons, pairs, tokenizer, count=COUNT_FUNCTIONS[rows], **options)
-    return stored_lexicons(workspace, ref, pairs, tokenizer, {**options, "rows": rows}, induce)
+    space = space_of(workspace.settings)
+    count = COUNT_FUNCTIONS["ibm1" if space else rows]
+    induce = partial(induce_lexicons, pairs, tokenizer, count=count, **options)
+    made_from = {**options, "rows": rows}
+    if space is None:
+        return stored_lexicons(workspace, ref, pairs, tokenizer, made_from, induce)
+    folder, often = space.folder(workspace), max(settings.min_count, settings.space_count)
+    made_from |= {"space": model_digest(folder), "often": often}
+
+    def place() -> list[Lexicon]:
+        encoder = open_encoder_at(workspace, folder, student.device)
+        placed = in_space(induce(), encoder, tokenizer, settings.neighbours)
+        if rows == "space":
+            return placed
+        counted = induce(min_count=often)
+        return [one.joined(other) for one, other in zip(counted, placed, strict=True)]
+
+    return stored_lexicons(workspace, ref, pairs, tokenizer, made_from, place)
 
 
 def _plan_function(

@@ -229,6 +229,14 @@ def trained_refs(settings: Settings, pairs: Sequence[Pair], cell: Cell) -> list[
     return [Ref(leaves, settings, group, cell) for group in groups]
 
 
+def space_of(settings: Settings) -> UsedModel | None:
+    """Return the encoder in whose space new tokens find their English ones, if there is one."""
+    student = settings.student
+    if student.vocabulary == "initial" or not student.rows.endswith("space"):
+        return None
+    return fetched(settings, student.space_model, "student.space_model")
+
+
 def first_pass(ref: Ref) -> Ref | None:
     """Return the student whose plans give this one its new token embeddings, if there is one.
 
