@@ -71,7 +71,7 @@ def expected_links(
     fold_of_sentence = np.zeros(len(left), dtype=int)
     for fold, sentences in enumerate(folds):
         fold_of_sentence[list(sentences)] = fold
-    fold_of_word = np.repeat(fold_of_sentence, list(map(len, left)))
+    fold_of_word = np.repeat(fold_of_sentence.astype(np.int16), list(map(len, left)))
     one, two = Side.of(left, sizes[0]), Side.of(right, sizes[1])
     meetings = (
         incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
@@ -97,9 +97,12 @@ def expected_links(
             agreed = _choice(by_left[cell], i, shares[0][one.words])
             agreed *= _choice(by_right[cell], j, shares[1][two.words])
             links += np.bincount(cell, agreed, len(keys))
-            for fold in range(len(by_fold)) if last else ():
-                mask = fold_of_word[i] == fold
-                by_fold[fold] += np.bincount(cell[mask], agreed[mask], len(keys))
+            if last:
+                order = np.argsort(fold_of_word[i], kind="stable")
+                ends = np.searchsorted(fold_of_word[i][order], np.arange(len(by_fold) + 1))
+                for fold, own in enumerate(map(slice, ends, ends[1:])):
+                    part = order[own]
+                    by_fold[fold] += np.bincount(cell[part], agreed[part], len(keys))
         by_left = links / np.maximum(np.bincount(y, links, sizes[1]), 1e-30)[y]
         by_right = links / np.maximum(np.bincount(x, links, sizes[0]), 1e-30)[x]
     strong = links > FAINTEST
