@@ -128,6 +128,18 @@ def test_tasks_are_shared_and_models_are_trained_first(study):
     assert all(order[need] < order[key] for key, task in tasks.items() for need in task.needs)
 
 
+def test_centred_and_not_are_beside_each_other(study, points):
+    text = grid('["ot", "zero-shot", "english"]', '"teacher.centre" = [false, true]')
+    assert [(point.column, str(point.run.cell.label)) for point in points(text)] == [
+        ("ot", "ot"), ("zero-shot", "zero-shot"), ("english", "english"),
+        ("ot.centred", "ot"), ("zero-shot.centred", "zero-shot"), ("english.centred", "english"),
+    ]  # fmt: skip
+    tasks = study(tiny=text).tasks
+    centred = tasks["sample/teachers/centred/sw-en/ot/student"]
+    assert centred.command.endswith("--suite sample --set teacher.centre=true")
+    assert len([task for task in tasks.values() if task.verb == "index"]) == 2
+
+
 def test_one_name_for_two_things_is_refused(study):
     variant = '[[variants]]\nname = "plain"\nset = {{ "transport.eps" = {} }}'
     one, two = (grid('["ot"]', variant.format(eps)) for eps in (0.1, 0.3))
