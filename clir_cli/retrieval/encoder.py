@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError
@@ -199,6 +200,11 @@ class Encoder:
     def unit(self, states: Tensor, kind: TextKind = "sentence") -> Tensor:
         """Return the token embeddings (B, n, d) of ``embed`` from those of ``states``."""
         return unit(states, self.centres, kind)
+
+    def recomputed(self, ids: Tensor, mask: Tensor, kind: TextKind = "sentence") -> Tensor:
+        """Return ``embed``, whose activations are computed again in the backward pass, not kept."""
+        embeddings: Tensor = checkpoint(self.embed, ids, mask, kind, use_reentrant=False)
+        return embeddings
 
     def autocast(self) -> torch.autocast:
         """Return the context of the computation; an outer one casts the weights only once."""

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed, collate
-from clir_cli.retrieval.maxsim import maxsim, mean_maxsim
-from clir_cli.training.batches import epoch_batches, pad_vectors
+from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs
+from clir_cli.retrieval.maxsim import maxsim
+from clir_cli.training.batches import epoch_batches
+from clir_cli.training.chunks import embed_chunks, packed_chunks, score_chunks
 from clir_cli.training.loop import Loss
 
 Change = Callable[[str, str], str]
@@ -79,14 +80,32 @@ class QuerySource:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one source, given by its index, with their queries in an epoch."""
+    """Rows of one source, given by its index, with their queries in an epoch.
+
+    ``mined`` are further wrong documents of each row, if there are any.
+    """
 
     source: int
     epoch: int
     rows: Sequence[int]
+    mined: Sequence[Sequence[int]] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch's scores (B, K) of its queries over ``documents``, K indices.
+
+    ``positive`` (B,) is the column of each query's own document; ``ignored`` (B, K) is True where a
+    document is neither right nor wrong.
+    """
+
+    documents: Sequence[int]
+    scores: Tensor
+    positive: Tensor
+    ignored: Tensor
 
 
 def info_nce(scores: Tensor, positive: Tensor, ignored: Tensor, temperature: float) -> Loss:
@@ -104,15 +123,6 @@ def info_nce(scores: Tensor, positive: Tensor, ignored: Tensor, temperature: flo
     logits = scores.masked_fill(ignored, float("-inf")) / temperature
     first = (logits.argmax(dim=1) == positive).float().mean()
     return Loss(functional.cross_entropy(logits, positive), {"first": float(first)})
-
-
-def embed_texts(
-    encoder: Encoder, texts: Sequence[str], max_tokens: int, kind: TextKind
-) -> tuple[Tensor, Tensor]:
-    """Return embeddings (B, n, d) and the mask (B, n) of those that count; differentiable."""
-    inputs = encoder.inputs(texts, max_tokens, kind)
-    ids, attended, embedded = collate(inputs, encoder.pad_id, encoder.device)
-    return encoder.embed(ids, attended, kind), embedded
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,8 @@ class Contrastive:
         weights: Probability of each source for a batch; an epoch then has ``steps`` batches.
             Without weights an epoch has each row of each source once.
         steps: Batches of an epoch, if there are weights.
+        chunk_tokens: Tokens whose activations are in memory at once (training/chunks.py); 0 for
+            those of the whole batch.
     """
 
     train: Sequence[QuerySource]
@@ -146,6 +158,7 @@ class Contrastive:
     seed: int
     weights: Sequence[float] = ()
     steps: int = 0
+    chunk_tokens: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -182,11 +195,17 @@ class Contrastive:
         return self._loss(encoder, self.train[batch.source], batch)
 
     def _loss(self, encoder: Encoder, source: QuerySource, batch: Batch) -> Loss:
+        scored = self._scored(encoder, source, batch)
+        return info_nce(scored.scores, scored.positive, scored.ignored, self.temperature)
+
+    def _scored(self, encoder: Encoder, source: QuerySource, batch: Batch) -> Scored:
+        """Return the scores of a batch's queries over all of its documents, differentiable."""
         rows, epoch = batch.rows, batch.epoch
         positives = [source.positive(row, epoch) for row in rows]
         negatives = [
             document for row in rows for document in source.negatives_in(row, epoch, self.negatives)
         ]
+        negatives += [document for mined in batch.mined for document in mined]
         documents = list(dict.fromkeys([*positives, *negatives]))  # one of two queries, once
         column = {document: number for number, document in enumerate(documents)}
         ignored = torch.zeros(len(rows), len(documents), dtype=torch.bool)
@@ -195,18 +214,25 @@ class Contrastive:
             ignored[number, others] = True
             ignored[number, column[positive]] = False
         target = torch.tensor([column[document] for document in positives], device=encoder.device)
-        texts = [source.query(row, epoch) for row in rows]
-        queries = embed_texts(encoder, texts, self.query_tokens, self.query_kind)
-        scores = mean_maxsim(*queries, *self._documents(encoder, source, documents))
-        return info_nce(scores, target, ignored.to(encoder.device), self.temperature)
-
-    def _documents(
-        self, encoder: Encoder, source: QuerySource, documents: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
+        asked = self.inputs(encoder, [source.query(row, epoch) for row in rows], self.query_kind)
+        queries = embed_chunks(encoder, asked, self.query_kind, self.chunk_tokens)
         if source.embeddings is not None:
-            return pad_vectors([source.embeddings[index] for index in documents], encoder.device)
-        texts = [source.documents[index] for index in documents]
-        return embed_texts(encoder, texts, self.document_tokens, "document")
+            scored = packed_chunks(source.embeddings, documents, 0, encoder.device)
+        else:
+            texts = [source.documents[document] for document in documents]
+            inputs = self.inputs(encoder, texts, "document")
+            scored = embed_chunks(encoder, inputs, "document", self.chunk_tokens)
+        scores = score_chunks(queries, scored)
+        return Scored(documents, scores, target, ignored.to(encoder.device))
+
+    def inputs(self, encoder: Encoder, texts: Sequence[str], kind: TextKind) -> list[TokenizedText]:
+        """Return tokenised queries or documents."""
+        limit = self.document_tokens if kind == "document" else self.query_tokens
+        return encoder.inputs(texts, limit, kind)
+
+    def encode(self, encoder: Encoder, texts: Sequence[str], kind: TextKind) -> Packed:
+        """Return the embeddings of queries or documents, without gradients."""
+        return encode_inputs(encoder, self.inputs(encoder, texts, kind), kind)
 
     def validate(self, encoder: Encoder) -> tuple[float, float]:
         """Return loss and MRR of the held-out sources, weighted.
@@ -231,14 +257,9 @@ class Contrastive:
             total += value.item() * len(rows)
         if not math.isfinite(total):  # then the encoder's embeddings are no numbers either
             return total, 0.0
-        queries = encoder.encode(
-            [source.query(row, HELD_OUT) for row in range(len(source))],
-            self.query_tokens,
-            kind=self.query_kind,
-        )
-        documents = source.embeddings or encoder.encode(
-            source.documents, self.document_tokens, kind="document"
-        )
+        asked = [source.query(row, HELD_OUT) for row in range(len(source))]
+        queries = self.encode(encoder, asked, self.query_kind)
+        documents = source.embeddings or self.encode(encoder, source.documents, "document")
         reciprocal_ranks = 0.0
         for row in range(len(source)):
             scores = maxsim(queries[row], documents)

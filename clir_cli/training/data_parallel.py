@@ -43,6 +43,10 @@ class SharedEncoder:
         """Return (B, n, d) of ``Encoder.embed`` for ids and mask (B, n), in every process."""
         return self._share(partial(self._encoder.embed, kind=kind), ids, mask)
 
+    def recomputed(self, ids: Tensor, mask: Tensor, kind: TextKind = "sentence") -> Tensor:
+        """Return (B, n, d) of ``Encoder.recomputed`` for ids and mask (B, n), in every process."""
+        return self._share(partial(self._encoder.recomputed, kind=kind), ids, mask)
+
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return (B, n, d) of ``Encoder.states`` for ids and mask (B, n), in every process."""
         return self._share(self._encoder.states, ids, mask)

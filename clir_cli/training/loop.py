@@ -39,6 +39,10 @@ class Task(Protocol):
     weighted mean over examples may have ``share(batch, rank, size)`` too: the part of a batch that
     one of several processes computes and its weight, or None if the loss is not such a mean after
     all. Without it all compute the whole loss, from embeddings that they share.
+
+    A task may have ``begin(encoder, epoch)`` too, which is called before the batches of an epoch
+    and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. If
+    it has ``by_mrr`` and it is true, the best epoch is that of the best MRR, not of the best loss.
     """
 
     @property
@@ -130,6 +134,9 @@ class Training:
         self._restore_rng()
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
+            begin = None if done else getattr(self.task, "begin", None)
+            if begin:
+                begin(self._shared, epoch)
             for batch in self.task.batches(epoch)[done:]:
                 yield self._advance(batch, epoch)
 
@@ -160,8 +167,10 @@ class Training:
         held_out: dict[str, Any] = {}
         if self.step % self.steps_per_epoch == 0:
             held, mrr = self.validate()
-            held_out = {"held_out_loss": held, "held_out_mrr": mrr, "improved": held < self.best}
-            self.best = min(self.best, held)
+            # Among equal MRRs the loss decides.
+            rated = 1e-6 * held - mrr if getattr(self.task, "by_mrr", False) else held
+            held_out = {"held_out_loss": held, "held_out_mrr": mrr, "improved": rated < self.best}
+            self.best = min(self.best, rated)
         if MISSED in loss.metrics:
             self.plans += len(batch)
             self.missed += round(loss.metrics[MISSED] * len(batch))
@@ -255,13 +264,15 @@ class Training:
         """Return all that the rest of the run depends on: tensors by name, and metadata.
 
         Names are those of ``weights``, ``optimizer.INDEX.SLOT`` (of the shape of that parameter, or
-        a scalar) and ``random.cpu`` and ``random.cuda`` (bytes). The state is the same for any
-        number of processes, which may change when the run is resumed. If weights are sharded every
-        process must take part.
+        a scalar), ``task.NAME`` and ``random.cpu`` and ``random.cuda`` (bytes). The state is the
+        same for any number of processes, which may change when the run is resumed. If weights are
+        sharded every process must take part.
         """
         tensors = whole(self.weights())
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= whole({f"optimizer.{index}.{name}": slot for name, slot in slots.items()})
+        kept: dict[str, Tensor] = getattr(self.task, "kept", {})
+        tensors |= {f"task.{name}": value for name, value in kept.items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.encoder.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.encoder.device)
@@ -282,6 +293,8 @@ class Training:
                 slots.setdefault(int(index), {})[slot] = like(value, self.parameters[int(index)])
             elif kind == "random":
                 self._rng_states[rest] = value
+            elif kind == "task":
+                cast(Any, self.task).kept[rest] = value
             else:
                 weights[name] = value
         self.load_weights(weights)

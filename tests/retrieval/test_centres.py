@@ -17,7 +17,7 @@ from clir_cli.retrieval.centres import CENTRES, save_centres
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.support.centring import mean_tokens
 from clir_cli.suites import load_settings
-from clir_cli.training.contrastive import embed_texts
+from clir_cli.training.chunks import embed_chunks
 from clir_cli.training.loop import Loss
 
 CPU = torch.device("cpu")
@@ -53,10 +53,10 @@ def test_embeddings_are_those_of_the_formula_by_side(plain, centres):
     centred = replace(plain, centres=centres)
     for kind, side in (("query", "query"), ("sentence", "query"), ("document", "document")):
         packed = centred.encode(TEXTS, 64, kind=kind)
-        vectors, _ = embed_texts(centred, TEXTS[1:2], 64, kind)
+        (chunk,) = embed_chunks(centred, centred.inputs(TEXTS[1:2], 64, kind), kind, 0)
         expected = [wanted(plain, text, centres[side]) for text in TEXTS]
         torch.testing.assert_close(packed.vectors, torch.cat(expected), atol=2e-5, rtol=0)
-        torch.testing.assert_close(vectors[0], expected[1], atol=2e-5, rtol=0)
+        torch.testing.assert_close(chunk.embeddings[0], expected[1], atol=2e-5, rtol=0)
 
 
 def test_the_mean_is_that_of_unit_tokens_and_nothing_is_left_of_it(plain):

@@ -15,11 +15,11 @@ from clir_cli.retrieval.checkpoints import Expansion, TextFormat
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.suites import load_settings
+from clir_cli.training.chunks import embed_chunks
 from clir_cli.training.contrastive import (
     Contrastive,
     QuerySource,
     batches_in,
-    embed_texts,
     info_nce,
     shares,
 )
@@ -93,9 +93,11 @@ def test_a_text_is_read_as_the_index_and_the_search_read_it(tiny):
     for kind in ("query", "document", "sentence"):
         packed = encoder.encode(texts, 32, kind=kind)
         with torch.no_grad():
-            vectors, mask = embed_texts(encoder, texts, 32, kind)
+            (chunk,) = embed_chunks(encoder, encoder.inputs(texts, 32, kind), kind, 0)
         for row in range(2):
-            torch.testing.assert_close(vectors[row][mask[row]], packed[row], atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                chunk.embeddings[row][chunk.mask[row]], packed[row], atol=1e-5, rtol=0
+            )
 
 
 @steady
