@@ -251,10 +251,11 @@ class ContrastiveSettings(_Section):
     """Contrastive training, ``clir train`` (see training/contrastive.py)."""
 
     collection: str = Field(
-        "", description="queries and documents to train on, besides sentences of the bitext"
+        "",
+        description="queries and documents to train on, one collection or several with commas",
     )
     queries: int = Field(
-        0, ge=0, le=MANY, description="size of a random sample of its queries; 0: all"
+        0, ge=0, le=MANY, description="size of a random sample of each one's queries; 0: all"
     )
     sentences: int = Field(
         4000, ge=0, le=MANY, description="sentences for the inverse cloze task; 0: all"
@@ -281,6 +282,31 @@ class MonolingualSettings(_Section):
     passages: bool = Field(True, description="inverse cloze on its documents, too")
     epochs: int = Field(2, ge=1, le=1_000_000)
     learning_rate: Positive = 2e-5
+
+
+class LateInteractionSettings(MonolingualSettings):
+    """The recipe ``late-interaction``: a teacher of tokens, trained with mined hard negatives."""
+
+    passages: bool = Field(False, description="inverse cloze on its documents, too")
+    epochs: int = Field(3, ge=1, le=1_000_000)
+    batch_size: int = Field(128, ge=1, le=1_000_000, description="queries per batch")
+    negatives: int = Field(1, ge=0, le=1000, description="mined hard negatives per query; 0: none")
+    depth: int = Field(30, ge=1, le=10_000, description="ranks that they are drawn from")
+    bm25_epochs: int = Field(
+        1, ge=0, le=1_000_000, description="epochs with the ranks of BM25; then the model's own"
+    )
+    alike: float = Field(
+        0.95,
+        ge=0,
+        le=MANY,
+        description="negatives above this share of the answer's score are not used; 0: all are",
+    )
+    distillation: float = Field(
+        0.0, ge=0, le=MANY, description="weight of the divergence from the initial model's scores"
+    )
+    chunk_tokens: int = Field(
+        8192, ge=0, le=MANY, description="tokens with activations in memory; 0: the whole batch's"
+    )
 
 
 class AugmentSettings(_Section):
@@ -391,6 +417,7 @@ class Settings(_Section):
     joint: JointSettings = JointSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
     monolingual: MonolingualSettings = MonolingualSettings()
+    late_interaction: LateInteractionSettings = LateInteractionSettings()
     augment: AugmentSettings = AugmentSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()

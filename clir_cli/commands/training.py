@@ -12,7 +12,7 @@ from clir_cli.options import Common, Joint, Lang, Seed, Variant, with_options
 def train(
     common: Common,
     recipe: Annotated[
-        str, typer.Option(help="monolingual, code-switch, hybrid or augment. See clir ls recipes.")
+        str, typer.Option(help="monolingual, late-interaction, ... See clir ls recipes.")
     ],
     lang: Lang = "all",
     seed: Seed = 0,
@@ -23,7 +23,7 @@ def train(
 
     Example: clir train --recipe code-switch --lang sw-en
     Example: clir train --recipe hybrid --lang sw-en,so-en --joint --set contrastive.alpha=0.3
-    Example: clir train --recipe monolingual --suite open
+    Example: clir train --recipe late-interaction --suite open
     """
     from clir_cli.artifacts.cell import Cell
     from clir_cli.stages.support.recipes import parse_recipe

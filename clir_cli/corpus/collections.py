@@ -34,6 +34,16 @@ def is_directory(name: str) -> bool:
     return "/" in name or Path(name).is_dir()
 
 
+def collection_names(text: str) -> list[str]:
+    """Return the collections that a text names, with commas between them, each once.
+
+    >>> collection_names("boolq, irds:beir/nfcorpus/test")
+    ['boolq', 'irds:beir/nfcorpus/test']
+    """
+    parts = [text] if not text or Path(text).is_dir() else text.split(",")
+    return list(dict.fromkeys(part.strip() for part in parts)) if text else []
+
+
 def collection_label(name: str) -> str:
     """Return the short name of a collection in paths of artifacts and in scores.
 

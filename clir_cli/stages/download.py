@@ -21,6 +21,7 @@ from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
 from clir_cli.retrieval.hub import Fetching
 from clir_cli.settings import Settings
 from clir_cli.stages.support.recipes import trained_cell
+from clir_cli.stages.support.sources import training_names
 from clir_cli.stages.support.used_models import space_of
 from clir_cli.stages.support.workspace import Workspace
 
@@ -35,8 +36,10 @@ def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
     """Return the data that pairs need for training and testing."""
     kinds = ("bitext", "dictionary files", "collection")
     refs = [Ref(kind, settings, tuple(pairs)) for kind in kinds]
-    if settings.contrastive.collection.startswith(IRDS):
-        return refs  # gigabytes, which distillation does not need
+    # Of ir_datasets they are gigabytes, which distillation does not need.
+    names = [name for name in training_names(settings) if not name.startswith(IRDS)]
+    trains = settings.contrastive.model_copy(update={"collection": ",".join(names)})
+    settings = settings.model_copy(update={"contrastive": trains})
     languages = dict.fromkeys(("en", *(pair.query for pair in pairs)))
     return refs + [Ref("training collection", settings, name=language) for language in languages]
 
@@ -64,8 +67,9 @@ def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
     if ref.kind == "collection":
         for language in [pair.query for pair in ref.pairs] or ["en"]:
             yield from required_files(settings.collection, language, downloads)
-    if ref.kind == "training collection" and settings.contrastive.collection:
-        yield from required_files(settings.contrastive.collection, ref.name, downloads)
+    if ref.kind == "training collection":
+        for name in training_names(settings):
+            yield from required_files(name, ref.name, downloads)
 
 
 def _catalogued(

@@ -65,9 +65,9 @@ def _cell_command(verb: str, ref: Ref) -> Command:
 def _download_command(ref: Ref) -> Command:
     pairs = ",".join(map(str, ref.pairs)) or "all"
     collection = sources.collection_options(ref.settings)
-    trains = ref.settings.contrastive.collection
-    if ref.kind == "training collection" and trains.startswith(IRDS):  # fetched as one that tests
-        collection = [("--collection", trains)]
+    large = [name for name in sources.training_names(ref.settings) if name.startswith(IRDS)]
+    if ref.kind == "training collection" and large:  # fetched as one that tests
+        collection = [("--collection", large[0])]
     return Command("download", (("--lang", pairs), *collection))
 
 

@@ -1,7 +1,7 @@
 """train: the recipes of contrastive training, from data to a teacher or a student."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,7 @@ from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.memory import Estimate
-from clir_cli.settings import TrainingSettings
+from clir_cli.settings import LateInteractionSettings, MonolingualSettings, TrainingSettings
 from clir_cli.stages.support import training_data as data
 from clir_cli.stages.support.augmentation import augmenting
 from clir_cli.stages.support.centring import centred_initial_teacher
@@ -29,17 +29,23 @@ from clir_cli.stages.support.checkpointing import Prepared, first_device, make_t
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.recipes import RECIPES
-from clir_cli.stages.support.sources import load_bitext, training_collection
+from clir_cli.stages.support.sources import load_bitext, training_collections
 from clir_cli.stages.support.starting_points import initial_student
 from clir_cli.stages.support.teacher_embeddings import document_embeddings
 from clir_cli.stages.support.training_data import Split
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import Change, Contrastive, QuerySource, shares
+from clir_cli.training.late_interaction import LateInteraction, Mining
 from clir_cli.training.loop import Task
 
 Notes = dict[str, object]
 Made = tuple[Encoder, Task, Notes]
+# What recipes need that weights in shards do not give them.
+WHOLE = {
+    "augment": "the whole embedding table",
+    "late-interaction": "whole weights to encode a chunk again",
+}
 
 
 class TrainingJob:
@@ -48,15 +54,15 @@ class TrainingJob:
     def __init__(self, workspace: Workspace, ref: Ref) -> None:
         self.workspace, self.ref, self.settings = workspace, ref, ref.settings
         self.recipe, self.seed = RECIPES[ref.cell.method], ref.cell.seed
+        self.dropped: dict[str, int] = {}
 
     @property
     def loop(self) -> TrainingSettings:
         """Return the training loop's settings, with those that the recipe has of its own."""
-        loop, section = self.settings.training, getattr(self.settings, self.recipe.name, None)
-        if section is None:
-            return loop
-        changes = {"epochs": section.epochs, "learning_rate": section.learning_rate}
-        return loop.model_copy(update=changes)
+        section = getattr(self.settings, self.recipe.section, None)
+        own = ("epochs", "learning_rate", "batch_size")
+        changes = {key: getattr(section, key) for key in own if hasattr(section, key)}
+        return self.settings.training.model_copy(update=changes)
 
     @property
     def folder(self) -> Path:
@@ -71,9 +77,15 @@ class TrainingJob:
         return {pair: load_bitext(self.workspace, pair) for pair in self.ref.pairs}
 
     @cached_property
-    def english(self) -> Collection | None:
-        """Return the collection to train on with its English queries, if one is named."""
-        return training_collection(self.workspace, "en")
+    def english(self) -> list[Collection]:
+        """Return the collections to train on with their English queries."""
+        return self.collections("en")
+
+    def collections(self, language: str) -> list[Collection]:
+        """Return the collections to train on with queries of a language; note what was dropped."""
+        read = training_collections(self.workspace, language)
+        self.dropped |= {f"{each.name} {language}": dropped for each, dropped in read if dropped}
+        return [collection for collection, _ in read]
 
 
 def train(workspace: Workspace, ref: Ref) -> Path:
@@ -87,9 +99,10 @@ def train(workspace: Workspace, ref: Ref) -> Path:
             else.
     """
     job, artifact = TrainingJob(workspace, ref), graph.resolve(workspace, ref)
-    if job.recipe.name == "augment" and workspace.group.several and job.loop.shard:
+    if job.recipe.name in WHOLE and workspace.group.several and job.loop.shard:
         raise UserError(
-            "recipe augment needs the whole embedding table; start it without training.shard"
+            f"recipe {job.recipe.name} needs {WHOLE[job.recipe.name]}; start it without "
+            "training.shard"
         )
     makes_teacher = job.recipe.leaves == "teacher"
 
@@ -97,6 +110,9 @@ def train(workspace: Workspace, ref: Ref) -> Path:
         needed = _require_memory(job, device, precision)
         runtime.seed_everything(job.seed)
         encoder, task, notes = TASKS[job.recipe.name](job, device, precision)
+        if job.dropped:
+            notes["dropped_test_texts"] = job.dropped
+            workspace.talk.say(f"left out, as in the collection that tests: {job.dropped}")
         adapted = bool(job.loop.lora_rank) and not makes_teacher
         return Prepared(replace(encoder, device=device), task, lambda: notes, needed, adapted)
 
@@ -111,11 +127,12 @@ def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dty
     limit = job.settings.teacher.query_tokens
     if job.recipe.leaves == "teacher":  # it encodes queries and documents
         texts = [row.english for row in rows]
-        texts += [document.full_text for document in job.english.documents] if job.english else []
+        texts += [document.full_text for each in job.english for document in each.documents]
         rows = [SentencePair(text, text) for text in texts]
         limit += job.settings.teacher.document_tokens
     lengths = longest(job.folder, rows, limit)
-    return require_training(job.workspace, job.folder, lengths, device, precision)
+    chunk = getattr(getattr(job.settings, job.recipe.section, None), "chunk_tokens", 0)
+    return require_training(job.workspace, job.folder, lengths, device, precision, chunk)
 
 
 # ------------------------------------------------------------------ data
@@ -123,12 +140,9 @@ def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dty
 
 def _questions(job: TrainingJob, language: str) -> list[Split]:
     """Return the questions in a language of the collection to train on, if there are any."""
-    settings = job.settings.contrastive
-    collection = job.english if language == "en" else training_collection(job.workspace, language)
-    if collection is None:
-        return []
-    held_out = job.settings.bitext.held_out
-    return [data.collection_questions(collection, language, settings.queries, held_out)]
+    most, held_out = job.settings.contrastive.queries, job.settings.bitext.held_out
+    collections = job.english if language == "en" else job.collections(language)
+    return [data.collection_questions(each, language, most, held_out) for each in collections]
 
 
 def _english(job: TrainingJob) -> list[Split]:
@@ -158,21 +172,36 @@ def _with_embeddings(
 
 
 def _teacher(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
+    section: MonolingualSettings = getattr(job.settings, job.recipe.section)
     load_device = first_device(job.workspace, device)
     encoder = open_encoder_at(job.workspace, job.folder, load_device, precision)
-    dimensions = job.settings.monolingual.dimensions
+    dimensions = section.dimensions
     if dimensions and dimensions != encoder.dimensions:
         head = projection.orthogonal(encoder.hidden_size, dimensions, job.seed)
         encoder = replace(encoder, projection=head.to(load_device), centres={})
     encoder = centred_initial_teacher(job.workspace, encoder)
     most, splits = job.settings.contrastive.sentences, _questions(job, "en")
-    if job.settings.monolingual.passages:
-        passages = [data.passage_questions("passages", split, most) for split in splits]
+    if section.passages:
+        names = [
+            f"passages of {train.name}" if len(splits) > 1 else "passages" for train, _ in splits
+        ]
+        passages = [
+            data.passage_questions(name, split, most)
+            for name, split in zip(names, splits, strict=True)
+        ]
         splits += [split for split in passages if all(len(part) for part in split)]
     if not splits:
         splits = [data.rest_questions(list(job.bitexts.values()), most, job.seed)]
+    notes = {**_counts(splits), "dimensions": encoder.dimensions}
     task = _contrastive(job, splits, query_kind="query")
-    return encoder, task, {**_counts(splits), "dimensions": encoder.dimensions}
+    if not isinstance(section, LateInteractionSettings):
+        return encoder, task, notes
+    given = {field.name: getattr(task, field.name) for field in fields(Contrastive)}
+    mined = Mining(section.negatives, section.depth, section.bm25_epochs, section.alike)
+    given["chunk_tokens"] = section.chunk_tokens
+    mining = LateInteraction(**given, mining=mined, distillation=section.distillation)
+    mining.start(encoder)
+    return encoder, mining, notes
 
 
 def _code_switched(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
@@ -242,6 +271,7 @@ def _student(job: TrainingJob, device: torch.device, precision: torch.dtype) -> 
 
 TASKS: dict[str, Callable[[TrainingJob, torch.device, torch.dtype], Made]] = {
     "monolingual": _teacher,
+    "late-interaction": _teacher,
     "code-switch": _code_switched,
     "hybrid": _hybrid,
     "augment": _augmented,
@@ -285,13 +315,15 @@ def _contrastive(
 
 def _refuse_batch(job: TrainingJob, splits: Sequence[Split]) -> None:
     """Refuse a batch that is larger than a source, before the teacher encodes the source."""
-    size = job.loop.batch_size
+    size, section = job.loop.batch_size, job.recipe.section
+    own = hasattr(getattr(job.settings, section, None), "batch_size")
+    name = f"{section if own else 'training'}.batch_size"
     if size < 2:
-        raise UserError("training.batch_size is 1; contrastive training needs 2 or more")
+        raise UserError(f"{name} is 1; contrastive training needs 2 or more")
     for train, _ in splits:
         if size > len(train):
             raise UserError(
-                f"training.batch_size is {size} and {train.name} has {len(train)} queries; choose "
+                f"{name} is {size} and {train.name} has {len(train)} queries; choose "
                 "a smaller batch"
             )
 

@@ -7,8 +7,14 @@ from collection_files import located
 
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import load_bitext
-from clir_cli.corpus.overlap import checked_collection, collection_texts, text_key
-from clir_cli.corpus.records import Pair
+from clir_cli.corpus.overlap import (
+    checked_by,
+    checked_collection,
+    collection_texts,
+    text_key,
+    without_texts,
+)
+from clir_cli.corpus.records import Collection, Document, Pair
 from clir_cli.errors import MissingInput
 from clir_cli.settings import BitextSettings, Settings
 from clir_cli.suites import load_settings
@@ -93,3 +99,27 @@ def test_pairs_with_a_side_equal_to_a_text_are_dropped_and_counted(tmp_path: Pat
     assert bitext.skipped == {"equal to a test text": 2}
     kept = {row.english for row in (*bitext.train, *bitext.held_out)}
     assert kept == {row.split("\t")[1] for row in rows} - {"Come on!", "word 7"}
+
+
+def test_documents_and_queries_that_hold_a_test_text_are_dropped_and_counted() -> None:
+    texts = frozenset(map(text_key, ["Rain fell on the hills.", "Yes.", "who saw it"]))
+    documents = [
+        Document("a", "", "It was late. Rain fell on the hills. All slept."),
+        Document("b", "", "Yes. It was late."),  # three words or fewer are in any text
+        Document("c", "", "yes"),
+        Document("d", "Hills", "Rain fell on the hill."),
+    ]
+    queries = {"en": {"1": "Who saw it?", "2": "who saw it then"}}
+    collection = Collection("asked", documents, queries, {"1": {"a": 1}}, {})
+    kept, dropped = without_texts(collection, texts)
+    assert [document.id for document in kept.documents] == ["b", "d"]
+    assert kept.queries == {"en": {"2": "who saw it then"}}
+    assert dropped == 3
+    assert without_texts(collection, frozenset()) == (collection, 0)
+
+
+def test_collections_are_checked_where_the_catalogue_says_so() -> None:
+    open_suite = load_settings("open")
+    assert checked_by(open_suite, ["xquad"]) == checked_by(open_suite, ["mine/own"]) == ""
+    assert checked_by(open_suite, ["xquad", "boolq"]) == "ntrex"
+    assert checked_by(load_settings("paper"), ["boolq"]) == "", "its texts are not known"

@@ -86,7 +86,7 @@ def test_a_config_may_add_a_section_that_the_suite_lacks(tmp_path: Path) -> None
             "training.epoch=3",
             "unknown setting training.epoch: did you mean training.epochs?",
         ),
-        ("epochs=3", "did you mean training.epochs or monolingual.epochs or augment.epochs?"),
+        ("epochs=3", "training.epochs or monolingual.epochs or late_interaction.epochs or"),
         ("bitext.on_eror=skip", "did you mean bitext.on_error?"),
         ("trainig.epochs=3", "unknown section trainig: did you mean training?"),
         ("quux.z=3", "unknown section quux: known: teacher, student, bitext"),

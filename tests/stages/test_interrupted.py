@@ -88,11 +88,12 @@ DISTILL, TRAIN = ("distill", "--lang", "sw-en", "--method"), ("train", "--recipe
         *((*DISTILL, method) for method in ("kd-mse", "kd-cosine", "kd-score", "kd-greedy")),
         *((*TRAIN, recipe, "--lang", "sw-en") for recipe in ("code-switch", "hybrid", "augment")),
         (*TRAIN, "monolingual"),
+        (*TRAIN, "late-interaction", "--set", "late_interaction.batch_size=8"),
     ],
     ids=lambda command: command[4 if command[0] == "distill" else 2],
 )
 def test_training_that_diverges_is_reported_each_time(clir, quick, home, command):
-    sections = ("training", "augment", "monolingual")
+    sections = ("training", "augment", "monolingual", "late_interaction")
     rates = [word for name in sections for word in ("--set", f"{name}.learning_rate=1e12")]
     lines = []
     for _ in range(2):

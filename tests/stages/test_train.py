@@ -1,18 +1,23 @@
 """train: each recipe from data to a model, and what a model is then used for."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.stages.support.augmentation import augmenting
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.support.sources import training_collections, training_inputs
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
@@ -225,6 +230,64 @@ def test_questions_of_a_collection_train_and_then_do_not_test(
     )
 
 
+def test_a_teacher_of_tokens_is_trained_on_several_collections(
+    chain, clir, home, small_collection, tmp_path
+):
+    first, second = small_collection.rename(tmp_path / "asked"), tmp_path / "told"
+    shutil.copytree(first, second)
+    chosen = (
+        "--set", f"contrastive.collection={first}, {second}", "--set", "bitext.held_out=2",
+        "--set", "late_interaction.batch_size=4", "--set", "late_interaction.epochs=2",
+        "--set", "late_interaction.chunk_tokens=256", "--set", "late_interaction.distillation=0.5",
+        "--set", "late_interaction.passages=true", "--set", "late_interaction.dimensions=16",
+    )  # fmt: skip
+    train = ("train", "--recipe", "late-interaction", *chosen)
+    outcome = chain(*train)
+    assert outcome.code == 0, outcome.err
+    folder = home / "sample/en/late-interaction/model"
+    made = manifest(folder)
+    names = ["asked en", "told en", "passages of asked en", "passages of told en"]
+    assert list(made["notes"]["train_queries"]) == names
+    assert made["config"]["late_interaction"]["depth"] == 30
+    assert "batch_size" not in made["config"]["training"]
+    assert {"asked en, documents", "told en, queries.en"} <= made["inputs"].keys()
+    assert load_encoder(folder, torch.device("cpu")).dimensions == 16
+    assert "is current" in chain(*train).err
+    words = ("--collection", second, "--home", home)
+    teacher = ("--set", f"teacher.model={folder}")
+    assert clir("index", *teacher, *words).code == 0
+    outcome = clir("search", *PAIR, "--method", "english", *teacher, *words)
+    assert "was trained on told, so told cannot test it" in refused(outcome)
+    shutil.copytree(first, tmp_path / "other" / "asked")
+    twice = ("--set", f"contrastive.collection={first},{tmp_path}/other/asked")
+    assert "contrastive.collection: two are called asked" in refused(chain(*train, *twice))
+    large = ("--variant", "large", "--set", "late_interaction.batch_size=400")
+    assert "late_interaction.batch_size is 400 and asked en has" in refused(chain(*train, *large))
+
+
+def test_what_the_suite_tests_with_does_not_train(home, monkeypatch):
+    entries = catalogue.sources("collections")
+    sample = entries["sample"]
+    checked = replace(sample, name="same", options={**sample.options, "drop_test_texts": True})
+    monkeypatch.setitem(entries, "same", checked)
+
+    def read(names):
+        settings = load_settings("sample", None, [f"contrastive.collection={names}"])
+        inputs = training_inputs(settings, ["en"])
+        workspace = Workspace(settings, home)
+        ((collection, dropped),) = training_collections(workspace, "en")
+        return collection, dropped, {key for each in inputs for key in each.digests(workspace)}
+
+    collection, dropped, inputs = read("same")
+    assert not collection.documents and not collection.queries["en"]
+    assert dropped == 144 + sum(map(len, load_collection("sample", "en", home).queries.values()))
+    assert "en texts that test" in inputs
+    monkeypatch.setitem(entries, "same", replace(checked, options=sample.options))
+    collection, dropped, inputs = read("same")
+    assert (len(collection.documents), dropped) == (144, 0)
+    assert inputs == {"same en, documents", "same en, qrels", "same en, queries.en"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -244,6 +307,15 @@ def test_questions_of_a_collection_train_and_then_do_not_test(
         ),
         ("--recipe code-switch --set contrastive.lexicon=plans", "clir distill --lang sw-en"),
         ("--recipe hybrid --set contrastive.collection=smaple", "did you mean sample?"),
+        (
+            "--recipe late-interaction --set contrastive.collection=belebele,smaple",
+            "did you mean sample?",
+        ),
+        (
+            "--recipe late-interaction --set contrastive.collection=belebele,sample",
+            "contrastive.collection=sample is the collection that tests",
+        ),
+        ("--recipe late-interaction --set late_interaction.depth=0", "late_interaction.depth: inp"),
         ("--recipe hybrid --set training.batch_size=500", "training.batch_size is 500 and"),
         ("--recipe augment --set training.batch_size=500", "training.batch_size is 500 for"),
         ("--recipe hybrid --set training.batch_size=1", "contrastive training needs 2 or more"),
@@ -291,7 +363,7 @@ def test_methods_and_recipes_tell_each_other(chain, clir):
     listed = {row["method"] for row in clir("ls", "methods", "--json").json}
     assert {"code-switch", "hybrid"} <= listed
     recipes = [row["recipe"] for row in clir("ls", "recipes", "--json").json]
-    assert recipes == ["monolingual", "code-switch", "hybrid", "augment"]
+    assert recipes == ["monolingual", "late-interaction", "code-switch", "hybrid", "augment"]
     told = refused(chain("distill", *PAIR, "--method", "hybrid"))
     assert "clir train --recipe hybrid --lang sw-en" in told
     assert chain("index").code == 0

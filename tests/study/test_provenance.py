@@ -20,7 +20,7 @@ SW = (Pair("sw", "en"),)
 NOWHERE = (
     "cluster", "index.batch_tokens", "index.memory", "models", "training.checkpoint_steps",
     "training.gradient_checkpointing", "training.shard", "title", "collection", "methods", "pairs",
-    "contrastive", "monolingual", "augment", "nmt", "evaluation", "joint",
+    "contrastive", "monolingual", "late_interaction", "augment", "nmt", "evaluation", "joint",
 )  # fmt: skip
 BITEXT = ("teacher", "student", "bitext", "training")
 INDEX = ("teacher.model", "teacher.document_tokens", "teacher.centre", "index")

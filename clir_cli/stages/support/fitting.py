@@ -54,17 +54,20 @@ def require_training(
     lengths: Sequence[int],
     device: torch.device,
     precision: torch.dtype,
+    chunk_tokens: int = 0,
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
-    ``lengths`` are those of the longest sentences, in tokens.
+    ``lengths`` are those of the longest sentences, in tokens. ``chunk_tokens`` is the number of
+    tokens with activations in memory; 0 for those of a batch.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
     """
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
-    load = Load(loop.batch_size, max(lengths), bfloat16, checkpointing, loop.lora_rank)
+    texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size
+    load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank)
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.
@@ -72,9 +75,12 @@ def require_training(
     if needed.total <= free * shares:
         return needed
     fewer = max(1, load.texts // 4)
+    smaller_batch = f"training.batch_size={fewer}"
+    if chunk_tokens:
+        smaller_batch = f"late_interaction.chunk_tokens={fewer * max(lengths)}"
     savings: list[tuple[str, dict[str, Any]]] = [
         ("training.gradient_checkpointing=true", {"checkpointing": True}),
-        (f"training.batch_size={fewer}", {"texts": fewer}),
+        (smaller_batch, {"texts": fewer}),
         ("training.precision=bfloat16", {"bfloat16": True}),
         ("training.lora_rank=16", {"lora_rank": 16}),
     ]

@@ -24,6 +24,11 @@ class Recipe:
     settings: tuple[str, ...]
     excluded: tuple[str, ...] = ()
 
+    @property
+    def section(self) -> str:
+        """Return the name of the section of its own settings, if there is one."""
+        return self.name.replace("-", "_")
+
 
 _SHARED = (
     *(f"teacher.{key}" for key in ("model", "document_tokens", "query_tokens", "centre")),
@@ -47,6 +52,13 @@ RECIPES = {
             "teacher",
             (*_SHARED, *_DATA, "monolingual"),
             _OWN_LOOP,
+        ),
+        Recipe(
+            "late-interaction",
+            "an English teacher of tokens, with large batches and mined hard negatives",
+            "teacher",
+            (*_SHARED, *_DATA, "late_interaction"),
+            (*_OWN_LOOP, "training.batch_size"),
         ),
         Recipe(
             "code-switch",

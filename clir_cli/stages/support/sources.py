@@ -11,7 +11,15 @@ from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import bitext as corpus
 from clir_cli.corpus import catalogue, dictionaries, overlap
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.collections import IRDS, collection_name, is_directory, load_collection
+from clir_cli.corpus.collections import (
+    IRDS,
+    collection_label,
+    collection_name,
+    collection_names,
+    is_directory,
+    load_collection,
+    required_files,
+)
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Collection, Pair
@@ -79,13 +87,17 @@ def _text_digests(collection: Ref, before: str, workspace: Workspace) -> Mapping
 
 def _checked_collection(settings: Settings, pair: Pair) -> Ref | None:
     """Return the suite's collection if none of its texts may train a pair."""
-    name = overlap.checked_collection(settings, pair)
+    return _test_collection(settings, overlap.checked_collection(settings, pair), (pair,))
+
+
+def _test_collection(settings: Settings, name: str, pairs: tuple[Pair, ...]) -> Ref | None:
     own = settings.model_copy(update={"collection": name})
-    return Ref("collection", own, (pair,)) if name else None
+    return Ref("collection", own, pairs) if name else None
 
 
 def _texts(workspace: Workspace, collection: Ref) -> frozenset[str]:
-    name, language = collection.settings.collection, collection.pair.query
+    name = collection.settings.collection
+    language = collection.pair.query if collection.pairs else "en"
     key = ("test texts", name, language)
     if key not in workspace.cache:
         with graph.making(workspace, collection):
@@ -188,53 +200,89 @@ def answerable(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[
     return available
 
 
-# ------------------------------------------------------------------ the collection to train on
+# ------------------------------------------------------------------ collections to train on
 
 
-def training_collection(workspace: Workspace, language: str) -> Collection | None:
-    """Return the collection to train on with its queries of a language, if it has any.
-
-    Raises:
-        MissingInput: It has not been fetched.
-        UserError: It is the collection to search, or there is none of that name.
-    """
-    settings = workspace.settings
-    if not _trains_on(settings, language):
-        return None
-    name = settings.contrastive.collection
-    if collection_name(name) == collection_name(settings.collection):
-        raise UserError(
-            f"contrastive.collection={name} is the collection that tests; what trains must not "
-            "test, so choose another for one of them"
-        )
-    with graph.making(workspace, workspace.ref("training collection", name=language)):
-        return load_collection(name, language, workspace.downloads)
+def training_names(settings: Settings, language: str = "en") -> list[str]:
+    """Return the collections to train on that have queries of a language: English, they must."""
+    names = collection_names(settings.contrastive.collection)
+    return [name for name in names if language == "en" or _has(name, language)]
 
 
-def _trains_on(settings: Settings, language: str) -> bool:
-    """Return True if there is a collection to train on with queries of a language."""
-    name = settings.contrastive.collection
-    if not name or language == "en":
-        return bool(name)  # English it must have
+def _has(name: str, language: str) -> bool:
     if is_directory(name):
         return any(Path(name).glob(f"queries.{language}.*"))
     known = catalogue.sources("collections")
     return name in known and language in known[name].languages
 
 
+def training_collections(workspace: Workspace, language: str) -> list[tuple[Collection, int]]:
+    """Return the collections to train on with queries of a language, without test texts.
+
+    With each is the number of its queries and documents that were dropped for one.
+
+    Raises:
+        MissingInput: One has not been fetched.
+        UserError: One is the collection to search, two have one name, or there is none of a name.
+    """
+    _require_names(workspace)
+    names = training_names(workspace.settings, language)
+    test = _checked_training(workspace.settings, language)
+    texts = _texts(workspace, test) if names and test else frozenset()
+    read = [_read_training(workspace, name, language) for name in names]
+    return [overlap.without_texts(collection, texts) for collection in read]
+
+
+def _require_names(workspace: Workspace) -> None:
+    """Refuse collections to train on, before any is read; raises as ``training_collections``."""
+    settings, labels = workspace.settings, set[str]()
+    for name in training_names(settings):
+        required_files(name, "en", workspace.downloads)  # refuses an unknown name
+        if collection_name(name) == collection_name(settings.collection):
+            raise UserError(
+                f"contrastive.collection={name} is the collection that tests; what trains must "
+                "not test, so choose another for one of them"
+            )
+        if (label := collection_label(name)) in labels:
+            raise UserError(f"contrastive.collection: two are called {label}; rename a folder")
+        labels.add(label)
+
+
+def _read_training(workspace: Workspace, name: str, language: str) -> Collection:
+    with graph.making(workspace, workspace.ref("training collection", name=language)):
+        return load_collection(name, language, workspace.downloads)
+
+
+def _checked_training(settings: Settings, language: str) -> Ref | None:
+    """Return the suite's collection if none of its texts may be in what trains."""
+    name = overlap.checked_by(settings, training_names(settings))
+    return _test_collection(settings, name, () if language == "en" else (Pair(language, "en"),))
+
+
 def training_inputs(settings: Settings, languages: Sequence[str]) -> list[Input]:
-    """Return the collection to train on as inputs, one for each language that it has."""
-    name = settings.contrastive.collection
-    if name.startswith(IRDS):  # pinned by ir_datasets; millions of documents are not read to plan
-        return [Input(lambda _: {"training collection": name})]
+    """Return the collections to train on as inputs, once for each language that one has."""
+    names = training_names(settings)
+    # Pinned by ir_datasets; millions of documents are not read to plan.
+    pinned = ",".join(name for name in names if name.startswith(IRDS))
+    inputs = [Input(lambda _: {"training collection": pinned})] if pinned else []
 
     def digests(language: str, workspace: Workspace) -> Mapping[str, str]:
-        collection = training_collection(workspace, language)
-        assert collection is not None
-        return _prefixed(collection.digests, f"{collection.name} {language}, ")
+        _require_names(workspace)
+        found: dict[str, str] = {}
+        for name in training_names(settings, language):
+            if not name.startswith(IRDS):
+                collection = _read_training(workspace, name, language)
+                found |= _prefixed(collection.digests, f"{collection.name} {language}, ")
+        return found
 
-    return [
-        Input(partial(digests, language), Ref("training collection", settings, name=language))
-        for language in languages
-        if _trains_on(settings, language)
-    ]
+    for language in languages:
+        if any(not name.startswith(IRDS) for name in training_names(settings, language)):
+            ref = Ref("training collection", settings, name=language)
+            inputs.append(Input(partial(digests, language), ref))
+        if test := _checked_training(settings, language):
+            inputs.append(Input(partial(_texts_digest, test, language), test))
+    return inputs
+
+
+def _texts_digest(test: Ref, language: str, workspace: Workspace) -> Mapping[str, str]:
+    return {f"{language} texts that test": digest(sorted(_texts(workspace, test)))}

@@ -9,7 +9,7 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.spec import Input, Ref
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.collections import collection_name
+from clir_cli.corpus.collections import collection_name, collection_names
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models
@@ -179,12 +179,12 @@ def _refuse_seen(folder: Path, collection: str) -> None:
         return
     config = store.read_manifest(folder)["config"]
     seen = config.get("contrastive", {}).get("collection", "") if "recipe" in config else ""
-    label = collection_name(seen) if seen else ""
-    if label and (collection == label or collection.startswith(f"{label}-")):
-        raise UserError(
-            f"{folder} was trained on {label}, so {collection} cannot test it; choose another "
-            "--collection"
-        )
+    for label in map(collection_name, collection_names(seen)):
+        if collection == label or collection.startswith(f"{label}-"):
+            raise UserError(
+                f"{folder} was trained on {label}, so {collection} cannot test it; choose another "
+                "--collection"
+            )
 
 
 # ------------------------------------------------------------------ students
