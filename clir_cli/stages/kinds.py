@@ -157,6 +157,8 @@ def _recipe_inputs(ref: Ref) -> list[Input]:
     if recipe.leaves == "teacher":
         return [*inputs, teacher.as_input("initial model")]
     initial = used_models.initial_of(settings, ref.cell.only(ref.pair))
+    space = used_models.space_of(settings)
+    inputs += [space.as_input("space model")] if space else []
     return [*inputs, initial.as_input("initial model"), teacher.as_input("teacher")]
 
 
