@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
 from clir_cli.retrieval.encoder import Encoder, Packed, pad
-from clir_cli.retrieval.maxsim import maxsim
+from clir_cli.retrieval.maxsim import maxsim_batch
 from clir_cli.settings import Settings
 from clir_cli.training.batches import epoch_batches, pad_vectors
 from clir_cli.training.data_parallel import share_of
@@ -48,17 +48,21 @@ def loss_of(
         objective: What to minimise.
         settings: Passed on to it.
     """
+    return objective(token_batch(student, pairs), settings)
+
+
+def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) -> TokenBatch:
+    """Return what an objective is computed from, for the sentence pairs of ``loss_of``."""
     ids, mask = pad([bitext.ids[row] for bitext, row in pairs], student.pad_id, student.device)
     vectors = [bitext.teacher[row] for bitext, row in pairs]
     teacher, teacher_mask = pad_vectors(vectors, student.device)
     of_teacher = [bitext.marginals.teacher[row] for bitext, row in pairs if bitext.marginals]
     marginals = pairs[0][0].marginals
     if marginals is None:
-        batch = TokenBatch(student.embed(ids, mask), mask, teacher, teacher_mask)
-        return objective(batch, settings)
+        return TokenBatch(student.embed(ids, mask), mask, teacher, teacher_mask)
     states = student.states(ids, mask)
     teacher_weights, _ = pad_vectors([weights[:, None] for weights in of_teacher], student.device)
-    batch = TokenBatch(
+    return TokenBatch(
         student.unit(states),
         mask,
         teacher,
@@ -66,7 +70,6 @@ def loss_of(
         student_weights=marginals.student(ids, mask, states),
         teacher_weights=teacher_weights[:, :, 0],
     )
-    return objective(batch, settings)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,11 @@ class Distillation:
         total, reciprocal_ranks = 0.0, 0.0
         for start in range(0, len(held_out), size):
             rows = range(start, min(start + size, len(held_out)))
-            total += self._loss(encoder, held_out, rows).value.item() * len(rows)
-            ids, mask = pad([held_out.ids[row] for row in rows], encoder.pad_id, encoder.device)
-            embeddings = encoder.embed(ids, mask)
-            for query, query_mask, row in zip(embeddings, mask, rows, strict=True):
-                scores = maxsim(query[query_mask], held_out.teacher)
-                reciprocal_ranks += 1 / (1 + int((scores > scores[row]).sum()))
+            batch = token_batch(encoder, [(held_out, row) for row in rows])
+            total += self.objective(batch, self.settings).value.item() * len(rows)
+            sides = zip(batch.student, batch.student_mask, strict=True)
+            queries = Packed.of([side[mask] for side, mask in sides])
+            scores = maxsim_batch(queries, held_out.teacher)
+            own = scores[range(len(rows)), rows, None]
+            reciprocal_ranks += (1 / (1 + (scores > own).sum(dim=1))).sum().item()
         return total / len(held_out), reciprocal_ranks / len(held_out)

@@ -12,7 +12,8 @@ from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.store import Shard
 from clir_cli.retrieval.store.codec import quantise
 
-BLOCK_CELLS = 1 << 20  # numbers of a block, 4 MiB in float32, so that it stays in the cache
+# Numbers of a block in float32: 4 MiB that stay in a CPU's cache; a GPU takes far more at once.
+BLOCK_CELLS, BLOCK_CELLS_OF_GPU = 1 << 20, 1 << 26
 COLUMNS = 32  # torch's maximum over rows takes ten times as long unless columns are a multiple
 WINDOW_CELLS = 1 << 22  # documents x query tokens held at once
 
@@ -105,7 +106,8 @@ class _Scorer:
         """Return the largest similarity (documents, n) of each query token."""
         best = torch.empty(len(indices), self.tokens, device=self.device)
         starts, lengths = shard.offsets[indices], shard.offsets.diff()[indices]
-        rows = max(1, BLOCK_CELLS // max(self.tokens, shard.dimensions))
+        cells = BLOCK_CELLS if self.device.type == "cpu" else BLOCK_CELLS_OF_GPU
+        rows = max(1, cells // max(self.tokens, shard.dimensions))
         for block in _blocks(lengths, rows):
             longest = int(lengths[block[-1]])
             if longest == 0:
