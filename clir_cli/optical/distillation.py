@@ -140,5 +140,6 @@ class Distillation:
             queries = Packed.of([side[mask] for side, mask in sides])
             scores = maxsim_batch(queries, held_out.teacher)
             own = scores[range(len(rows)), rows, None]
-            reciprocal_ranks += (1 / (1 + (scores > own).sum(dim=1))).sum().item()
+            better = (scores > own).sum(dim=1).tolist()
+            reciprocal_ranks = sum((1 / (1 + count) for count in better), reciprocal_ranks)
         return total / len(held_out), reciprocal_ranks / len(held_out)
