@@ -34,7 +34,8 @@ from clir_cli.retrieval.encoder import Packed
 from clir_cli.retrieval.index_recall import recall
 from clir_cli.retrieval.maxsim import maxsim_batch
 from clir_cli.retrieval.ranking import Ranker, best_indices
-from clir_cli.settings import IndexSettings, parse_size
+from clir_cli.setting_types import parse_size
+from clir_cli.settings import IndexSettings
 
 SHARD = 4096
 TOP_K = 100

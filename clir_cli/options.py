@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clir_cli.errors import UserError
-from clir_cli.settings import LARGEST_SEED
+from clir_cli.setting_types import LARGEST_SEED
 
 if TYPE_CHECKING:
     from clir_cli.cluster.connection import EngineOptions

@@ -1,53 +1,13 @@
 """Settings: every one is declared here, once, in its section, with its default."""
 
-import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator
 
-LARGEST_SEED = 2**63 - 1
-MANY = 10**12  # more of anything than there is
-Positive = Annotated[float, Field(ge=1e-30, le=MANY)]  # float32 holds it
-# What cosines, or costs made of cosines, are divided by: float32 has 7 digits of them. Below the
-# first bound fewer than 3 are left in the quotient, above the second none of the differences.
-Divisor = Annotated[float, Field(ge=1e-4, le=1e3)]
+from clir_cli.setting_types import LARGEST_SEED, MANY, Divisor, Positive, Section, parse_size
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    # Settings added later: serialised only if they differ from their default, so that artifacts
-    # made before they existed stay current.
-    later: ClassVar[frozenset[str]] = frozenset()
-
-    @field_validator("*")
-    @classmethod
-    def _has_no_zero_byte(cls, value: Any) -> Any:
-        for text in value if isinstance(value, tuple) else [value]:
-            if isinstance(text, str) and "\0" in text:  # no name of a file has one
-                raise PydanticCustomError("zero", "it has a zero byte, remove it")
-        return value
-
-    @model_serializer(mode="wrap")
-    def _without_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values = write(self)
-        defaults = {name: type(self).model_fields[name].default for name in self.later}
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in defaults or getattr(self, name) != defaults[name]
-        }
-
-
-class TeacherSettings(_Section):
+class TeacherSettings(Section):
     """The English retriever; it encodes documents and is never trained by distillation."""
 
     later = frozenset({"centre"})
@@ -62,7 +22,7 @@ class TeacherSettings(_Section):
     )
 
 
-class StudentSettings(_Section):
+class StudentSettings(Section):
     """Where the query encoder starts."""
 
     later = frozenset({"layers", "rows", "space_model", "space_count"})
@@ -96,7 +56,7 @@ class StudentSettings(_Section):
     )
 
 
-class ModelsSettings(_Section):
+class ModelsSettings(Section):
     """How models are downloaded and loaded."""
 
     allow_pickle: str = Field(
@@ -104,7 +64,7 @@ class ModelsSettings(_Section):
     )
 
 
-class BitextSettings(_Section):
+class BitextSettings(Section):
     """The sentence pairs, and the filters on them."""
 
     later = frozenset({"licence", "held_out_sources"})
@@ -146,7 +106,7 @@ class BitextSettings(_Section):
     drop_copies: bool = Field(False, description="drop pairs whose sides are the same")
 
 
-class DictionarySettings(_Section):
+class DictionarySettings(Section):
     """Bilingual dictionaries, for code-switching and for translation word by word."""
 
     later = frozenset({"licence"})
@@ -162,7 +122,7 @@ class DictionarySettings(_Section):
     translations: int = Field(3, ge=1, le=1000, description="translations per word in a BM25 query")
 
 
-class NmtSettings(_Section):
+class NmtSettings(Section):
     """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
 
     model: str = Field("", description="sequence-to-sequence model: a name, or a folder")
@@ -170,7 +130,7 @@ class NmtSettings(_Section):
     max_tokens: int = Field(128, ge=1, le=100_000)
 
 
-class TransportSettings(_Section):
+class TransportSettings(Section):
     """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
 
     later = frozenset({"marginals", "scale"})
@@ -189,7 +149,7 @@ class TransportSettings(_Section):
     )
 
 
-class ObjectiveSettings(_Section):
+class ObjectiveSettings(Section):
     """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
     pooled_weight: float = Field(
@@ -206,7 +166,7 @@ class ObjectiveSettings(_Section):
     )
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """The training loop, the same for every method."""
 
     later = frozenset({"shard", "epoch_pairs", "lora_rank"})
@@ -236,7 +196,7 @@ class TrainingSettings(_Section):
     )
 
 
-class JointSettings(_Section):
+class JointSettings(Section):
     """One student for several pairs (see optical/joint.py)."""
 
     temperature: float = Field(
@@ -247,7 +207,7 @@ class JointSettings(_Section):
     )
 
 
-class ContrastiveSettings(_Section):
+class ContrastiveSettings(Section):
     """Contrastive training, ``clir train`` (see training/contrastive.py)."""
 
     collection: str = Field(
@@ -273,7 +233,7 @@ class ContrastiveSettings(_Section):
     alpha: float = Field(0.5, ge=0, le=1, description="hybrid: probability of an English batch")
 
 
-class MonolingualSettings(_Section):
+class MonolingualSettings(Section):
     """The recipe ``monolingual``: a teacher trained from a pooled encoder, on little data."""
 
     dimensions: int = Field(
@@ -309,7 +269,7 @@ class LateInteractionSettings(MonolingualSettings):
     )
 
 
-class AugmentSettings(_Section):
+class AugmentSettings(Section):
     """The recipe ``augment``: continued masked-LM pre-training before distillation."""
 
     files: tuple[str, ...] = Field(
@@ -321,7 +281,7 @@ class AugmentSettings(_Section):
     learning_rate: Positive = 1e-4
 
 
-class IndexSettings(_Section):
+class IndexSettings(Section):
     """How documents are stored, and limits for indexing and search."""
 
     later = frozenset({"format", "lists", "memory"})
@@ -358,7 +318,7 @@ class IndexSettings(_Section):
         return parse_size(self.memory)
 
 
-class SearchSettings(_Section):
+class SearchSettings(Section):
     """How documents are scored."""
 
     later = frozenset({"candidates"})
@@ -372,14 +332,14 @@ class SearchSettings(_Section):
     )
 
 
-class FusionSettings(_Section):
+class FusionSettings(Section):
     """The runs that the method ``fusion`` combines, and how (see evaluation/fusion.py)."""
 
     runs: tuple[str, ...] = ("ot", "bm25")
     by: Literal["rrf", "zscore"] = "rrf"
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Section):
     """Confidence intervals and significance tests."""
 
     resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples over queries")
@@ -387,7 +347,7 @@ class EvaluationSettings(_Section):
     test: Literal["t", "randomisation"] = Field("t", description="paired test of two methods")
 
 
-class ClusterSettings(_Section):
+class ClusterSettings(Section):
     """Resources of a worker with ``--engine ray``; no result depends on them."""
 
     cpus: float = Field(
@@ -397,7 +357,7 @@ class ClusterSettings(_Section):
     memory_gb: float = Field(0, ge=0, le=1_000_000, description="memory in GB; 0: estimated")
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a run. ``suite`` is the name it was loaded under."""
 
     suite: str
@@ -424,26 +384,3 @@ class Settings(_Section):
     fusion: FusionSettings = FusionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     cluster: ClusterSettings = ClusterSettings()
-
-
-def parse_size(text: str) -> int | None:
-    """Return a size such as ``2GB``, ``512 MiB`` or ``1e9`` in bytes.
-
-    Returns:
-        None for an empty text.
-
-    Raises:
-        PydanticCustomError: It is no size above 0.
-    """
-    if not text.strip():
-        return None
-    units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
-    units |= {f"{unit}i": 1024.0**power for power, unit in enumerate("kmgt", start=1)}
-    match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?", text.strip().lower())
-    try:
-        size = float(match[1]) * units[match[2]] if match else 0.0
-    except (ValueError, KeyError):
-        size = 0.0
-    if not 1 <= size <= 1e18:
-        raise PydanticCustomError("size", "it is a size, write it as 2GB or 512MiB")
-    return int(size)

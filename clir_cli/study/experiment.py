@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
-from clir_cli.settings import LARGEST_SEED
+from clir_cli.setting_types import LARGEST_SEED
 from clir_cli.suites import bundled, known_keys, read_toml, shortened, suites
 
 RESERVED = ("scores", "per_query")  # tables that are no experiment's
