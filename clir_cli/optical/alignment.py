@@ -14,7 +14,8 @@ from torch import Tensor
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
-from clir_cli.retrieval.encoder import Encoder, Packed, batches_by_count, pad
+from clir_cli.retrieval.batching import batches_by_count, pad
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import TransportSettings
 from clir_cli.training.batches import pad_vectors
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
-from clir_cli.retrieval.encoder import Encoder, Packed, pad
+from clir_cli.retrieval.batching import pad
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import maxsim_batch
 from clir_cli.settings import Settings
 from clir_cli.training.batches import epoch_batches, pad_vectors

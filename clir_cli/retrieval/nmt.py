@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, Pre
 
 from clir_cli.errors import UserError
 from clir_cli.foreign import reported
+from clir_cli.retrieval.batching import batches_by_tokens
 from clir_cli.retrieval.checkpoints import read_checkpoint
-from clir_cli.retrieval.encoder import batches_by_tokens
 from clir_cli.retrieval.loading import (
     load_tokenizer,
     load_weights,

@@ -25,7 +25,7 @@ from clir_cli.artifacts.store import (
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.retrieval import shard_checksums, shard_layout, store
-from clir_cli.retrieval.encoder import usual_batch
+from clir_cli.retrieval.batching import usual_batch
 from clir_cli.retrieval.shard_checksums import text_digests
 from clir_cli.stages.support import encoding, index_codec
 from clir_cli.stages.support.centring import centred_teacher

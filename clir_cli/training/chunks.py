@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from clir_cli.retrieval.batching import TokenizedText, batches_by_tokens, collate
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, batches_by_tokens, collate
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import mean_maxsim
 from clir_cli.training.batches import pad_vectors
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clir_cli.retrieval.batching import TokenizedText
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs
+from clir_cli.retrieval.encoder import Encoder, Packed, encode_inputs
 from clir_cli.retrieval.maxsim import maxsim
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.chunks import embed_chunks, packed_chunks, score_chunks

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clir_cli.retrieval.batching import TokenizedText
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs
+from clir_cli.retrieval.encoder import Encoder, Packed, encode_inputs
 from clir_cli.training import mining
 from clir_cli.training.chunks import packed_chunks, score_chunks
 from clir_cli.training.contrastive import Batch, Contrastive, QuerySource, info_nce

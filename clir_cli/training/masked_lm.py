@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import Encoder, pad
+from clir_cli.retrieval.batching import pad
+from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.loop import Loss

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tiny_encoders import tiny_bert, tiny_roberta
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval.encoder import batches_by_tokens, load_encoder
+from clir_cli.retrieval.batching import batches_by_tokens
+from clir_cli.retrieval.encoder import load_encoder
 
 TEXTS = [
     "rain",

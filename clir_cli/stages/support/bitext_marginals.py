@@ -8,7 +8,8 @@ from torch import Tensor
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical import marginals
 from clir_cli.optical.marginals import Marginals, document_frequencies, idf_weights, norm_weights
-from clir_cli.retrieval.encoder import Encoder, TokenizedText, batches_by_tokens, pad
+from clir_cli.retrieval.batching import TokenizedText, batches_by_tokens, pad
+from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder

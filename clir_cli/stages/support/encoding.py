@@ -22,7 +22,8 @@ from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.files import remove
 from clir_cli.retrieval import memory, shard_checksums, store
-from clir_cli.retrieval.encoder import Encoder, Packed, TokenizedText, encode_inputs, usual_batch
+from clir_cli.retrieval.batching import TokenizedText, usual_batch
+from clir_cli.retrieval.encoder import Encoder, Packed, encode_inputs
 from clir_cli.retrieval.memory import PROCESS, Load
 from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.settings import IndexSettings, Settings
