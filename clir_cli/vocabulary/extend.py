@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, normalizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -24,16 +24,31 @@ from clir_cli.vocabulary.counts import Lexicon
 # Marks that may be removed: not the vowel signs of scripts from Devanagari to Khmer, which are
 # letters.
 ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"
+SPACE = "\u2581"  # Metaspace, before words
+# Log probability by which a new Unigram piece is above its parts, a character: no two different
+# segmentations are that close, and of two new words the longer one wins.
+MARGIN = 1e-6
+UNKNOWN = -10.0  # of a character without a piece, below the least piece: what Unigram itself takes
 
 
 def word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
     """Return a function from a text to its words, as the student's tokenizer will split it.
 
+    Those of a Unigram tokenizer begin with its mark of a space, also after punctuation.
+
     Raises:
-        UserError: It is no WordPiece tokenizer.
+        UserError: It is no WordPiece tokenizer and no Unigram one with Metaspace.
     """
-    splits_of = _splitter(tokenizer)
-    return lambda text: [word for word in splits_of(text) if _is_word(word)]
+    splits_of, mark = _splitter(tokenizer), SPACE if is_unigram(tokenizer) else ""
+    return lambda text: [
+        mark + word.removeprefix(mark) for word in splits_of(text) if _is_word(word)
+    ]
+
+
+def is_unigram(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return True if a tokenizer's pieces have scores, as those of SentencePiece."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and isinstance(backend.model, models.Unigram)
 
 
 def _is_word(split: str) -> bool:
@@ -42,6 +57,10 @@ def _is_word(split: str) -> bool:
 
 def _splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
     backend = Tokenizer.from_str(json.dumps(_layout(tokenizer)))
+    if is_unigram(tokenizer):  # Metaspace leaves punctuation with the words
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [backend.pre_tokenizer, pre_tokenizers.Punctuation()]
+        )
 
     def splits_of(text: str) -> list[str]:
         normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
@@ -57,7 +76,12 @@ def word_indices(
 
     Words are those of ``word_splitter``, by index; tokens that are of no word, such as those of the
     prefix that is put before each text, have None. No text is truncated.
+
+    Raises:
+        UserError: It is no WordPiece tokenizer.
     """
+    if is_unigram(tokenizer):
+        raise UserError("student.rows=plans needs a WordPiece tokenizer; take another student.rows")
     splits_of = _splitter(tokenizer)
     before = len(splits_of(prefix))
 
@@ -80,10 +104,13 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> dict:
     layout: dict[str, Any] = {"model": {"type": ""}}
     if backend is not None:
         layout = json.loads(backend.to_str())
+    if layout["model"]["type"] == "Unigram" and _has_metaspace(layout["pre_tokenizer"] or {}):
+        return layout
     if layout["model"]["type"] != "WordPiece":
         raise UserError(
             "student.vocabulary=words, subwords and both need a WordPiece tokenizer, as BERT and "
-            "MiniLM have; use --set student.vocabulary=initial"
+            "MiniLM have, words also a Unigram one with Metaspace, as XLM-R and e5 have; use --set "
+            "student.vocabulary=initial"
         )
     options: dict[str, Any] = layout.get("normalizer") or {}
     if options.get("type") != "BertNormalizer":
@@ -101,14 +128,21 @@ def _layout(tokenizer: PreTrainedTokenizerBase) -> dict:
     return layout
 
 
+def _has_metaspace(pre_tokenizer: dict[str, Any]) -> bool:
+    parts = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
+    return any(part.get("type") == "Metaspace" for part in parts)
+
+
 def extend_vocabulary(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, lexicon: Lexicon
 ) -> PreTrainedTokenizerFast:
     """Give each word and subword of the lexicon a token embedding of the model, in place.
 
-    They join the WordPiece vocabulary: longest match first, so an unseen inflection of a word
+    They join a WordPiece vocabulary: longest match first, so an unseen inflection of a word
     starts with that word. One that the initial vocabulary already has keeps its id and gets the
-    new embedding (``new_embeddings``).
+    new embedding (``new_embeddings``). In a Unigram vocabulary a word scores just above its best
+    segmentation: it becomes one token, and a longer word that begins with it is read with it only
+    if it was cut at that place before.
 
     Returns:
         The tokenizer with the new words; it saves and loads like any other.
@@ -126,17 +160,37 @@ def with_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> PreT
     """Return the tokenizer with words and subwords beside its own, which keep their ids."""
     # What the last call asked for is no part of a tokenizer.
     layout = {**_layout(tokenizer), "truncation": None, "padding": None}
-    vocabulary = layout["model"]["vocab"]
-    for token, identity in tokenizer.get_added_vocab().items():  # markers of a teacher, say
-        vocabulary.setdefault(token, identity)
-    for word in words:
-        vocabulary.setdefault(word, len(vocabulary))
+    added = tokenizer.get_added_vocab()  # markers of a teacher, say
+    if is_unigram(tokenizer):
+        _add_pieces(tokenizer.backend_tokenizer.model, layout["model"]["vocab"], added, words)
+    else:
+        vocabulary = layout["model"]["vocab"]
+        for token, identity in added.items():
+            vocabulary.setdefault(token, identity)
+        for word in words:
+            vocabulary.setdefault(word, len(vocabulary))
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(layout)),
         model_max_length=tokenizer.model_max_length,
         model_input_names=tokenizer.model_input_names,
         **tokenizer.special_tokens_map,
     )
+
+
+def _add_pieces(
+    model: models.Model, pieces: list[list], added: dict[str, int], words: Sequence[str]
+) -> None:
+    """Append words to the pieces of a Unigram model, each a pair of piece and score, in place."""
+    scores = dict(map(tuple, pieces))
+    least = min(scores.values())
+    # Added tokens are found before the model sees the text, so that their score is of no effect.
+    tokens = sorted(added.keys() - scores.keys(), key=added.__getitem__)
+    pieces.extend([token, least] for token in tokens)
+    for word in words:
+        if word not in scores:
+            parts = [part.value for part in model.tokenize(word)]
+            whole = sum(scores.get(part, (least + UNKNOWN) * len(part)) for part in parts)
+            pieces.append([word, whole + MARGIN * len(word)])
 
 
 def new_embeddings(initial: Tensor, lexicon: Lexicon) -> Tensor:

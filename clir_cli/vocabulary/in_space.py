@@ -14,11 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.vocabulary.counts import Lexicon
+from clir_cli.vocabulary.extend import SPACE, is_unigram
 
 TEMPERATURE = 0.05  # of the softmax over the cosines of a word's tokens
 CHUNK = 1024  # words whose cosines are held at once
 LONGEST = 32  # tokens of a word
-PIECE, SPACE = "##", "\u2581"  # WordPiece within words; Metaspace before words
+PIECE = "##"  # WordPiece, within words
 
 
 def in_space(
@@ -59,11 +60,17 @@ def in_space(
 def _whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
     """Return the whole words of a vocabulary, with their ids."""
     special = set(tokenizer.all_special_tokens)
+    mark = SPACE if is_unigram(tokenizer) else ""
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    return {
-        token: number
+    tokens = {
+        token.removeprefix(mark): number
         for token, number in vocabulary
-        if token not in special and len(token) > 1 and token.isascii() and token.isalpha()
+        if token not in special and token.startswith(mark)
+    }
+    return {
+        word: number
+        for word, number in tokens.items()
+        if len(word) > 1 and word.isascii() and word.isalpha()
     }
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
+from clir_cli.errors import UserError
 from clir_cli.vocabulary.counts import CountFunction, Counts, Ids, UnitCounts, joint_occurrences
-from clir_cli.vocabulary.extend import word_splitter
+from clir_cli.vocabulary.extend import is_unigram, word_splitter
 from clir_cli.vocabulary.subwords import learn_subwords
 
 Placed = Sequence[tuple[int, str]]  # units of a sentence, each with the index of its word
@@ -26,13 +27,14 @@ def count_units(
     subwords: int = 8000,
     count: CountFunction = joint_occurrences,
     folds: Ids = (),
+    prompt: str = "",
 ) -> list[list[UnitCounts]]:
     """Count words, then subwords, of the query language together with English tokens.
 
     Words are those of the tokenizer's own normalisation and splitting. A word in fewer than
     ``min_count`` pairs is left out, and so is a name: one that occurs unchanged in the English side
     of more than half its pairs. Subwords are learned from all words but names; those that the
-    tokenizer already has keep their embedding.
+    tokenizer already has keep their embedding, and so do the words that a Unigram one has.
 
     Args:
         bitext: Sentence pairs.
@@ -42,10 +44,19 @@ def count_units(
         subwords: Subwords to learn.
         count: How to find which English tokens a word goes with.
         folds: The indices of the pairs of each fold, if any.
+        prompt: What the student reads before each text; its words keep their tokens.
 
     Returns:
         Counts of the whole bitext; then, if there are folds, of all but each of them.
+
+    Raises:
+        UserError: The tokenizer cannot have such units.
     """
+    if units != "words" and is_unigram(tokenizer):
+        raise UserError(
+            f"student.vocabulary={units} needs a WordPiece tokenizer; for a Unigram one use --set "
+            "student.vocabulary=words or initial"
+        )
     words_of = word_splitter(tokenizer)
     sentences = [words_of(pair.query) for pair in bitext]
     names = _names(sentences, [set(words_of(pair.english)) for pair in bitext])
@@ -81,7 +92,8 @@ def count_units(
     placed: list[list[tuple[int, str]]] = [list(enumerate(words)) for words in sentences]
     if units != "subwords":
         # Names take part, so that the English that they stand for goes with nothing else.
-        kinds.append(counted(placed, names, min_count))
+        kept = names.union(words_of(prompt), tokenizer.get_vocab() if is_unigram(tokenizer) else ())
+        kinds.append(counted(placed, kept, min_count))
     if units != "words":
         common = [[(index, word) for index, word in row if word not in names] for row in placed]
         split = learn_subwords(([word for _, word in row] for row in common), subwords)

@@ -111,6 +111,8 @@ def _lexicons(
         "units": settings.vocabulary,
         "subwords": settings.subwords,
     }
+    if prompt := student.text_format.prefix("sentence"):
+        options["prompt"] = prompt
     rows, pairs = settings.rows, [bitext.train for bitext in bitexts]
     if rows == "plans":  # of a student, so for one seed alone
         count = _plan_function(workspace, ref, bitexts[0], student)
