@@ -49,8 +49,10 @@ def read_table(path: Path, needed: Collection[str], numbers: Collection[str] = (
         numbers: Columns of numbers, if they are there; what is empty is NaN, and nothing else is.
 
     Raises:
-        UserError: It is no such table, or was cut off; the line is named.
+        UserError: It is no file, no such table, or was cut off; the line is named.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: not a regular file; move it away")
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.reader(stream, strict=True))

@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,10 @@ def test_tables_that_are_written_side_by_side_lose_no_row(tmp_path: Path) -> Non
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 3
     assert len(read(path)) == 9
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_in_the_place_of_a_table_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scores.csv")
+    with pytest.raises(UserError, match=r"scores\.csv: not a regular file; move it away"):
+        update(tmp_path / "scores.csv", [], COLUMNS)

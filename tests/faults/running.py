@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from faults import cuts, damage, hostile_models, hostile_servers, inputs, words
-from faults.judging import Fault, Kind, Tally
+from faults.judging import REFUSED, SAME, Fault, Kind, Tally
 from faults.world import World, build
 
 KINDS: dict[str, Kind] = {
@@ -63,6 +63,8 @@ def try_all(
         place, verdict = done.get()
         fault = faults[place]
         tallies[fault.kind].add(fault.name, verdict)
+        if verdict not in (SAME, REFUSED):
+            print(f"WRONG {fault.kind}: {fault.name}: {verdict}"[:300], flush=True)
         if number % 50 == 0 or number == len(faults):
             wrong = sum(len(tally.wrong) for tally in tallies.values())
             seconds = time.monotonic() - start

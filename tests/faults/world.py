@@ -74,6 +74,7 @@ class Home:
             self.words(
                 "evaluate", "--lang", "sw-en", "--metric", "map,mrr", "--method", ",".join(METHODS)
             ),
+            self.words("evaluate", "--lang", "de-en", "--metric", "map,mrr", "--method", "ot"),
         ]  # fmt: skip
 
     def run(self, lines: Sequence[Sequence[object]] | None = None) -> Ending:

@@ -144,3 +144,19 @@ def test_a_damaged_codec_of_a_draft_is_not_used(clir, quick, home):
     outcome = clir(*words)
     assert outcome.code == 0, outcome.err
     assert digests(folder) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step,epoch,plan_entropy$missed_plans\n1,1,0.5\n",  # a flipped bit
+        "step,epoch,loss\n1,1,0.5,7\n2,1\n3,1,0.5\n",
+        "step,epoch,loss\n\u00b2,1,0.5\n3,1,0.5\n9,1,0.5\n",
+    ],
+    ids=["header", "cells", "digits"],
+)
+def test_rows_of_a_damaged_log_are_left_out(tmp_path, text):
+    path = tmp_path / "training.csv"
+    path.write_text(text, encoding="utf-8")
+    expected = [] if "$" in text else [{"step": "3", "epoch": "1", "loss": "0.5"}]
+    assert checkpointing._logged(path, 5) == expected

@@ -268,10 +268,11 @@ def _logged(path: Path, upto: int) -> list[dict[str, str]]:
     """Return the rows of an interrupted log up to the step that training resumes from."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit()]
+            rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdecimal()]
     except (OSError, ValueError, KeyError, csv.Error):  # missing or damaged: it is no input
         return []
-    return [row for row in rows if int(row["step"]) <= upto and None not in row.values()]
+    known = [row for row in rows if row.keys() <= set(COLUMNS) and None not in row.values()]
+    return [row for row in known if int(row["step"]) <= upto]
 
 
 def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:
