@@ -183,6 +183,7 @@ def _work(pipe: Connection, workspace: Workspace) -> None:
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(do(pipe.recv(), workspace))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the rest without a traceback
 
 
 def _end_with_parent() -> None:
