@@ -9,7 +9,17 @@ import clir_cli
 PACKAGE = Path(clir_cli.__file__).parent
 # From the ground up. A room imports from its own floor and from those below it.
 FLOORS = (
-    {"errors", "files", "foreign", "runtime", "console", "setting_types", "settings", "suites"},
+    {
+        "__version__",
+        "errors",
+        "files",
+        "foreign",
+        "runtime",
+        "console",
+        "setting_types",
+        "settings",
+        "suites",
+    },
     {"corpus", "evaluation"},
     {"artifacts"},
     {"retrieval"},
