@@ -139,12 +139,8 @@ def compare(
 ) -> list["Comparison"]:
     """Compare runs with one of them by a paired test over queries, Holm-corrected.
 
-    Args:
-        qrels: Relevance judgments.
-        runs: Runs by name.
-        baseline: Name of the run that the others are compared with.
-        metric: One metric.
-        test: ``t`` or ``randomisation``.
+    ``baseline`` is the run that the others are compared with; ``test`` is ``t`` or
+    ``randomisation``.
 
     Returns:
         One entry for each other run: ``difference``, ``low``, ``high``, ``p_value``, ...

@@ -63,9 +63,7 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     The lock is the operating system's on ``.NAME.lock`` beside it, so it ends with the process.
 
-    Args:
-        path: What is written.
-        wait: Whether to wait for another process, rather than to refuse.
+    With ``wait`` another process is waited for, rather than refused.
 
     Raises:
         Busy: Another process holds it, and ``wait`` is not set.

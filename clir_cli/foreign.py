@@ -47,9 +47,7 @@ def reported(what: str, remedy: str = "") -> Iterator[None]:
 
     Failures of the system, such as a full memory, pass.
 
-    Args:
-        what: Path and problem; the library's reason follows.
-        remedy: What to do.
+    ``what`` is path and problem; the library's reason and the ``remedy`` follow.
     """
     try:
         yield

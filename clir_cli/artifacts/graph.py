@@ -55,11 +55,8 @@ def resolve(
 ) -> Artifact:
     """Return what an artifact will be made from.
 
-    Args:
-        context: Where artifacts lie.
-        ref: The artifact.
-        given: Fingerprints of inputs that only the caller has.
-        recorded: Fingerprints of inputs to take instead of those that are missing.
+    ``given`` are fingerprints of inputs that only the caller has, ``recorded`` those to take
+    instead of inputs that are missing.
 
     Raises:
         MissingInput: An input is missing; the message has the command that makes it.
@@ -133,11 +130,8 @@ def require_model(
     Models that it was made from are compared by content, not by name; inputs that are no longer
     here, such as bitext, are not compared. Its files are verified when they are read.
 
-    Args:
-        context: Where artifacts lie.
-        ref: The model.
-        known: Returns the only inputs to compare, if its settings may be any.
-        own: Names of inputs that are not compared.
+    ``known`` returns the only inputs to compare, if its settings may be any; those called as
+    ``own`` are not compared.
 
     Raises:
         MissingInput: It is missing.

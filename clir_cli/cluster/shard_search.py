@@ -157,14 +157,7 @@ def sharded_ranker(
 ) -> ShardedRanker:
     """Return a ranker of an index whose shards are held by workers, which stay for the next call.
 
-    Args:
-        engine: Where the cluster is, and how many workers there may be.
-        settings: Sections search, index and cluster.
-        folder: The index.
-        shards: Its shards.
-        home: A folder that all machines share.
-        device: Where the workers compute.
-        say: Reports what is waited for.
+    ``home`` is a folder that all machines share; the workers compute on ``device``.
 
     Raises:
         UserError: No Ray, or no room.

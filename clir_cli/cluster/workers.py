@@ -235,11 +235,8 @@ def ray_cluster(
 class TaskPool:
     """Single tasks, each with resources of its own, on any machine that has room.
 
-    Attributes:
-        cluster: Where they run.
-        work: Does a task; another worker repeats it when one dies.
-        resources: Returns what a task occupies.
-        failed: Returns the result of a task that could not be done.
+    ``work`` does a task (another worker repeats it when one dies), ``resources`` returns what it
+    occupies, ``failed`` the result of one that could not be done.
     """
 
     cluster: RayCluster

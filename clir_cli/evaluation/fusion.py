@@ -35,10 +35,8 @@ NORMALISERS: dict[str, Callable[[Mapping[str, float]], dict[str, float]]] = {
 def fuse(runs: Sequence[Run], by: str, top_k: int) -> dict[str, list[tuple[str, float]]]:
     """Return one ranking per query: the sum of the runs' normalised scores, best first.
 
-    Args:
-        runs: Scores by query and document; a query that one run lacks is ranked by the others.
-        by: A name in ``NORMALISERS``.
-        top_k: Documents per query; ties are ordered as trec_eval orders them.
+    ``by`` is a name in ``NORMALISERS``. A query that one run lacks is ranked by the others; ties
+    are ordered as trec_eval orders them.
     """
     fused = {}
     for query in dict.fromkeys(query for run in runs for query in run):

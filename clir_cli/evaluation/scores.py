@@ -43,10 +43,8 @@ def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) ->
 def read_table(path: Path, needed: Collection[str], numbers: Collection[str] = ()) -> pd.DataFrame:
     """Return a CSV table that clir has written: text as it is, ``seed`` whole.
 
-    Args:
-        path: The file.
-        needed: Columns that it must have.
-        numbers: Columns of numbers, if they are there; what is empty is NaN, and nothing else is.
+    ``numbers`` are columns of numbers, if they are there; what is empty is NaN, and nothing else
+    is.
 
     Raises:
         UserError: It is no file, no such table, or was cut off; the line is named.

@@ -51,18 +51,10 @@ def induce_dictionary(
     With m(w, e) the mass between two words over the bitext, and m(w), m(e) their total masses, the
     score is Dice's, 2 m(w, e) / (m(w) + m(e)). Each student token has the same mass.
 
-    Args:
-        student: The query encoder, with an extended vocabulary or without.
-        teacher: The teacher, which tokenizes the English sides.
-        bitext: N sentence pairs.
-        embeddings: The teacher's token embeddings of the N English sides.
-        settings: Settings of the transport problem.
-        max_tokens: Longest sentence in tokens.
-        translations: Most English words for a word.
-        min_pairs: Number of pairs in which a word and its translation must meet.
-        least_score: Entries below this are left out.
-        advance: Called with the number of pairs that were aligned, and of plans that did not
-            converge among them.
+    ``embeddings`` are the teacher's token embeddings of the English sides. A word has at most
+    ``translations``, each met in ``min_pairs`` pairs and with a score of ``least_score`` or more.
+    ``advance`` is called with the number of pairs that were aligned, and of plans that did not
+    converge among them.
     """
     mass: dict[tuple[str, str], float] = defaultdict(float)
     meetings: dict[tuple[str, str], int] = defaultdict(int)

@@ -43,11 +43,7 @@ def loss_of(
 ) -> Loss:
     """Return the objective over some sentence pairs.
 
-    Args:
-        student: Encodes the sentences.
-        pairs: The bitext of each pair and its index there; all with marginals, or all without.
-        objective: What to minimise.
-        settings: Passed on to it.
+    A pair is given by its bitext and its index there; all have marginals, or none has.
     """
     return objective(token_batch(student, pairs), settings)
 
@@ -77,12 +73,8 @@ def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) ->
 class Distillation:
     """Training a student to produce the teacher's embeddings (see loop.Task).
 
-    Attributes:
-        train: Pairs to train on.
-        held_out: Pairs for model selection.
-        objective: What to minimise.
-        settings: The batch size; passed on to the objective.
-        seed: Seed of the batches.
+    ``settings`` has the batch size, and is passed on to the objective; ``seed`` is that of the
+    batches.
     """
 
     train: EncodedBitext

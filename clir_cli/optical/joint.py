@@ -34,9 +34,7 @@ def quotas(counts: Sequence[int], temperature: float) -> list[int]:
 
     Shares are rounded down; the rest goes to the largest remainders.
 
-    Args:
-        counts: n_i, positive.
-        temperature: T, at least 1.
+    ``counts`` are the n_i, positive; ``temperature`` is T, at least 1.
     """
     total = sum(counts)
     largest = max(counts)  # divided by, so that no power overflows
@@ -71,10 +69,7 @@ def epoch_sample(count: int, quota: int, seed: str, epoch: int) -> list[int]:
 class JointDistillation:
     """Distillation of one student on several pairs (see loop.Task).
 
-    Attributes:
-        parts: The distillation of each pair, by name; all have one objective and one batch size.
-        temperature: T of the shares.
-        seed: Seed of the batches.
+    ``parts``, by pair, have one objective and one batch size; ``temperature`` is T.
     """
 
     parts: Mapping[str, Distillation]

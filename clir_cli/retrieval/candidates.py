@@ -37,11 +37,7 @@ def nearest_lists(queries: Packed, codec: Codec, probes: int = PROBES) -> tuple[
 def approximate(queries: Packed, shard: Shard, lists: Tensor, gains: Tensor) -> Tensor:
     """Score the documents of a shard by their centroids.
 
-    Args:
-        queries: Q queries.
-        shard: N documents, with lists.
-        lists: From ``nearest_lists``.
-        gains: From ``nearest_lists``.
+    ``lists`` and ``gains`` are from ``nearest_lists``.
 
     Returns:
         (Q, N) float32 on the CPU, 0 for documents in no list. All scores of a query lack the same

@@ -93,9 +93,7 @@ class _Cursor:
 def convert(path: Path, folder: Path) -> None:
     """Write the model of a four-bit file as config, safetensors (float32) and fast tokenizer.
 
-    Args:
-        path: ``e5-small-q4.bin`` of the package.
-        folder: Where the files go; it exists.
+    ``path`` is ``e5-small-q4.bin`` of the package; ``folder`` exists.
 
     Raises:
         UserError: The file is not of this format, or is cut short.

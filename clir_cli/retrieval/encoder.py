@@ -285,12 +285,9 @@ def load_encoder(
 ) -> Encoder:
     """Load an encoder from a folder, with its projection, text format and centres if it has them.
 
-    Args:
-        folder: A model's folder, in one of the formats of retrieval/checkpoints.py.
-        device: Where to compute.
-        precision: Number format of the computation; the weights are float32.
-        pickled: Name of a file with pickled weights, allowed if there are no safetensors; only
-            tensors are read from it.
+    The folder is in one of the formats of retrieval/checkpoints.py. ``precision`` is the number
+    format of the computation; the weights are float32. ``pickled`` names a file with pickled
+    weights, allowed if there are no safetensors; only tensors are read from it.
 
     Raises:
         UserError: Tokenizer or weights are missing or do not fit each other, or the model needs

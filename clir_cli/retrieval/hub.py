@@ -47,12 +47,9 @@ OPTIONAL = (
 class Fetching:
     """The download of one model.
 
-    Attributes:
-        model: The model.
-        folder: Folder of its files.
-        mirror: A folder or address to take them from, if it has the model.
-        known: sha256 and bytes by file, as recorded at an earlier download.
-        advance: Called with the number of bytes that arrived.
+    ``mirror`` is a folder or address to take files from, if it has the model; ``known`` has sha256
+    and bytes by file, as recorded at an earlier download; ``advance`` is called with the number of
+    bytes that arrived.
     """
 
     model: Model

@@ -58,10 +58,7 @@ def candidate_recall(
 ) -> dict[float, float]:
     """Return the mean recall@top_k for each number of candidates, against scoring all documents.
 
-    Args:
-        ranker: Ranks an index with lists.
-        queries: For example ``sampled_queries``.
-        counts: Values of ``search.candidates``.
+    The ``ranker`` has an index with lists; ``counts`` are values of ``search.candidates``.
     """
     exhaustive = replace(ranker, candidates=0.0).rank(queries)
     exact = [_best(scores, ranker.top_k) for scores in exhaustive]  # not the scores: they are large

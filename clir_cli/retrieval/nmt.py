@@ -54,12 +54,9 @@ class Translator:
     ) -> list[str]:
         """Return the English translation of each text, in order; deterministic.
 
-        Args:
-            texts: N texts in the source language.
-            beams: Beam width; 1 is greedy.
-            max_tokens: Longest input and longest output, in tokens.
-            batch_tokens: Bound on (texts x longest text) of a batch.
-            advance: Called with the number of texts that were translated.
+        One beam is greedy; ``max_tokens`` limits input and output; ``batch_tokens`` bounds (texts x
+        longest text) of a batch; ``advance`` is called with the number of texts that were
+        translated.
         """
         prefixed = [self.direction.prefix + text for text in texts]
         with reported("the translation model does not work", "take another"):
@@ -89,10 +86,7 @@ class Translator:
 def load_translator(folder: Path, codes: Sequence[str], device: torch.device) -> Translator:
     """Load a translation model from a folder; safetensors only, no remote code.
 
-    Args:
-        folder: Folder that ``save_pretrained`` wrote.
-        codes: Codes of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
-        device: Where to translate.
+    ``codes`` are those of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
 
     Raises:
         UserError: Model or tokenizer is missing or damaged, or does not know the language.

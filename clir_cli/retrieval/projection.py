@@ -21,11 +21,7 @@ STANFORD = "linear.weight"
 
 
 class Dense(nn.Module):
-    """One layer: x -> activation(W x + b), plus x if there is a residual connection.
-
-    Args:
-        layer: Its configuration.
-    """
+    """One layer: x -> activation(W x + b), plus x if there is a residual connection."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -47,11 +43,7 @@ class Dense(nn.Module):
 
 
 class Projection(nn.Sequential):
-    """Layers from hidden states (..., inputs) to token embeddings (..., outputs).
-
-    Args:
-        layers: One or more, first to last.
-    """
+    """Layers from hidden states (..., inputs) to token embeddings (..., outputs)."""
 
     def __init__(self, *layers: Layer) -> None:
         super().__init__(*(Dense(layer) for layer in layers))
@@ -71,10 +63,7 @@ class Projection(nn.Sequential):
 def orthogonal(inputs: int, outputs: int, seed: int) -> Projection:
     """Return a projection with orthonormal rows or columns, which preserves angles best.
 
-    Args:
-        inputs: Size of a hidden state.
-        outputs: Size of a token embedding.
-        seed: Seed of the random directions.
+    ``inputs`` is the size of a hidden state, ``outputs`` that of a token embedding.
     """
     projection = Projection(Layer(inputs, outputs))
     rng = torch.Generator().manual_seed(seed)

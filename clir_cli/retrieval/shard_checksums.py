@@ -45,11 +45,8 @@ def _stem(number: int) -> str:
 def write_checksums(folder: Path, number: int, fingerprint: str, digests: np.ndarray) -> None:
     """Record what a shard was made from, and its files as they are now.
 
-    Args:
-        folder: Folder of the index.
-        number: Number of the shard.
-        fingerprint: Digest of all that its bytes depend on beside the texts.
-        digests: (rows, DIGEST) of the texts.
+    ``fingerprint`` is the digest of all that the shard's bytes depend on beside the texts,
+    ``digests`` (rows, DIGEST) are those of the texts.
     """
     files = {
         path.name.removeprefix(_stem(number)): {

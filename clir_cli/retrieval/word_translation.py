@@ -13,10 +13,8 @@ def translate(text: str, dictionary: Mapping[str, Sequence[str]], choices: int =
     Terms of several words are looked up first, longest first. Words that the dictionary lacks stay
     unchanged, which carries names over.
 
-    Args:
-        text: A query in the query language.
-        dictionary: Translations by word or term, best first; keys as ``words`` splits them.
-        choices: Number of translations that replace a word.
+    Translations are by word or term, best first, with keys as ``words`` splits them; ``choices`` of
+    them replace a word.
     """
     remaining = words(text)
     translated: list[str] = []

@@ -161,9 +161,7 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 def rows(what: str, home: Path = Path("artifacts")) -> list[Row]:
     """Return the rows of a list.
 
-    Args:
-        what: A key of LISTS, or ``indexes``.
-        home: Folder for artifacts, whose indexes are listed.
+    ``what`` is a key of LISTS, or ``indexes``: those under ``home``.
 
     Raises:
         UserError: There is no such list, or no index.

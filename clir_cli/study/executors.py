@@ -51,10 +51,8 @@ def executor_of(
 ) -> AbstractContextManager[Executor]:
     """Return the executor that ``--engine`` and ``--jobs`` name.
 
-    Args:
-        engine: The options; 0 jobs on Ray are as many as there are processors.
-        workspace: Where artifacts lie; all machines of a cluster must see its folder.
-        talk: Where tasks of this process speak.
+    0 jobs on Ray are as many as there are processors; all machines of a cluster must see the
+    workspace's folder. Tasks of this process speak through ``talk``.
     """
     # Tasks of a study run beside each other; none of them uses an engine of its own.
     workspace = replace(workspace, engine=EngineOptions(), talk=talk)

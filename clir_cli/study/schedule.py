@@ -77,13 +77,8 @@ def run(
 ) -> dict[str, Done]:
     """Do what is not there, and return what became of every task.
 
-    Args:
-        tasks: All of them, each behind those that it needs.
-        states: What ``look`` returned.
-        executor: Does them.
-        watch: Reports the progress.
-        pace: How long they took before.
-        force: Whether what is there is made again.
+    Each task is behind those that it needs; ``states`` is what ``look`` returned; ``pace`` says how
+    long they took before; with ``force`` what is there is made again.
     """
     pace = pace or Pace()
     done = {

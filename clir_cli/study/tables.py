@@ -41,11 +41,7 @@ def draw(title: str, rows: Sequence[Row], layout: TableLayout, metric: str) -> T
     deviation. Marks show what is significantly above or below the baseline, and which expected
     scores were missed.
 
-    Args:
-        title: Title of the table, without the metric.
-        rows: Tidy rows, of any metrics.
-        layout: The dimensions in rows and columns of the table.
-        metric: Name of the metric.
+    The title is without the metric; rows may be of any metrics.
     """
     chosen = [row for row in rows if row["metric"] == metric]
     by_cell: dict[tuple[str, str], list[Row]] = {}

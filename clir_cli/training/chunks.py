@@ -36,12 +36,8 @@ def embed_chunks(
 ) -> list[Chunk]:
     """Return the embeddings of all texts, differentiable.
 
-    Args:
-        encoder: Computes them.
-        inputs: Tokenised texts.
-        kind: What they are.
-        tokens: Padded tokens of a chunk; 0 for all texts in one. If there are several chunks,
-            their activations are computed again in the backward pass.
+    ``tokens`` is the number of padded tokens of a chunk; 0 for all texts in one. If there are
+    several chunks, their activations are computed again in the backward pass.
     """
     lengths = [len(text) for text in inputs]
     groups, embed = [list(range(len(inputs)))], encoder.embed

@@ -133,10 +133,7 @@ def row_of_each_value(table: sparse.csr_matrix) -> np.ndarray:
 def lexicon_of(units: Sequence[str], dice: sparse.csr_matrix, neighbours: int) -> Lexicon:
     """Return the units (W) that go with any English token, and their k strongest tokens.
 
-    Args:
-        units: Words or subwords.
-        dice: (W, T) coefficients.
-        neighbours: k.
+    ``dice`` are coefficients (W, T); ``neighbours`` is k.
     """
     columns, strengths = best_columns(dice, neighbours)
     rows = [row for row in range(len(units)) if strengths[row].any()]

@@ -67,13 +67,9 @@ def cross_fit(
 ) -> CrossFitted:
     """Append the embeddings of each fold to those of the student, in place.
 
-    Args:
-        student: With the embeddings of the whole bitext.
-        initial: Its vocabulary before the extension.
-        bitexts: The training pairs of each language.
-        folds: For each bitext the indices of the pairs of each fold.
-        lexicons: For each fold, the lexicon of all pairs but its own.
-        max_tokens: Longest sentence, in tokens.
+    The student has the embeddings of the whole bitext, ``initial`` is its vocabulary before the
+    extension. ``folds`` are, for each bitext, the indices of the pairs of each fold, ``lexicons``,
+    for each fold, that of all pairs but its own.
     """
     table = embedding_table(student.model).weight.detach()
     first = initial.embeddings.to(table)

@@ -40,14 +40,8 @@ def word_plans(
 ) -> list[WordPlan]:
     """Return the mass that each word of a sentence sends to each English token.
 
-    Args:
-        student: The first student; words are those of its tokenizer.
-        teacher: The teacher, which tokenizes the English sides.
-        bitext: N sentence pairs.
-        embeddings: The teacher's token embeddings of the N English sides.
-        settings: Settings of the transport problem.
-        max_tokens: Longest sentence in tokens; the words after it send nothing.
-        advance: As that of ``induce_dictionary``.
+    Words are those of the student's tokenizer; those behind ``max_tokens`` send nothing. The
+    arguments are those of ``induce_dictionary``.
     """
     indices_of = word_indices(student.tokenizer, student.text_format.prefix("sentence"))
     special = set(teacher.tokenizer.all_special_ids)

@@ -86,12 +86,8 @@ def text_of(
 ) -> str:
     """Return a text of a record without outer white space; empty for null.
 
-    Args:
-        record: The record.
-        key: The key of the text.
-        where: Its place, for messages.
-        also: Another key, which is read if ``key`` is not there.
-        may_be_empty: Whether the text may be empty. The key must be there all the same.
+    ``where`` is the record's place, for messages; ``also`` is another key, which is read if ``key``
+    is not there. With ``may_be_empty`` the text may be empty, but the key must be there.
 
     Raises:
         UserError: The key is not there, or its value is no text or empty.

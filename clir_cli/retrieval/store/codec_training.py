@@ -34,12 +34,8 @@ def train_codec(
 ) -> Codec:
     """Return the codec of an index.
 
-    Args:
-        settings: Format, and whether the index has lists.
-        sample: Embeddings of a random sample of the documents; needed if ``is_trained``.
-        documents: Number of documents of the index, which decides the number of centroids;
-            default: that of the sample.
-        seed: Seed of the centroids.
+    ``sample`` are embeddings of a random sample of the documents, needed if ``is_trained``.
+    ``documents``, the size of the index (default: of the sample), decides the number of centroids.
 
     Raises:
         ValueError: A sample is needed, and there is none.

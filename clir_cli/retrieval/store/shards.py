@@ -130,10 +130,8 @@ def _rows(array: np.ndarray, rows: slice | Tensor) -> Tensor:
 def gather(shards: Sequence[Shard], documents: Tensor, *, release: bool = False) -> Shard:
     """Return some documents of several shards as one shard in memory, not decoded, without lists.
 
-    Args:
-        shards: The shards of one index, in order.
-        documents: Indices (M,) over all shards, ascending; at least one.
-        release: Return the memory of what was read from disk.
+    ``documents`` are indices (M,) over all shards, ascending, at least one; ``release`` returns the
+    memory of what was read from disk.
     """
     starts = torch.tensor([0, *(len(shard) for shard in shards)]).cumsum(0)
     first = torch.cat([shard.offsets[:-1] for shard in shards])[documents]
@@ -180,11 +178,7 @@ def _index_type(documents: int) -> type[np.number]:
 def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None = None) -> None:
     """Encode documents and write them as one shard (see ``save_shard``).
 
-    Args:
-        folder: Folder of the index.
-        number: Number of the shard, from 0.
-        packed: Token embeddings of its documents, on the CPU.
-        codec: Codec of the index; None keeps the vectors as they are.
+    The embeddings are on the CPU; without a codec the vectors are kept as they are.
 
     Raises:
         UserError: The embeddings hold NaN or infinity.
@@ -227,10 +221,7 @@ def _lists(nearest: Tensor, offsets: Tensor, centroids: int) -> Lists:
 def read_shard(folder: Path, number: int, codec: Codec | None = None) -> Shard:
     """Return a shard; its arrays stay on disk and are read when they are used.
 
-    Args:
-        folder: Folder of the index.
-        number: Number of the shard.
-        codec: Codec of the index, if it has been read already.
+    ``codec`` is that of the index, if it has been read already.
 
     Raises:
         UserError: A file is missing, truncated, or does not fit the offsets.

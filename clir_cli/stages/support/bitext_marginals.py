@@ -31,12 +31,8 @@ def masses(
     Frequencies are counted over the sentences to train on, separately for each side. Norms are
     those of the hidden states before normalisation; the student's change as it is trained.
 
-    Args:
-        workspace: The settings, and the teacher's folder.
-        bitext: Sentence pairs.
-        ids: The student's token ids of the sentences to train on.
-        student: The student.
-        own_rows: See ``starting_points.Start``.
+    ``ids`` are the student's token ids of the sentences to train on; for ``own_rows`` see
+    ``starting_points.Start``.
     """
     kind = workspace.settings.transport.marginals
     if kind == "uniform":

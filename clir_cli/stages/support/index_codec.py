@@ -60,11 +60,8 @@ def measured(
 ) -> dict[str, object]:
     """Return notes on the size of an index, and on how much of the ranking its format keeps.
 
-    Args:
-        workspace: Settings, folders and behaviour.
-        documents: In the order of the shards.
-        teacher: Encodes some of them again if they are stored rounded.
-        draft: Folder of the shards.
+    Documents are in the order of the shards, which are in ``draft``; the teacher encodes some again
+    if they are stored rounded.
 
     Returns:
         ``bytes_a_token``; if the vectors are rounded, ``format`` and ``format_recall``, the share

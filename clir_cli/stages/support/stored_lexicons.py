@@ -27,13 +27,8 @@ def stored_lexicons(
 ) -> list[Lexicon]:
     """Return what ``induce`` makes of bitexts, from the folder that is named after what it reads.
 
-    Args:
-        workspace: Where artifacts lie.
-        ref: The student; its pairs say where the folder is.
-        bitexts: Sentence pairs of each language.
-        tokenizer: Splits them into words and tokens.
-        options: All that the lexicons depend on beside these.
-        induce: Counts.
+    The pairs of ``ref``, a student, say where the folder is. ``options`` is all that the lexicons
+    depend on beside bitexts and tokenizer.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     layout = json.loads(backend.to_str()) if backend else {}

@@ -44,10 +44,8 @@ def sampled(texts: Sequence[str], most: int, key: str) -> list[str]:
 def cloze_questions(bitexts: Sequence[Bitext], most: int) -> Split:
     """Return English sentences of bitexts, each the document of words in it (inverse cloze).
 
-    Args:
-        bitexts: One or several; each sentence is used once, and one that any of them holds out is
-            not trained on.
-        most: Number of randomly sampled sentences to train on; 0 takes all.
+    Each sentence is used once, and one that any bitext holds out is not trained on. ``most`` is the
+    number of randomly sampled sentences to train on; 0 takes all.
     """
     held_out = dict.fromkeys(row.english for bitext in bitexts for row in bitext.held_out)
     rest = dict.fromkeys(row.english for bitext in bitexts for row in bitext.train)
@@ -89,10 +87,7 @@ def passage_questions(name: str, split: Split, most: int) -> Split:
 
     The other rests of a document contain the sentence, and count neither as right nor as wrong.
 
-    Args:
-        name: Name of the source.
-        split: Questions; the sentences are of documents that answer one.
-        most: Number of randomly sampled sentences to train on; 0 takes all.
+    ``most`` is the number of randomly sampled sentences to train on; 0 takes all.
     """
     train, held_out = _passages(name, split[0].documents), _passages(name, split[1].documents)
     if most and most < len(train):
@@ -135,11 +130,7 @@ def collection_questions(collection: Collection, language: str, most: int, held_
     At most ``held_out`` queries and a tenth are held out, and no document that answers one of them
     answers one that is trained on.
 
-    Args:
-        collection: With the queries of the language.
-        language: Language of the queries.
-        most: Number of randomly sampled queries; 0 takes all.
-        held_out: Queries for model selection.
+    ``most`` is the number of randomly sampled queries; 0 takes all.
 
     Raises:
         UserError: It has too few queries with an answer.

@@ -200,10 +200,8 @@ def neutral_command(text: str) -> Command:
 def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     """Read the results of a suite, as far as they exist.
 
-    Args:
-        workspace: Settings and folders; artifacts are read where they exist, none is made.
-        results: The folder of the results of all suites.
-        collection: The user's own collection, if one was evaluated (``--collection``).
+    Artifacts are read where they exist, none is made. ``results`` is the folder of all suites;
+    ``collection`` the user's own, if one was evaluated (``--collection``).
 
     Raises:
         UserError: There is neither a score nor an experiment table, or one is damaged.

@@ -38,11 +38,8 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
 
     The same results give the same bytes.
 
-    Args:
-        workspace: Settings and folders; nothing is made in them.
-        folder: The folder of the results of all suites.
-        collection: The user's own collection, if one was evaluated.
-        names: ``metric``, ``method`` and ``baseline`` to look at; see ``focus_on``.
+    ``folder`` is that of the results of all suites; ``collection`` the user's own, if one was
+    evaluated; ``names`` are ``metric``, ``method`` and ``baseline`` to look at (``focus_on``).
 
     Raises:
         UserError: There is nothing to report, a table is damaged, or a name has no scores.
