@@ -33,10 +33,8 @@ def load_settings(
 ) -> Settings:
     """Return the settings of a suite with the user's changes on top.
 
-    Args:
-        suite: Name of a file in ``experiments/suites``.
-        config: The user's TOML file (``--config``).
-        assignments: ``section.key=value`` strings (``--set``); values are TOML, or plain text.
+    ``config`` is the user's TOML file (``--config``); ``assignments`` are ``section.key=value``
+    (``--set``), whose values are TOML, or plain text.
 
     Raises:
         UserError: An unknown suite or key, a value of the wrong kind, or an unreadable file.

@@ -72,10 +72,8 @@ class Ref:
 class Input:
     """Something that an artifact is made from.
 
-    Attributes:
-        digests: Returns the fingerprint of each part, by name, or raises MissingInput.
-        of: The artifact that it is, or is part of; None for a file of the user's.
-        settings: Settings that choose it.
+    ``digests`` returns the fingerprint of each part, by name, or raises MissingInput. ``of`` is the
+    artifact that it is, or is part of (None for a file of the user's), which ``settings`` choose.
     """
 
     digests: Callable[[Any], Mapping[str, str]]

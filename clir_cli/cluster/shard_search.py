@@ -77,12 +77,8 @@ def partition(shards: Sequence[Shard], workers: int) -> list[list[int]]:
 class PartSearcher:
     """A worker's view of an index: it searches some of the shards, and maps all of them.
 
-    Attributes:
-        ranker: Of the whole index.
-        shards: Those that it searches.
-        places: Of their documents among all, in order.
-        worker: Its own number, from 0.
-        workers: How many there are.
+    ``ranker`` has the whole index; ``shards`` are those that it searches, ``places`` those of their
+    documents among all, in order; ``worker`` is its number among ``workers``, from 0.
     """
 
     ranker: Ranker

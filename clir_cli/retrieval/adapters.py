@@ -19,10 +19,7 @@ from clir_cli.retrieval.encoder import Encoder
 def with_adapters(encoder: Encoder, rank: int, new_rows: Sequence[int] = ()) -> Encoder:
     """Return an encoder that trains only adapters, new token embeddings and the projection.
 
-    Args:
-        encoder: Its model is changed in place.
-        rank: Rank r of the adapters, above 0.
-        new_rows: Token ids whose embeddings are trained as well.
+    The model is changed in place; the embeddings of ``new_rows`` (token ids) are trained as well.
 
     Raises:
         UserError: peft is not installed.

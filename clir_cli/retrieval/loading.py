@@ -87,12 +87,8 @@ def load_weights(
 ) -> PreTrainedModel:
     """Load a model from safetensors, or the pickle that the user named, in float32 on the CPU.
 
-    Args:
-        auto_class: ``AutoModel`` or another of its kind.
-        folder: Folder of the weights.
-        config: What ``load_config`` returns.
-        pickled: Name of a file with pickled weights that is allowed where there are no safetensors.
-        options: Further arguments of the model.
+    ``pickled`` names a file with pickled weights that is allowed where there are no safetensors;
+    ``options`` are further arguments of the model, which is an ``auto_class``.
 
     Raises:
         UserError: The weights are missing, damaged, not finite, or of another model.

@@ -57,11 +57,9 @@ def model_entry(name: str) -> Model:
 def model_folder(name: str, home: Path, pickled: str = "") -> Path:
     """Return the folder that holds a model's files.
 
-    Args:
-        name: A model of the catalogue or of the hub, or a folder with config.json, tokenizer and
-            safetensors.
-        home: Folder of the artifacts; downloaded models are in ``home/models``.
-        pickled: Name of a file with pickled weights that is allowed instead of safetensors.
+    ``name`` is one of the catalogue or of the hub, or a folder with config.json, tokenizer and
+    safetensors; ``pickled`` names a file with pickled weights that is allowed instead of these.
+    Downloaded models are in ``home/models``.
 
     Raises:
         UserError: Unknown name, or a folder without config.json or weights.

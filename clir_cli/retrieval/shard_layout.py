@@ -23,10 +23,8 @@ SHARDS = "shards.json"
 class ReusedRows:
     """Documents that are copied from a shard of the previous index.
 
-    Attributes:
-        shard: Number of that shard.
-        rows: Its documents that are still in the collection, ascending.
-        whole: Whether these are all of its documents.
+    ``rows`` are the documents of ``shard`` that are still in the collection, ascending; ``whole``
+    is True if these are all.
     """
 
     shard: int
@@ -54,10 +52,8 @@ def updated_layout(
 
     A document is known by its text alone: one with another id or another position is not new.
 
-    Args:
-        digests: (documents, DIGEST) of the texts of the collection.
-        before: The digests of the rows of each shard of the previous index.
-        size: Documents of a new shard.
+    ``digests`` (documents, DIGEST) are those of the texts, ``before`` those of the rows of each
+    shard of the previous index; ``size`` is the number of documents of a new shard.
     """
     unplaced: dict[bytes, list[int]] = defaultdict(list)
     for index in range(len(digests) - 1, -1, -1):  # the first document is popped first

@@ -55,15 +55,9 @@ class Base:
 class Point:
     """One cell of an experiment's grid.
 
-    Attributes:
-        experiment: Name of the experiment.
-        pair: The language pair.
-        cell: Method, variant and seed, after which the artifacts are named.
-        short: The same, without what the whole experiment has in common.
-        collection: The collection to search.
-        settings: All settings, resolved.
-        values: The value of each setting that the grid spans; None where it does not reach the
-            method.
+    The artifacts are named after ``cell``: method, variant and seed; ``short`` is the same without
+    what the whole experiment has in common. ``values`` has each setting that the grid spans: None
+    where it does not reach the method.
     """
 
     experiment: str

@@ -22,14 +22,10 @@ RESULTS = Path("results")  # where tables go unless --results says otherwise
 class Task:
     """One artifact to make. It can be pickled and sent to another process or machine.
 
-    Attributes:
-        key: Where the artifact lies below the folder for artifacts; the command for a download.
-        verb: The command that makes it.
-        ref: The artifact.
-        command: That command, as text.
-        needs: Keys of the tasks whose artifacts it reads.
-        after: Keys of tasks that it waits for, and does not need.
-        experiment: The experiment that asked for it first.
+    ``key`` is where the artifact lies below the folder for artifacts, and the command for a
+    download; ``verb`` is the command without options. ``needs`` are the keys of the tasks whose
+    artifacts it reads, ``after`` those of tasks that it waits for and does not need; ``experiment``
+    asked for it first.
     """
 
     key: str
@@ -50,12 +46,9 @@ class Task:
 class Study:
     """Experiments in one suite, with the tasks of all their cells.
 
-    Attributes:
-        workspace: Where artifacts lie, and how stages behave; its settings are the suite's.
-        results: Folder for score tables.
-        experiments: Each experiment with its cells.
-        tasks: By key; each task follows those that it needs.
-        goals: The key of the task that makes the run of a cell.
+    Artifacts lie in ``workspace``, whose settings are the suite's, score tables in ``results``.
+    Each of the ``tasks`` follows those that it needs; ``goals`` has the key of the one that makes
+    the run of a cell.
     """
 
     workspace: Workspace

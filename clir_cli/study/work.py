@@ -21,15 +21,9 @@ State = Literal["there", "stale", "missing"]
 class Done:
     """What became of a task.
 
-    Attributes:
-        key: The task.
-        outcome: ``busy`` means that another process makes it, ``skipped`` that a task which it
-            needs has failed.
-        seconds: How long it took.
-        error: Why it failed or was skipped, in one line.
-        is_bug: Whether clir is at fault, and not the user's input.
-        trace: Where the bug is.
-        cause: The failed task for which it was skipped.
+    The outcome ``busy`` means that another process makes it, ``skipped`` that a task which it needs
+    has failed: ``cause``. ``error`` is the reason in one line; if clir is at fault, and not the
+    user's input, it ``is_bug``, with a ``trace``.
     """
 
     key: str

@@ -82,12 +82,8 @@ class Step:
 class Training:
     """An encoder in training. ``run`` yields a ``Step`` after each step and can always be resumed.
 
-    Args:
-        encoder: The encoder to train, in place.
-        task: What to train it on.
-        settings: Epochs, learning rate and so on.
-        seed: Seed of dropout; the batches are the task's.
-        group: The processes that train it together; each has its own ``Training``.
+    ``encoder`` is trained in place; ``seed`` is that of dropout, the batches are the task's. Each
+    process of the group has its own ``Training``.
     """
 
     def __init__(

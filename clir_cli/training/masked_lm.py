@@ -34,9 +34,8 @@ class MaskedHead(nn.Module):
     the identity plus a little noise, and the output embedding is the input embedding (tied; Press
     and Wolf, EACL 2017), new token embeddings included.
 
-    Args:
-        hidden: Size of a hidden state.
-        vocabulary: Rows of the embedding table.
+    ``hidden`` is the size of a hidden state, ``vocabulary`` the number of rows of the embedding
+    table.
     """
 
     def __init__(self, hidden: int, vocabulary: int) -> None:
@@ -98,15 +97,9 @@ def with_head(encoder: Encoder) -> MaskedEncoder:
 class MaskedLM:
     """Training an encoder to predict the masked tokens of sentences (see loop.Task).
 
-    Attributes:
-        train: Token ids of the sentences to train on, with special tokens.
-        held_out: The sentences for model selection, likewise.
-        special: Ids that are never masked.
-        mask: The id that masks a token.
-        vocabulary: Number of tokens; a random one of them may replace a masked token.
-        share: Share of the tokens to predict.
-        batch_size: Sentences per batch.
-        seed: Seed of the batches and of the masking.
+    ``train`` and ``held_out`` are token ids of sentences, with special tokens; the ids in
+    ``special`` are never masked, ``mask`` is the id that masks. ``vocabulary`` is the number of
+    tokens, a random one of which may replace a masked token; ``share`` of the tokens are predicted.
     """
 
     train: Sequence[Sequence[int]]

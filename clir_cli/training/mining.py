@@ -75,11 +75,8 @@ def candidate_scores(
 ) -> Tensor:
     """Return the mean MaxSim (N, C) of N queries and C candidates of each, on the CPU.
 
-    Args:
-        queries: N queries.
-        documents: K documents.
-        candidates: (N, C) indices of documents; the score of NONE is minus infinity.
-        device: Where to compute; it then holds the vectors of all documents.
+    ``candidates`` (N, C) are indices of documents; the score of NONE is minus infinity. ``device``
+    computes, and holds the vectors of all documents.
     """
     vectors, lengths = documents.vectors.to(device), documents.offsets.diff()
     limit = CPU_CELLS if device.type == "cpu" else GPU_CELLS

@@ -40,11 +40,8 @@ LONGEST_WAIT = timedelta(days=1)  # one process waits while another writes or en
 class ProcessGroup:
     """The processes of a run, and which of them this is.
 
-    Attributes:
-        rank: Number of this process; 0 is the main one.
-        size: Number of processes.
-        local_rank: Number of this process on its machine.
-        local_size: Number of processes on its machine.
+    ``rank`` is the number of this process, 0 the main one; ``local_rank`` and ``local_size`` count
+    those of its machine.
     """
 
     rank: int = 0

@@ -30,12 +30,10 @@ def in_space(
 ) -> list[Lexicon]:
     """Return the lexicons with tokens and strengths from the space of a multilingual encoder.
 
-    Args:
-        lexicons: Their words and pieces, W in all, are kept.
-        encoder: Encodes a word; its vector is the mean of its token embeddings, less the mean of
-            all words of its side, for a language has a direction of its own.
-        tokenizer: The teacher's; its whole words of two letters and more are the candidates.
-        neighbours: Number of English tokens of a word, k; their strengths sum to 1.
+    Words and pieces of the lexicons are kept; whole words of two letters and more of the teacher's
+    ``tokenizer`` are the candidates. The vector of a word is the mean of its token embeddings, less
+    the mean of all words of its side, for a language has a direction of its own. The strengths of
+    its k ``neighbours`` sum to 1.
     """
     english = _whole_words(tokenizer)
     words = sorted({word for lexicon in lexicons for word in lexicon.words})

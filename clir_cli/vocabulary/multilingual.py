@@ -28,12 +28,9 @@ def induce_lexicons(
 ) -> list[Lexicon]:
     """Return the lexicon of one bitext, or of several; then that of all but each fold.
 
-    Args:
-        bitexts: Sentence pairs, one bitext per language.
-        tokenizer: The teacher's tokenizer.
-        neighbours: Number of English tokens that an embedding is the mean of, k.
-        folds: For each bitext the indices of the pairs of each fold, if any.
-        options: Those of ``count_units``.
+    There is one bitext per language; ``neighbours`` (k) English tokens make an embedding. ``folds``
+    are, for each bitext, the indices of the pairs of each fold; ``options`` those of
+    ``count_units``.
     """
     of_bitexts = [
         count_units(bitext, tokenizer, folds=own_folds, **options)

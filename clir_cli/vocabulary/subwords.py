@@ -24,9 +24,7 @@ def learn_subwords(
     Merges by frequency, as in WordPiece and BPE (Sennrich, Haddow and Birch, ACL 2016); the longest
     subword first when a word is split. Subwords within a word begin with ``##``.
 
-    Args:
-        sentences: The words of each sentence, normalised.
-        count: Subwords to learn, letters included; a language of many letters has more.
+    The words are normalised; ``count`` includes letters: a language of many letters has more.
     """
     texts = [" ".join(words) for words in sentences]
     # Letters, within words too, are numbered in order: the trainer itself numbers these as a hash

@@ -36,15 +36,10 @@ def count_units(
     of more than half its pairs. Subwords are learned from all words but names; those that the
     tokenizer already has keep their embedding, and so do the words that a Unigram one has.
 
-    Args:
-        bitext: Sentence pairs.
-        tokenizer: The teacher's tokenizer.
-        min_count: Number of pairs that must have a word; a subword needs two.
-        units: ``words``, ``subwords`` or ``both``, as ``student.vocabulary``.
-        subwords: Subwords to learn.
-        count: How to find which English tokens a word goes with.
-        folds: The indices of the pairs of each fold, if any.
-        prompt: What the student reads before each text; its words keep their tokens.
+    At least ``min_count`` pairs must have a word; a subword needs two. ``units`` are ``words``,
+    ``subwords`` or ``both``, as ``student.vocabulary``; ``count`` finds which English tokens a word
+    goes with; ``folds`` are the indices of the pairs of each fold, if any. ``prompt`` is what the
+    student reads before each text; its words keep their tokens.
 
     Returns:
         Counts of the whole bitext; then, if there are folds, of all but each of them.

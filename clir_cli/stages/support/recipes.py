@@ -11,11 +11,9 @@ from clir_cli.errors import UserError, nearest
 class Recipe:
     """A way to train an encoder; ``name`` is for ``--recipe`` and folders.
 
-    Attributes:
-        leaves: A ``teacher`` of English, which replaces the suite's; a ``student`` for the method
-            of the same name; or an ``initial`` student, which is distilled or trained next.
-        settings: Sections and settings that reach it, in the order of the manifest.
-        excluded: Settings of those sections that do not, since the recipe has its own.
+    It leaves a ``teacher`` of English, which replaces the suite's; a ``student`` for the method of
+    the same name; or an ``initial`` student, which is distilled or trained next. ``settings`` reach
+    it, in the order of the manifest, but for those ``excluded``, since the recipe has its own.
     """
 
     name: str
