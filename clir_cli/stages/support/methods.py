@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from clir_cli.artifacts.cell import Cell
@@ -62,55 +63,44 @@ class Method:
         return self.has_seeds or self.encoder == "initial"
 
 
+_distilled = partial(Method, encoder="distilled")
+_ot = partial(_distilled, transports=True)
+_bm25 = partial(Method, encoder="", scorer="bm25")
+_taught = partial(Method, encoder="teacher")
+
 METHODS = {
     method.name: method
     for method in (
         Method("zero-shot", "the initial student without training encodes the query", "initial"),
-        Method(
+        _ot(
             "rows",
             "the initial student plus embeddings of the bitext's words and subwords, not trained",
-            "distilled",
-            learns=False,
-            transports=True,  # its held-out loss is that of ot
+            learns=False,  # its held-out loss is that of ot
         ),
-        Method(
-            "ot",
-            "OPTICAL: the student is distilled with transport plans as soft token alignment",
-            "distilled",
-            transports=True,
-        ),
-        Method(
+        _ot("ot", "OPTICAL: the student is distilled with transport plans as soft token alignment"),
+        _ot(
             "ot+pooled",
             "ot, plus the cosine of pooled sentence vectors",
-            "distilled",
-            transports=True,
             objective=("objective.pooled_weight",),
         ),
-        Method(
+        _ot(
             "ot+score",
             "ot and kd-score in one loss",
-            "distilled",
-            transports=True,
             objective=("objective.score_weight", "objective.temperature"),
         ),
-        Method(
+        _ot(
             "ot+contrast",
             "ot, plus a contrast of the transport costs with all translations of the batch",
-            "distilled",
-            transports=True,
             objective=("objective.contrast_weight", "objective.temperature"),
         ),
-        Method(
-            "kd-greedy",
-            "hard alignment: each student token is pulled to its nearest teacher token",
-            "distilled",
+        _distilled(
+            "kd-greedy", "hard alignment: each student token is pulled to its nearest teacher token"
         ),
-        Method("kd-mse", "matches the teacher's pooled vector: squared distance", "distilled"),
-        Method("kd-cosine", "matches the teacher's pooled vector: cosine", "distilled"),
-        Method(
+        _distilled("kd-mse", "matches the teacher's pooled vector: squared distance"),
+        _distilled("kd-cosine", "matches the teacher's pooled vector: cosine"),
+        _distilled(
             "kd-score",
             "matches the teacher's score distribution over the batch: KL divergence",
-            "distilled",
             objective=("objective.temperature",),
         ),
         Method(
@@ -131,50 +121,30 @@ METHODS = {
             )
             for whose in ("ot", "code-switch", "hybrid")
         ),
-        Method(
-            "bm25",
-            "BM25 on the untranslated query: a lower bound from shared names",
-            "",
-            scorer="bm25",
-        ),
-        Method(
+        _bm25("bm25", "BM25 on the untranslated query: a lower bound from shared names"),
+        _taught(
             "dictionary",
             "word-by-word dictionary translation of the query, then the teacher",
-            "teacher",
             queries="dictionary",
         ),
-        Method(
+        _bm25(
             "dictionary-bm25",
             "word-by-word dictionary translation of the query, then BM25",
-            "",
             queries="dictionary",
-            scorer="bm25",
         ),
-        Method(
-            "nmt",
-            "machine translation of the query (nmt.model), then the teacher",
-            "teacher",
-            queries="nmt",
+        _taught(
+            "nmt", "machine translation of the query (nmt.model), then the teacher", queries="nmt"
         ),
-        Method(
-            "nmt-bm25",
-            "machine translation of the query (nmt.model), then BM25",
-            "",
-            queries="nmt",
-            scorer="bm25",
-        ),
-        Method("english-bm25", "BM25 on the English query", "", queries="english", scorer="bm25"),
+        _bm25("nmt-bm25", "machine translation of the query (nmt.model), then BM25", queries="nmt"),
+        _bm25("english-bm25", "BM25 on the English query", queries="english"),
         Method(
             "fusion",
             "fuses the runs of fusion.runs by reciprocal rank or z-score (fusion.by)",
             "",
             scorer="fusion",
         ),
-        Method(
-            "english",
-            "the ceiling: English queries encoded by the teacher",
-            "teacher",
-            queries="english",
+        _taught(
+            "english", "the ceiling: English queries encoded by the teacher", queries="english"
         ),
     )
 }
