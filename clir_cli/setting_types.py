@@ -15,6 +15,13 @@ from pydantic_core import PydanticCustomError
 
 LARGEST_SEED = 2**63 - 1
 MANY = 10**12  # more of anything than there is
+Count = Annotated[int, Field(ge=0, le=MANY)]
+AtLeastOne = Annotated[int, Field(ge=1, le=MANY)]
+UpToThousand = Annotated[int, Field(ge=1, le=1000)]
+UpToMillion = Annotated[int, Field(ge=1, le=1_000_000)]
+SeedNumber = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Amount = Annotated[float, Field(ge=0, le=MANY)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(ge=1e-30, le=MANY)]  # float32 holds it
 # What cosines, or costs made of cosines, are divided by: float32 has 7 digits of them. Below the
 # first bound fewer than 3 are left in the quotient, above the second none of the differences.

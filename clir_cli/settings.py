@@ -4,7 +4,20 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from clir_cli.setting_types import LARGEST_SEED, MANY, Divisor, Positive, Section, parse_size
+from clir_cli.setting_types import (
+    MANY,
+    Amount,
+    AtLeastOne,
+    Count,
+    Divisor,
+    Positive,
+    Section,
+    SeedNumber,
+    Share,
+    UpToMillion,
+    UpToThousand,
+    parse_size,
+)
 
 
 class TeacherSettings(Section):
@@ -39,20 +52,15 @@ class StudentSettings(Section):
     space_model: str = Field(
         "multilingual-e5-small", description="rows space: the encoder in whose space they are near"
     )
-    space_count: int = Field(
-        5, ge=1, le=MANY, description="rows ibm1+space: words in fewer pairs are placed in space"
+    space_count: AtLeastOne = Field(
+        5, description="rows ibm1+space: words in fewer pairs are placed in space"
     )
-    folds: int = Field(
-        8,
-        ge=1,
-        le=1000,
-        description="cross-fitting of new tokens: embeddings from the other folds; 1: from all",
+    folds: UpToThousand = Field(
+        8, description="cross-fitting of new tokens: embeddings from the other folds; 1: from all"
     )
-    min_count: int = Field(
-        2, ge=1, le=MANY, description="least count of a word that becomes a token"
-    )
-    neighbours: int = Field(
-        5, ge=1, le=1000, description="English tokens whose mean starts a new embedding"
+    min_count: AtLeastOne = Field(2, description="least count of a word that becomes a token")
+    neighbours: UpToThousand = Field(
+        5, description="English tokens whose mean starts a new embedding"
     )
 
 
@@ -79,28 +87,22 @@ class BitextSettings(Section):
     )
     on_error: Literal["stop", "skip"] = "stop"
     realign: bool = Field(True, description="repair sources whose lines are misaligned")
-    max_pairs: int = Field(0, ge=0, le=MANY, description="size of a random sample of pairs; 0: all")
-    max_pairs_per_source: int = Field(0, ge=0, le=MANY, description="the same, per source")
-    held_out: int = Field(
-        200, ge=1, le=MANY, description="pairs held out to select the epoch, at most a tenth"
+    max_pairs: Count = Field(0, description="size of a random sample of pairs; 0: all")
+    max_pairs_per_source: Count = Field(0, description="the same, per source")
+    held_out: AtLeastOne = Field(
+        200, description="pairs held out to select the epoch, at most a tenth"
     )
     held_out_sources: tuple[str, ...] = Field(
         (), description="sources held out as a whole, in place of pairs of all sources"
     )
-    seed: int = Field(
-        0, ge=0, le=LARGEST_SEED, description="seed for sampling (the split has its own)"
-    )
+    seed: SeedNumber = Field(0, description="seed for sampling (the split has its own)")
     duplicates: Literal["pair", "query", "english"] = Field(
         "pair", description="what no two pairs may share"
     )
-    max_characters: int = Field(
-        0, ge=0, le=MANY, description="limit for either side; 0: none, as below"
-    )
-    max_words: int = Field(
-        0, ge=0, le=MANY, description="limit for either side, in white-space words"
-    )
-    max_length_ratio: float = Field(
-        0.0, ge=0, le=MANY, description="limit for longer by shorter side, characters"
+    max_characters: Count = Field(0, description="limit for either side; 0: none, as below")
+    max_words: Count = Field(0, description="limit for either side, in white-space words")
+    max_length_ratio: Amount = Field(
+        0.0, description="limit for longer by shorter side, characters"
     )
     drop_markup: bool = Field(False, description="drop pairs with HTML or wiki mark-up")
     drop_copies: bool = Field(False, description="drop pairs whose sides are the same")
@@ -118,15 +120,15 @@ class DictionarySettings(Section):
     )
     on_error: Literal["stop", "skip"] = "stop"
     induced: bool = Field(True, description="add words induced from the ot student's plans")
-    least_score: float = Field(0.1, ge=0, le=1, description="least score of an induced translation")
-    translations: int = Field(3, ge=1, le=1000, description="translations per word in a BM25 query")
+    least_score: Share = Field(0.1, description="least score of an induced translation")
+    translations: UpToThousand = Field(3, description="translations per word in a BM25 query")
 
 
 class NmtSettings(Section):
     """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
 
     model: str = Field("", description="sequence-to-sequence model: a name, or a folder")
-    beams: int = Field(4, ge=1, le=1000)
+    beams: UpToThousand = 4
     max_tokens: int = Field(128, ge=1, le=100_000)
 
 
@@ -152,15 +154,9 @@ class TransportSettings(Section):
 class ObjectiveSettings(Section):
     """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
-    pooled_weight: float = Field(
-        1.0, ge=0, le=MANY, description="ot+pooled: weight of the pooled part"
-    )
-    score_weight: float = Field(
-        1.0, ge=0, le=MANY, description="ot+score: weight of the scores' divergence"
-    )
-    contrast_weight: float = Field(
-        1.0, ge=0, le=MANY, description="ot+contrast: weight of the contrast"
-    )
+    pooled_weight: Amount = Field(1.0, description="ot+pooled: weight of the pooled part")
+    score_weight: Amount = Field(1.0, description="ot+score: weight of the scores' divergence")
+    contrast_weight: Amount = Field(1.0, description="ot+contrast: weight of the contrast")
     temperature: Divisor = Field(
         0.05, description="kd-score, ot+score, ot+contrast: softmax temperature"
     )
@@ -171,14 +167,14 @@ class TrainingSettings(Section):
 
     later = frozenset({"shard", "epoch_pairs", "lora_rank"})
 
-    epochs: int = Field(2, ge=1, le=1_000_000)
-    epoch_pairs: int = Field(
-        0, ge=0, le=MANY, description="distill: sentence pairs per epoch and bitext; 0: all"
+    epochs: UpToMillion = 2
+    epoch_pairs: Count = Field(
+        0, description="distill: sentence pairs per epoch and bitext; 0: all"
     )
-    batch_size: int = Field(32, ge=1, le=1_000_000)
+    batch_size: UpToMillion = 32
     learning_rate: Positive = 3e-4
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
-    weight_decay: float = Field(0.01, ge=0, le=MANY)
+    weight_decay: Amount = 0.01
     clip: Positive = Field(1.0, description="largest gradient norm")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = Field(
@@ -190,7 +186,7 @@ class TrainingSettings(Section):
         le=100_000,
         description="rank of LoRA adapters on linear layers; 0 trains all weights",
     )
-    checkpoint_steps: int = Field(200, ge=1, le=MANY)
+    checkpoint_steps: AtLeastOne = 200
     shard: bool = Field(
         False, description="under torchrun: shard the weights over the processes (FSDP)"
     )
@@ -214,23 +210,19 @@ class ContrastiveSettings(Section):
         "",
         description="queries and documents to train on, one collection or several with commas",
     )
-    queries: int = Field(
-        0, ge=0, le=MANY, description="size of a random sample of each one's queries; 0: all"
-    )
-    sentences: int = Field(
-        4000, ge=0, le=MANY, description="sentences for the inverse cloze task; 0: all"
-    )
+    queries: Count = Field(0, description="size of a random sample of each one's queries; 0: all")
+    sentences: Count = Field(4000, description="sentences for the inverse cloze task; 0: all")
     temperature: Divisor = Field(0.05, description="softmax temperature of the scores")
     negatives: int = Field(1, ge=0, le=10_000, description="hard negatives per query")
-    share: float = Field(0.5, ge=0, le=1, description="code-switch: share of replaced words")
+    share: Share = Field(0.5, description="code-switch: share of replaced words")
     switching: Literal["bilingual", "multilingual"] = Field(
         "bilingual", description="code-switch: dictionary of the pair, or of all pairs"
     )
     lexicon: Literal["given", "dice", "plans"] = Field(
         "dice", description="code-switch: given dictionary, or that plus the bitext's or the plans'"
     )
-    least_dice: float = Field(0.3, ge=0, le=1, description="least Dice score of a translation")
-    alpha: float = Field(0.5, ge=0, le=1, description="hybrid: probability of an English batch")
+    least_dice: Share = Field(0.3, description="least Dice score of a translation")
+    alpha: Share = Field(0.5, description="hybrid: probability of an English batch")
 
 
 class MonolingualSettings(Section):
@@ -240,7 +232,7 @@ class MonolingualSettings(Section):
         0, ge=0, le=100_000, description="dimensions of a token embedding; 0: unchanged"
     )
     passages: bool = Field(True, description="inverse cloze on its documents, too")
-    epochs: int = Field(2, ge=1, le=1_000_000)
+    epochs: UpToMillion = 2
     learning_rate: Positive = 2e-5
 
 
@@ -248,24 +240,22 @@ class LateInteractionSettings(MonolingualSettings):
     """The recipe ``late-interaction``: a teacher of tokens, trained with mined hard negatives."""
 
     passages: bool = Field(False, description="inverse cloze on its documents, too")
-    epochs: int = Field(3, ge=1, le=1_000_000)
-    batch_size: int = Field(128, ge=1, le=1_000_000, description="queries per batch")
+    epochs: UpToMillion = 3
+    batch_size: UpToMillion = Field(128, description="queries per batch")
     negatives: int = Field(1, ge=0, le=1000, description="mined hard negatives per query; 0: none")
     depth: int = Field(30, ge=1, le=10_000, description="ranks that they are drawn from")
     bm25_epochs: int = Field(
         1, ge=0, le=1_000_000, description="epochs with the ranks of BM25; then the model's own"
     )
-    alike: float = Field(
+    alike: Amount = Field(
         0.95,
-        ge=0,
-        le=MANY,
         description="negatives above this share of the answer's score are not used; 0: all are",
     )
-    distillation: float = Field(
-        0.0, ge=0, le=MANY, description="weight of the divergence from the initial model's scores"
+    distillation: Amount = Field(
+        0.0, description="weight of the divergence from the initial model's scores"
     )
-    chunk_tokens: int = Field(
-        8192, ge=0, le=MANY, description="tokens with activations in memory; 0: the whole batch's"
+    chunk_tokens: Count = Field(
+        8192, description="tokens with activations in memory; 0: the whole batch's"
     )
 
 
@@ -275,9 +265,9 @@ class AugmentSettings(Section):
     files: tuple[str, ...] = Field(
         (), description="your own text, one sentence per line (default: the bitext's query side)"
     )
-    sentences: int = Field(0, ge=0, le=MANY, description="size of a random sample; 0: all")
+    sentences: Count = Field(0, description="size of a random sample; 0: all")
     share: float = Field(0.15, gt=0, lt=1, description="share of masked tokens")
-    epochs: int = Field(2, ge=1, le=1_000_000)
+    epochs: UpToMillion = 2
     learning_rate: Positive = 1e-4
 
 
@@ -324,11 +314,8 @@ class SearchSettings(Section):
     later = frozenset({"candidates"})
 
     top_k: int = Field(100, ge=1, le=10_000_000)
-    candidates: float = Field(
-        0,
-        ge=0,
-        le=MANY,
-        description="documents to re-score (below 1: a share of all); 0 scores all",
+    candidates: Amount = Field(
+        0, description="documents to re-score (below 1: a share of all); 0 scores all"
     )
 
 
