@@ -162,6 +162,19 @@ def value_of(settings: Settings, key: str) -> Any:
     return value
 
 
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a table under dotted names: ``transport.eps`` may be written with quotes or without.
+
+    >>> flat({"transport": {"eps": 0.1}, "student.layers": 2})
+    {'transport.eps': 0.1, 'student.layers': 2}
+    """
+    dotted: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        dotted |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return dotted
+
+
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
     """Return the dotted names of all settings that a user may change."""
     keys: list[str] = []

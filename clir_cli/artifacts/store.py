@@ -31,6 +31,7 @@ from clir_cli.artifacts.manifest import (
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import alone, digest, file_digest, remove, write_text
 from clir_cli.runtime import versions
+from clir_cli.suites import flat
 
 State = Literal["missing", "cut", "current", "stale"]
 
@@ -329,18 +330,8 @@ def remember_older(value: str, before: str) -> None:
 
 
 def _known(config: Mapping[str, Any], unreached: Sequence[str]) -> dict[str, Any]:
-    """Return a configuration by dotted name, as JSON holds it, without what reaches nothing."""
-    values = _flat(json.loads(json.dumps(config, default=str)))
+    values = flat(json.loads(json.dumps(config, default=str)))
     return {key: value for key, value in values.items() if key not in unreached}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration under dotted names, as people set them."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _brief(value: Any) -> str:

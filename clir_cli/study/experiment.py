@@ -25,26 +25,13 @@ from pydantic_core import PydanticCustomError
 from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
-from clir_cli.setting_types import LARGEST_SEED
-from clir_cli.suites import bundled, known_keys, read_toml, shortened, suites
+from clir_cli.setting_types import SeedNumber
+from clir_cli.suites import bundled, flat, known_keys, read_toml, shortened, suites
 
 RESERVED = ("scores", "per_query")  # tables that are no experiment's
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
 # What a table's rows and columns may be, beside the dotted name of a setting.
 DIMENSIONS = ("pair", "method", "variant", "seed", "collection", "metric")
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a table under dotted names: ``transport.eps`` may be written with quotes or without.
-
-    >>> flat({"transport": {"eps": 0.1}, "student.layers": 2})
-    {'transport.eps': 0.1, 'student.layers': 2}
-    """
-    dotted: dict[str, Any] = {}
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        dotted |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return dotted
 
 
 def _fault(message: str, key: str = "") -> PydanticCustomError:
@@ -90,7 +77,6 @@ Changed = Annotated[
     BeforeValidator(lambda table: flat(table) if isinstance(table, Mapping) else table),
 ]
 Suite = Annotated[str, AfterValidator(_only_suite)]
-SeedNumber = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 VariantName = Annotated[str, AfterValidator(_only_variants)]
 Dimensions = Annotated[list[str], AfterValidator(_only_dimensions)]
 

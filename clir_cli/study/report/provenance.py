@@ -7,8 +7,8 @@ from typing import Any
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.study.experiment import flat
 from clir_cli.study.report.data import CollectionScores, Results, Student, neutral_command
+from clir_cli.suites import flat
 
 
 @dataclass(frozen=True)

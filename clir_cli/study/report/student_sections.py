@@ -15,7 +15,6 @@ from clir_cli.evaluation import gaps
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.study.experiment import flat
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
 from clir_cli.study.report.data import (
@@ -27,7 +26,7 @@ from clir_cli.study.report.data import (
     pairs_in_order,
 )
 from clir_cli.study.report.provenance import distillations, trained
-from clir_cli.suites import known_keys
+from clir_cli.suites import flat, known_keys
 
 WORDS = range(4, 10)  # of a sentence that fits into a small picture
 PLANS = 3
@@ -131,7 +130,6 @@ def _sentences(results: Results, pair: str) -> tuple[str, str] | None:
 
 
 def _unfitness(sentences: tuple[str, str]) -> tuple[int, int, int]:
-    """Return how badly a sentence pair fits a small picture: marks, odd lengths, long words."""
     text = " ".join(sentences)
     marks = sum(not (letter.isalpha() or letter.isspace()) for letter in text)
     return marks, abs(len(sentences[0].split()) - 6), len(text)
