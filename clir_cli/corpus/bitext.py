@@ -17,7 +17,7 @@ from clir_cli.corpus.formats.opening import require_regular
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair, SentencePair
-from clir_cli.corpus.sampling import bottom_k
+from clir_cli.corpus.sampling import bottom_k, sampled
 from clir_cli.errors import UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import BitextSettings
@@ -107,10 +107,10 @@ def load_bitext(
                 if (value := key(row)) not in seen:
                     seen.add(value)
                     chosen.append(row)
-            chosen = _sample(chosen, settings.max_pairs_per_source, f"{settings.seed} {name}")
+            chosen = sampled(chosen, settings.max_pairs_per_source, f"{settings.seed} {name}")
         counts[name] = len(chosen)
         (apart if name in settings.held_out_sources else pairs).extend(chosen)
-    pairs = _sample(pairs, settings.max_pairs, f"{settings.seed} all")
+    pairs = sampled(pairs, settings.max_pairs, f"{settings.seed} all")
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
     names = settings.held_out_sources
@@ -129,7 +129,6 @@ def load_bitext(
 def _sources(
     settings: BitextSettings, pair: Pair, downloads: Path, faults: Faults
 ) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
-    """Yield name and pairs of each source, and whether its lines are in the order of a text."""
     if settings.files:
         yield "files", read_files(own_files(settings, pair), faults, pair.query), True
     for source in catalogue.chosen("bitext", settings):
@@ -139,12 +138,6 @@ def _sources(
             yield source.name, rows, bool(source.options.get("in_order", True))
 
 
-def _sample(rows: list[SentencePair], most: int, seed: str) -> list[SentencePair]:
-    if not most or len(rows) <= most:
-        return rows
-    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), most))]
-
-
 def _split(
     pairs: list[SentencePair], count: int, apart: list[SentencePair]
 ) -> tuple[list[SentencePair], list[SentencePair]]:
@@ -152,7 +145,7 @@ def _split(
     if apart:
         sides = {side for row in apart for side in row}
         train = [row for row in pairs if sides.isdisjoint(row)]
-        return train, _sample(apart, count, f"{SPLIT_SEED} held out")
+        return train, sampled(apart, count, f"{SPLIT_SEED} held out")
     order = list(range(len(pairs)))
     random.Random(SPLIT_SEED).shuffle(order)
     held_out = [pairs[index] for index in sorted(order[:count])]

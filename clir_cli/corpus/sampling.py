@@ -1,4 +1,4 @@
-"""A random sample of a stream of sentence pairs, without duplicates, in bounded memory.
+"""Random samples: of a list, and of a stream without duplicates, in bounded memory.
 
 Bottom-k sampling (Cohen and Kaplan, 2007): every key gets a pseudo-random number, its hash, and the
 k smallest are kept. It is a reservoir that handles duplicates: equal keys have equal hashes, so
@@ -8,9 +8,20 @@ The sample depends on the seed and the pairs alone, not on their order.
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from clir_cli.corpus.records import SentencePair
+
+Row = TypeVar("Row")
+
+
+def sampled(rows: Sequence[Row], most: int, key: str) -> list[Row]:
+    """Return a random sample in order; all if there are no more than ``most``, or it is 0."""
+    if not most or len(rows) <= most:
+        return list(rows)
+    return [rows[index] for index in sorted(random.Random(key).sample(range(len(rows)), most))]
 
 
 def bottom_k(

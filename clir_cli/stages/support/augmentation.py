@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
+from clir_cli.corpus.sampling import sampled
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import Settings
-from clir_cli.stages.support.training_data import sampled
 from clir_cli.training.masked_lm import MaskedEncoder, MaskedLM, with_head
 
 
@@ -49,7 +49,6 @@ def augmenting(
 
 
 def _text(settings: Settings, bitext: Bitext) -> tuple[list[str], list[str]]:
-    """Return the sentences to train on and those held out, each once."""
     names = settings.augment.files
     if not names:
         held_out = dict.fromkeys(row.query for row in bitext.held_out)

@@ -13,11 +13,11 @@ from torch import Tensor
 from clir_cli.artifacts import graph, store
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.collections import load_collection
+from clir_cli.corpus.sampling import sampled
 from clir_cli.files import digest
 from clir_cli.retrieval.centres import load_centres, save_centres
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.stages.support.training_data import sampled
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import bundled
 

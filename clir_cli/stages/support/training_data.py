@@ -7,6 +7,7 @@ from dataclasses import replace
 from clir_cli.corpus.bitext import SPLIT_SEED, Bitext
 from clir_cli.corpus.inverse_cloze import cloze_pair, has_enough_words, passage_queries
 from clir_cli.corpus.records import Collection, SentencePair
+from clir_cli.corpus.sampling import sampled
 from clir_cli.errors import UserError
 from clir_cli.training.contrastive import QuerySource
 
@@ -30,14 +31,6 @@ def selected(source: QuerySource, rows: Sequence[int]) -> QuerySource:
     )
 
 
-def sampled(texts: Sequence[str], most: int, key: str) -> list[str]:
-    """Return a random sample in order; all if there are no more than ``most``, or it is 0."""
-    if not most or len(texts) <= most:
-        return list(texts)
-    rows = sorted(random.Random(key).sample(range(len(texts)), most))
-    return [texts[row] for row in rows]
-
-
 # ------------------------------------------------------------------ sentences and bitext
 
 
@@ -55,11 +48,7 @@ def cloze_questions(bitexts: Sequence[Bitext], most: int) -> Split:
 
 def _cloze(sentences: Sequence[str]) -> QuerySource:
     texts = [text for text in sentences if has_enough_words(text)]
-    return QuerySource("cloze", texts, texts, _own(texts), changes=[_words_of])
-
-
-def _words_of(sentence: str, key: str) -> str:
-    return cloze_pair(sentence, key)[0]
+    return QuerySource("cloze", texts, texts, _own(texts), changes=[lambda *of: cloze_pair(*of)[0]])
 
 
 def _own(texts: Sequence[str]) -> list[list[int]]:
@@ -90,9 +79,8 @@ def passage_questions(name: str, split: Split, most: int) -> Split:
     ``most`` is the number of randomly sampled sentences to train on; 0 takes all.
     """
     train, held_out = _passages(name, split[0].documents), _passages(name, split[1].documents)
-    if most and most < len(train):
-        rows = random.Random("passages").sample(range(len(train)), most)
-        train = selected(train, sorted(rows))
+    if 0 < most < len(train):
+        train = selected(train, sampled(range(len(train)), most, "passages"))
     return train, held_out
 
 
