@@ -4,6 +4,8 @@ import os
 import platform
 import random
 import re
+import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -26,11 +28,7 @@ def check_device_name(name: str) -> None:
 
 
 def choose_device(name: str) -> "torch.device":
-    """Return the torch device for ``--device``.
-
-    Raises:
-        UserError: The device is unknown, or is not there.
-    """
+    """Return the torch device for ``--device``; UserError if it is unknown, or is not there."""
     import torch
 
     check_device_name(name)
@@ -61,6 +59,16 @@ def choose_precision(name: str, device: "torch.device") -> "torch.dtype":
 def processors() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def soon(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return True if a condition holds, now or within some seconds: shared disks take a moment."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def seed_everything(seed: int) -> None:

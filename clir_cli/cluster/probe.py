@@ -33,7 +33,7 @@ class Probe:
             UserError: The file is not there, or a library has another version.
         """
         host = socket.gethostname()
-        if not _appears(self.file, self.patience):
+        if not runtime.soon(self.file.exists, self.patience):
             raise UserError(
                 f"the worker on {host} does not see {self.file.parent}; give --home a folder that "
                 "all machines share under the same path"
@@ -71,19 +71,8 @@ def _versions() -> dict[str, str]:
 
 
 def await_file(path: Path) -> None:
-    """Wait until a file that a worker has written is visible here.
-
-    Raises:
-        UserError: It does not appear.
-    """
-    if not _appears(path, 6 * SETTLING):  # network file systems cache that it was not there
+    """Wait until a file that a worker has written is visible here; UserError if it never is."""
+    if not runtime.soon(
+        path.exists, 6 * SETTLING
+    ):  # network file systems cache that it was not there
         raise UserError(f"{path}: a worker wrote it, and it is not seen here; is it shared?")
-
-
-def _appears(path: Path, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True

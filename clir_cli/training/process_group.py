@@ -10,7 +10,6 @@ import os
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from clir_cli.errors import UserError
+from clir_cli.runtime import choose_device, soon
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,6 @@ class ProcessGroup:
             UserError: The device does not exist, or there are more processes than GPUs.
         """
         import torch
-
-        from clir_cli.runtime import choose_device
 
         device = choose_device(name)
         if not self.several or device.type != "cuda":
@@ -121,7 +119,8 @@ class ProcessGroup:
         file, token = folder / ".shared", self.broadcast(secrets.token_hex(16))
         if self.is_main:
             file.write_text(token, encoding="utf-8")
-        hosts = self.gather("" if _appears(file, token) else socket.gethostname())
+        appears = soon(lambda: _has(file, token), VISIBLE_AFTER)
+        hosts = self.gather("" if appears else socket.gethostname())
         if self.is_main:
             file.unlink()
         for rank, host in enumerate(hosts):
@@ -132,16 +131,10 @@ class ProcessGroup:
                 )
 
 
-def _appears(file: Path, content: str) -> bool:
-    """Return True if the file has this content, now or soon: shared disks take a moment."""
-    end = time.monotonic() + VISIBLE_AFTER
-    while True:
-        with contextlib.suppress(OSError):
-            if file.read_text(encoding="utf-8") == content:
-                return True
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
+def _has(file: Path, content: str) -> bool:
+    with contextlib.suppress(OSError):
+        return file.read_text(encoding="utf-8") == content
+    return False
 
 
 ALONE = ProcessGroup()
@@ -253,10 +246,6 @@ def _explained(message: str) -> Iterator[None]:
 
 def _main_failed(store: Any) -> bool:
     """Return True if the main process fails too, now or in a moment, and prints the cause."""
-    end = time.monotonic() + 3
     with contextlib.suppress(Exception):  # the store is gone, and so is the main process
-        while time.monotonic() < end:
-            if store.check([FAILED]):
-                return True
-            time.sleep(0.05)
+        return soon(lambda: store.check([FAILED]), 3)
     return False
