@@ -35,21 +35,11 @@ class EncodedBitext:
         return [len(ids) + size for ids, size in zip(self.ids, sizes, strict=True)]
 
 
-def loss_of(
-    student: Encoder,
-    pairs: Sequence[tuple[EncodedBitext, int]],
-    objective: Objective,
-    settings: Settings,
-) -> Loss:
-    """Return the objective over some sentence pairs.
-
-    A pair is given by its bitext and its index there; all have marginals, or none has.
-    """
-    return objective(token_batch(student, pairs), settings)
-
-
 def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) -> TokenBatch:
-    """Return what an objective is computed from, for the sentence pairs of ``loss_of``."""
+    """Return what an objective is computed from.
+
+    A sentence pair is given by its bitext and its index there; all have marginals, or none has.
+    """
     ids, mask = pad([bitext.ids[row] for bitext, row in pairs], student.pad_id, student.device)
     vectors = [bitext.teacher[row] for bitext, row in pairs]
     teacher, teacher_mask = pad_vectors(vectors, student.device)
@@ -107,16 +97,14 @@ class Distillation:
 
     def loss(self, encoder: Encoder, batch: Sequence[int]) -> Loss:
         """Return the objective over some of the training pairs."""
-        return self._loss(encoder, self.train, batch)
+        pairs = [(self.train, row) for row in batch]
+        return self.objective(token_batch(encoder, pairs), self.settings)
 
     def share(
         self, batch: Sequence[int], rank: int, size: int
     ) -> tuple[Sequence[int], float] | None:
         """Return one of several processes' pairs and their weight, if the loss is a mean."""
         return share_of(batch, rank, size) if self.is_mean else None
-
-    def _loss(self, student: Encoder, bitext: EncodedBitext, rows: Sequence[int]) -> Loss:
-        return loss_of(student, [(bitext, row) for row in rows], self.objective, self.settings)
 
     def validate(self, encoder: Encoder) -> tuple[float, float]:
         """Return the held-out loss, and the MRR of finding each sentence's translation.

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tiny_encoders import tiny_bert
 
 from clir_cli.errors import UserError
-from clir_cli.optical.distillation import EncodedBitext, loss_of
+from clir_cli.optical.distillation import EncodedBitext, token_batch
 from clir_cli.optical.marginals import Marginals, by_norm
 from clir_cli.retrieval.centres import CENTRES, save_centres
 from clir_cli.retrieval.encoder import load_encoder
@@ -79,7 +79,7 @@ def test_the_loss_has_centred_embeddings_with_and_without_masses(plain, centres,
         seen.append(batch.student[0, : len(ids[1])])
         return Loss(batch.student.sum())
 
-    loss_of(centred, [(data, 1)], objective, load_settings("sample"))
+    objective(token_batch(centred, [(data, 1)]), load_settings("sample"))
     torch.testing.assert_close(
         seen[0].detach(), wanted(plain, TEXTS[1], centres["query"]), atol=2e-5, rtol=0
     )

@@ -10,7 +10,7 @@ from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import UserError
-from clir_cli.optical.distillation import EncodedBitext, loss_of
+from clir_cli.optical.distillation import EncodedBitext, token_batch
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
@@ -62,7 +62,7 @@ def test_plans_have_the_masses_that_are_asked_for(kind, home, tiny):
         seen.append((batch, plan))
         return Loss(plan.sum())
 
-    loss_of(encoder, [(data, 0), (data, 1)], objective, workspace.settings)
+    objective(token_batch(encoder, [(data, 0), (data, 1)]), workspace.settings)
     ((batch, plan),) = seen
     for masses_of, mask, found in (
         (batch.student_weights, batch.student_mask, plan.sum(2)),
