@@ -21,8 +21,7 @@ def read_ntrex(files: Sequence[LocalFile], _: ReadRequest | None = None) -> Pars
     The first sentence of a run, in the query language, is the query; the others, in English,
     are the document. A rest of fewer than three sentences is dropped.
     """
-    names, by_language = _aligned(files)
-    return _known_items(names, by_language, least=3)
+    return _known_items(*_aligned(files), RUN, least=3)
 
 
 def read_ntrex_articles(
@@ -35,24 +34,7 @@ def read_ntrex_articles(
     query's article are relevant: 2 for the one before and the one behind its sentence, 1 for the
     others. A rest of fewer than four, and articles of a single run, are dropped.
     """
-    names, by_language = _aligned(files)
-    documents, qrels = [], {}
-    queries: Queries = {language: {} for language in by_language}
-    for name, numbers in _sentences_of(names).items():
-        starts = range(0, len(numbers) - ARTICLE_RUN + 1, ARTICLE_RUN)
-        items = [f"{name}-{run:02d}" for run, _ in enumerate(starts, start=1)]
-        if len(items) < 2:
-            continue
-        for run, (item, start) in enumerate(zip(items, starts, strict=True)):
-            first, *rest = numbers[start : start + ARTICLE_RUN]
-            documents.append(Document(item, "", " ".join(by_language["en"][i] for i in rest)))
-            qrels[item] = {
-                other: NEXT if place in (run - 1, run) else SAME_ARTICLE
-                for place, other in enumerate(items)
-            }
-            for language, sentences in by_language.items():
-                queries[language][item] = sentences[first]
-    return ParsedCollection(documents, queries, qrels)
+    return _known_items(*_aligned(files), ARTICLE_RUN, least=ARTICLE_RUN, graded=True)
 
 
 def _aligned(files: Sequence[LocalFile]) -> tuple[list[str], dict[str, list[str]]]:
@@ -90,11 +72,10 @@ def read_flores(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
             raise UserError(f"{path}: {codes[language]} {counts}")
     numbers: dict[str, int] = {}
     pages = [numbers.setdefault(line.split("\t")[0], len(numbers) + 1) for line in table]
-    return _known_items([f"{split}-{page:04d}" for page in pages], by_language, least=2)
+    return _known_items([f"{split}-{page:04d}" for page in pages], by_language, RUN, 2)
 
 
 def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield languages and lines of the named members, in one pass over the archive."""
     missing = set(members)
     try:
         # Not mode "r|gz": that takes the end of a truncated file for the end of the archive.
@@ -114,26 +95,33 @@ def _read_members(path: Path, members: Mapping[str, str]) -> Iterator[tuple[str,
         ) from None
 
 
-def _sentences_of(names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the numbers of the sentences of each document, in their order."""
-    numbers: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        numbers.setdefault(name, []).append(number)
-    return numbers
-
-
 def _known_items(
-    names: Sequence[str], by_language: Mapping[str, Sequence[str]], least: int
+    names: Sequence[str],
+    by_language: Mapping[str, Sequence[str]],
+    size: int,
+    least: int,
+    graded: bool = False,
 ) -> ParsedCollection:
-    """Split the aligned sentences of each document (``names``) into runs; drop a shorter rest."""
+    """Split the aligned sentences of each document (``names``) into runs of ``size`` sentences.
+
+    A rest of fewer than ``least`` is dropped. If ``graded``, all runs of a document are relevant,
+    and a document of a single run is dropped.
+    """
+    numbers_of: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        numbers_of.setdefault(name, []).append(number)
     documents, qrels = [], {}
     queries: Queries = {language: {} for language in by_language}
-    for name, numbers in _sentences_of(names).items():
-        for start in range(0, len(numbers) - least + 1, RUN):
-            first, *rest = numbers[start : start + RUN]
-            item = f"{name}-{start // RUN + 1:02d}"
+    for name, numbers in numbers_of.items():
+        starts = range(0, len(numbers) - least + 1, size)
+        items = [f"{name}-{run:02d}" for run, _ in enumerate(starts, start=1)]
+        for run, start in enumerate(starts if len(items) > 1 or not graded else ()):
+            first, *rest = numbers[start : start + size]
+            item, places = items[run], enumerate(items)
             documents.append(Document(item, "", " ".join(by_language["en"][i] for i in rest)))
-            qrels[item] = {item: 1}
+            near = (run - 1, run)
+            grades = {other: NEXT if at in near else SAME_ARTICLE for at, other in places}
+            qrels[item] = grades if graded else {item: 1}
             for language, sentences in by_language.items():
                 queries[language][item] = sentences[first]
     return ParsedCollection(documents, queries, qrels)
