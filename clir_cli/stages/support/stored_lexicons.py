@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from clir_cli import __version__
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.records import SentencePair
 from clir_cli.files import digest
+from clir_cli.runtime import versions
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import Lexicon
 
@@ -36,7 +36,7 @@ def stored_lexicons(
     made_from = {
         "bitext": digest([list(map(tuple, rows)) for rows in bitexts]),
         "tokenizer": digest([layout, tokenizer.all_special_ids]),
-        "options": digest([__version__, dict(options)]),
+        "options": digest([versions()["clir-cli"], dict(options)]),
     }
     artifact = graph.resolve(
         workspace, ref.other("lexicons", name=digest(made_from)[:16]), made_from
