@@ -171,7 +171,6 @@ def _same(ref: Ref, artifact: Artifact) -> Artifact:
 
 
 def _default(ref: Ref, key: str) -> Any:
-    """Return the default of a setting, which is left out of manifests of before it existed."""
     section, _, name = key.partition(".")
     return type(getattr(ref.settings, section)).model_fields[name].default
 

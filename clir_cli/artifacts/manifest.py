@@ -36,11 +36,7 @@ class _Manifest(BaseModel):
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of an artifact.
-
-    Raises:
-        UserError: The manifest is missing or is not readable.
-    """
+    """Return the manifest of an artifact; UserError if it is missing or not readable."""
     if not (path / MANIFEST).is_file():
         raise UserError(f"{path}: not an artifact, {MANIFEST} is missing")
     try:

@@ -207,7 +207,6 @@ class RayCluster:
 
 
 def _death(error: Exception) -> str:
-    """Return one line about a worker that Ray has given up."""
     reason = " ".join(str(error).split())
     if "No module named 'clir_cli'" in reason:
         return "a machine of the cluster has no clir-cli; install it on all, in the same version"

@@ -173,7 +173,6 @@ def _answer(
     chosen: "Sequence[tuple[Pair, Cell]]",
     text: str,
 ) -> None:
-    """Show the best documents for one text, for each method and pair."""
     from clir_cli import display
     from clir_cli.stages.query import search_text
 

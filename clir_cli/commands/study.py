@@ -147,7 +147,6 @@ def report(
 
 
 def _share(text: str) -> tuple[int, int]:
-    """Return i and n of ``--cells i/n``."""
     if not text:
         return 1, 1
     match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text.strip())

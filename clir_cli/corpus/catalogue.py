@@ -206,7 +206,6 @@ def chosen(kind: Kind, settings: BitextSettings | DictionarySettings) -> list[Ca
 
 
 def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
-    """Return a table with ``{name}`` in its texts replaced."""
     filled: dict[str, Any] = json.loads(json.dumps(table).replace("{" + name + "}", text))
     return filled
 

@@ -181,7 +181,6 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
 
 
 def _reread(name: str, parser: _Parser, expected: str) -> list[Document]:
-    """Read the documents of a collection whose queries and qrels come from the cache."""
     documents, *_ = parser.parse()
     if _documents_digest(documents) != expected:
         raise UserError(f"collection {name} was changed while it was read; run the command again")

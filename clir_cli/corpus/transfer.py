@@ -51,7 +51,6 @@ def sources(
 
 
 def _on_mirror(mirror: str, declared: CatalogueFile) -> str:
-    """Return where a mirror has a file."""
     if not mirror.startswith(WEB) and not Path(mirror).is_dir():
         raise UserError(f"--mirror {mirror}: no such directory (or give an http(s) address)")
     return f"{mirror.rstrip('/')}/{host_path(declared.url)}"
@@ -98,11 +97,17 @@ def fetch(
                     is_pinned = bool(declared.bytes or declared.sha256)
                     if not (is_pinned and is_whole(part, declared)):  # else only not renamed
                         download(source, part, declared, advance, pause, not mirror)
+                elif link and str(source) != place:
+                    # Of another name: the partial file is written to, so it must be no link.
+                    part = target.with_name(target.name + ".link")
+                    part.unlink(missing_ok=True)
+                    part.symlink_to(source)
+                    advance(source.stat().st_size)
                 else:
-                    if link and str(source) != place:
-                        # Of another name: the partial file is written to, so it must be no link.
-                        part = target.with_name(target.name + ".link")
-                    _copy(source, part, advance)
+                    with source.open("rb") as reader, part.open("wb") as writer:
+                        while block := reader.read(BLOCK):
+                            writer.write(block)
+                            advance(len(block))
                 target.with_name(target.name + ".part.tag").unlink(missing_ok=True)
                 _check(part, target, declared)
                 part.replace(target)
@@ -122,19 +127,6 @@ def fetch(
     if not place or place in str(refusal):
         raise refusal
     raise type(refusal)(f"{refusal}; not on the mirror: {place}")
-
-
-def _copy(source: Path, part: Path, advance: Advance) -> None:
-    """Copy a file, or link to it where the copy's name says so."""
-    if part.suffix == ".link":
-        part.unlink(missing_ok=True)
-        part.symlink_to(source)
-        advance(source.stat().st_size)
-        return
-    with source.open("rb") as reader, part.open("wb") as writer:
-        while block := reader.read(BLOCK):
-            writer.write(block)
-            advance(len(block))
 
 
 def _check(part: Path, target: Path, declared: CatalogueFile) -> None:

@@ -53,7 +53,6 @@ def query_means(by_seed: Mapping[int, Values]) -> dict[str, float]:
 
 
 def _table(by_seed: Mapping[int, Values]) -> np.ndarray:
-    """Return the values (seeds, queries)."""
     (first, queries), *others = by_seed.items()
     for seed, values in others:
         if values.keys() != queries.keys():

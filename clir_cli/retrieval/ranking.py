@@ -63,7 +63,6 @@ class Ranker:
 
     @property
     def _depth(self) -> int:
-        """Return how many documents are scored again after a rough search."""
         return self.rescored or min(AGAIN * self.top_k, self.documents)
 
     def rank(self, queries: Packed) -> Iterator[Tensor]:
@@ -138,7 +137,6 @@ class Ranker:
     # The methods below are distributed in ``clir_cli.cluster.shard_search``.
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
-        """Return scores (queries, documents)."""
         return self.scores(queries, self.shards, scoring)
 
     def _rescore(

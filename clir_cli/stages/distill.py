@@ -138,7 +138,6 @@ def _task(
 def _pair_notes(
     task: Distillation | JointDistillation, student: Encoder, bitexts: Mapping[Pair, Bitext]
 ) -> dict[str, Any]:
-    """Return the manifest's notes about the bitexts, one entry each for a joint student."""
     counts: dict[str, dict[str, Any]] = {
         str(pair): {
             "train_pairs": len(bitext.train),

@@ -33,7 +33,6 @@ TERMS = {
 
 
 def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
-    """Return the data that pairs need for training and testing."""
     kinds = ("bitext", "dictionary files", "collection")
     refs = [Ref(kind, settings, tuple(pairs)) for kind in kinds]
     # Of ir_datasets they are gigabytes, which distillation does not need.
@@ -45,11 +44,7 @@ def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
 
 
 def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
-    """Return the files of data to download, each once.
-
-    Raises:
-        UserError: The settings name a source that the catalogue does not have.
-    """
+    """Return the files of data to download, each once."""
     files: dict[Path, RequiredFile] = {}
     for ref in refs:
         for file in _files_of(workspace, ref):
@@ -167,7 +162,6 @@ def _row(file: RequiredFile) -> dict[str, object]:
 
 
 def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
-    """Fetch the files that have an address and are missing."""
     missing = [
         file for file in files if not file.there and file.declared.url and not file.user_supplied
     ]
@@ -281,7 +275,6 @@ def _from_package(
 
 
 def _by_name(workspace: Workspace, fetching: Fetching) -> None:
-    """Fetch a model whose files the catalogue does not list."""
     model, talk = fetching.model, workspace.talk
     with talk.counting(f"download {model.name}", model.bytes or None, total_bytes=True) as advance:
         pickled = workspace.settings.models.allow_pickle

@@ -15,17 +15,6 @@ from clir_cli.suites import load_settings, suites
 Row = dict[str, object]
 
 
-def _methods() -> list[Row]:
-    return [{"method": method.name, "what it is": method.summary} for method in METHODS.values()]
-
-
-def _recipes() -> list[Row]:
-    return [
-        {"recipe": recipe.name, "leaves": recipe.leaves, "what it is": recipe.summary}
-        for recipe in RECIPES.values()
-    ]
-
-
 def _suites() -> list[Row]:
     return [
         {
@@ -64,7 +53,11 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
         {
             "name": source.name,
             "what it is": "; supply ".join(filter(None, (source.title, source.user_supplied))),
-            **({"domain": _domain(source)} if kind == "bitext" else {}),
+            **(
+                {"domain": source.domain + "; machine-translated" * source.machine_translated}
+                if kind == "bitext"
+                else {}
+            ),
             "languages": " ".join(source.languages) or "any",
             "size": _size(source),
             "licence": source.licence,
@@ -74,12 +67,7 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     ]
 
 
-def _domain(source: catalogue.CatalogueEntry) -> str:
-    return f"{source.domain}; machine-translated" if source.machine_translated else source.domain
-
-
 def _size(source: catalogue.CatalogueEntry) -> str:
-    """Return the size of all files, as far as it is known, or why nothing is fetched."""
     if source.user_supplied:
         return "user-supplied"
     # A file that two languages share is listed for each.
@@ -147,13 +135,15 @@ def _index_row(manifest: Mapping[str, Any]) -> Row:
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {
-    "methods": _methods,
+    "methods": lambda: [{"method": m.name, "what it is": m.summary} for m in METHODS.values()],
     "languages": _languages,
     "bitext": lambda: _sources("bitext"),
     "dictionaries": lambda: _sources("dictionaries"),
     "collections": lambda: _sources("collections"),
     "models": _models,
-    "recipes": _recipes,
+    "recipes": lambda: [
+        {"recipe": r.name, "leaves": r.leaves, "what it is": r.summary} for r in RECIPES.values()
+    ],
     "suites": _suites,
 }
 

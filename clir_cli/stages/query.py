@@ -71,7 +71,6 @@ def _check_inputs(workspace: Workspace, ref: Ref) -> None:
 
 
 def _word_marks(_: Search, documents: Sequence[Document], text: str) -> list[Spans]:
-    """Return where each document has words of the query."""
     query = set(words(text))
     return [
         [(low, high) for low, high, word in word_spans(document.full_text) if word in query]
@@ -104,7 +103,6 @@ def _token_marks(job: Search, documents: Sequence[Document], text: str) -> list[
 
 
 def _embeddings(index: Index, position: int) -> torch.Tensor:
-    """Return the token embeddings (tokens, d) of the document at a position of the index."""
     for shard in index.shards:
         if position < len(shard):
             return shard[position]

@@ -114,7 +114,6 @@ def rank(job: Search) -> Rankings:
 
 
 def _part(job: Search, part: Ref) -> Run:
-    """Return one of the runs to fuse: the stored one, or that of the typed query."""
     if job.typed:
         rankings = rank(Search(job.workspace, part, job.typed))
         return {query: dict(ranking) for query, ranking in rankings.items()}
@@ -122,7 +121,6 @@ def _part(job: Search, part: Ref) -> Run:
 
 
 def _scores(job: Search) -> tuple[list[str], Iterator[Tensor]]:
-    """Return the ids of the documents, and for each query the scores of these documents."""
     if job.method.scorer == "bm25":
         documents = job.collection.documents
         scores = bm25_scores([document.full_text for document in documents], job.texts)

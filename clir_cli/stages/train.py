@@ -139,14 +139,12 @@ def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dty
 
 
 def _questions(job: TrainingJob, language: str) -> list[Split]:
-    """Return the questions in a language of the collection to train on, if there are any."""
     most, held_out = job.settings.contrastive.queries, job.settings.bitext.held_out
     collections = job.english if language == "en" else job.collections(language)
     return [data.collection_questions(each, language, most, held_out) for each in collections]
 
 
 def _english(job: TrainingJob) -> list[Split]:
-    """Return English queries: questions of a collection, spans of sentences."""
     most = job.settings.contrastive.sentences
     return [*_questions(job, "en"), data.cloze_questions(list(job.bitexts.values()), most)]
 
@@ -264,7 +262,6 @@ def _augmented(job: TrainingJob, device: torch.device, precision: torch.dtype) -
 
 
 def _student(job: TrainingJob, device: torch.device, precision: torch.dtype) -> tuple[Encoder, int]:
-    """Return the student that distillation would start from, and its number of new embeddings."""
     bitexts, load_device = list(job.bitexts.values()), first_device(job.workspace, device)
     return initial_student(job.workspace, bitexts, load_device, precision, job.ref)
 
@@ -289,11 +286,7 @@ def _contrastive(
     weights: Sequence[float] = (),
     steps: int = 0,
 ) -> Contrastive:
-    """Return the task over sources.
-
-    Raises:
-        UserError: A batch is larger than a source.
-    """
+    """Return the task over sources; UserError if a batch is larger than a source."""
     settings, teacher = job.settings.contrastive, job.settings.teacher
     if weights:
         sources = [split for split, weight in zip(sources, weights, strict=True) if weight > 0]

@@ -198,7 +198,6 @@ def _interrupt(*_: object) -> None:
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables for processes that are started meanwhile."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:

@@ -232,7 +232,6 @@ def canonical(key: str, value: Any) -> str:
 
 @cache
 def _short_names() -> Counter[str]:
-    """Return how many settings have each name, their sections apart."""
     return Counter(key.rpartition(".")[2] for key in known_keys())
 
 

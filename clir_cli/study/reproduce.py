@@ -74,12 +74,8 @@ def commands(study: Study, share: Share = WHOLE) -> list[dict[str, str]]:
         for group in cells.methods():
             command = study.scoring_command(group, experiment.metrics, study.results)
             by_command.setdefault(command, [table])
-    return [{"state": _together(parts), "command": text} for text, parts in by_command.items()]
-
-
-def _together(states: Sequence[State]) -> State:
-    worst: tuple[State, ...] = ("missing", "stale", "there")
-    return min(states, key=worst.index)
+    worst = ("missing", "stale", "there").index
+    return [{"state": min(parts, key=worst), "command": text} for text, parts in by_command.items()]
 
 
 def _table_state(cells: Cells, states: dict[str, State]) -> State:

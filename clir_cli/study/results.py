@@ -178,7 +178,6 @@ def _row(cells: Cells, result: Result[Point], test: dict[str, float] | None) -> 
 
 
 def _error_rows(cells: Cells, failure: Failure) -> list[Row]:
-    """Return a row for each metric, with the reason why it has no value."""
     point = failure.point
     key = _key(cells, point, collection_label(point.collection), failure.pair)
     reason = {"error": failure.error, "command": cells.command(point)}

@@ -130,7 +130,6 @@ def run(
 
 
 def _skipped(key: str, cause: Done) -> Done:
-    """Return the end of a task that can no longer be done, with the reason at the root of it."""
     if cause.outcome == "failed":
         error = f"{cause.key}: {cause.error}"
         return Done(key, "skipped", error=error, is_bug=cause.is_bug, cause=cause.key)

@@ -200,7 +200,6 @@ class Contrastive:
         return info_nce(scored.scores, scored.positive, scored.ignored, self.temperature)
 
     def _scored(self, encoder: Encoder, source: QuerySource, batch: Batch) -> Scored:
-        """Return the scores of a batch's queries over all of its documents, differentiable."""
         rows, epoch = batch.rows, batch.epoch
         positives = [source.positive(row, epoch) for row in rows]
         negatives = [

@@ -308,7 +308,6 @@ def recompute_activations(model: PreTrainedModel) -> None:
 
 
 def _copy(encoder: Encoder) -> Encoder:
-    """Return a copy of an encoder on the CPU, for the whole weights in the end."""
     model, head = copy.deepcopy(encoder.model).cpu(), copy.deepcopy(encoder.projection)
     cpu = torch.device("cpu")
     return replace(encoder, model=model, projection=head and head.cpu(), device=cpu)

@@ -56,7 +56,6 @@ def in_space(
 
 
 def _whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
-    """Return the whole words of a vocabulary, with their ids."""
     special = set(tokenizer.all_special_tokens)
     mark = SPACE if is_unigram(tokenizer) else ""
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -73,7 +72,6 @@ def _whole_words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 
 def _vectors(encoder: Encoder, words: list[str]) -> Tensor:
-    """Return a unit vector (W, d) for each word, on the encoder's device."""
     packed = encoder.encode(words, LONGEST, kind="sentence")
     sizes = packed.offsets.diff()
     row = torch.arange(len(words)).repeat_interleave(sizes)

@@ -30,12 +30,6 @@ QUOTED = re.compile(r'"(?=.*"")(?:[^"]|"")*"')
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
-def read_parallel(query: Path, english: Path, faults: Faults) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of which line k translates line k."""
-    for number, left, right in joined_lines(query, english, faults):
-        yield from non_empty((query, left), (english, right), number, faults)
-
-
 def read_own_parallel(
     query: Path, english: Path, faults: Faults, language: str
 ) -> Iterator[SentencePair]:
@@ -123,7 +117,9 @@ def read_files(paths: Sequence[Path], faults: Faults, language: str = "") -> Ite
 def read_sides(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
     """Yield the pairs of one or more pairs of files of a source; see ``file_pairs``."""
     for query, english in file_pairs(files):
-        yield from read_parallel(query.path, english.path, request.faults)
+        for number, left, right in joined_lines(query.path, english.path, request.faults):
+            sides = (query.path, left), (english.path, right)
+            yield from non_empty(*sides, number, request.faults)
 
 
 def file_pairs(files: Sequence[LocalFile]) -> Iterator[tuple[LocalFile, LocalFile]]:
@@ -225,7 +221,6 @@ def read_moses(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sen
 
 
 def _sentence(raw: bytes) -> tuple[str, str]:
-    """Return a line's text and its fault."""
     text, fault = decoded_line(raw)
     text = text.strip().removeprefix("\ufeff")
     return text, fault or ("" if text else "empty line")

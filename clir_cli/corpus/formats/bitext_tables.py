@@ -64,7 +64,6 @@ def read_questions(files: Sequence[LocalFile], request: ReadRequest) -> Iterator
 
 
 def _unquoted(text: str) -> str:
-    """Return a text without the double quotes around it, and without outer white space."""
     text = text.strip()
     is_quoted = len(text) > 1 and text[0] == text[-1] == '"'
     return text[1:-1].strip() if is_quoted else text

@@ -136,7 +136,6 @@ def read_panlex(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[En
 
 
 def _table(path: Path, name: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table of a PanLex snapshot; none of the columns may be empty."""
     with ExitStack() as stack:
         if not path.is_dir():
             archive = stack.enter_context(open_zip(path, tested=False))

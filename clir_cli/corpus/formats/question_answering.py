@@ -158,7 +158,6 @@ def read_afriqa(files: Sequence[LocalFile], request: ReadRequest) -> ParsedColle
 
 
 def _breaks(paragraph: Paragraph, where: str) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each sentence of a paragraph, in characters."""
     breaks = paragraph.record.get("sentence_breaks")
     for span in breaks if isinstance(breaks, list) else [breaks]:
         offsets = [_offset(value, where) for value in span] if isinstance(span, list) else []

@@ -149,7 +149,6 @@ def read_documents(path: Path, layout: Layout) -> Iterator[Document]:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """Yield what is between <DOC> and </DOC>."""
     lines: list[bytes] = []
     with open_text(path) as stream:
         for line in stream:

@@ -55,11 +55,7 @@ def warm_start(problem: Problem, state: ScalingState) -> Tensor:
 
 
 def geomloss_loop() -> Callable:
-    """The annealed loop of geomloss.
-
-    Raises:
-        UserError: geomloss is missing, or of another release.
-    """
+    """The annealed loop of geomloss; UserError if geomloss is missing, or of another release."""
     try:
         from geomloss._legacy.sinkhorn_divergence import sinkhorn_loop
     except ImportError as error:

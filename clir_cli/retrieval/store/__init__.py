@@ -14,24 +14,3 @@ from clir_cli.retrieval.store.shards import (
     shard_path,
     write_shard,
 )
-
-__all__ = [
-    "CODEC",
-    "FORMATS",
-    "Codec",
-    "Lists",
-    "Shard",
-    "gather",
-    "has_shard",
-    "is_trained",
-    "read_codec",
-    "read_shard",
-    "read_shards",
-    "sample_size",
-    "save_codec",
-    "save_shard",
-    "select_documents",
-    "shard_path",
-    "train_codec",
-    "write_shard",
-]

@@ -93,14 +93,6 @@ class Format:
     bits: int = 0
 
 
-def _encode_dense(_: Codec, vectors: Tensor, __: Tensor | None) -> dict[str, Tensor]:
-    return {"vectors": vectors}
-
-
-def _decode_dense(_: Codec, arrays: Arrays) -> Tensor:
-    return arrays["vectors"].float()
-
-
 def quantise(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return integers (n, d) int8 and scales (n,) float32 with vectors = integers x scales.
 
@@ -165,7 +157,11 @@ def _residual(bits: int) -> Format:
 
 
 FORMATS: dict[str, Format] = {
-    "dense": Format(_encode_dense, _decode_dense, ("vectors",)),
+    "dense": Format(
+        lambda _, vectors, __: {"vectors": vectors},
+        lambda _, arrays: arrays["vectors"].float(),
+        ("vectors",),
+    ),
     "int8": Format(_encode_int8, _decode_int8, ("codes", "scales")),
     "residual1": _residual(1),
     "residual2": _residual(2),

@@ -26,11 +26,7 @@ def sample_size(documents: int) -> int:
 
 
 def train_codec(
-    settings: IndexSettings,
-    sample: Packed | None = None,
-    *,
-    documents: int | None = None,
-    seed: int = 0,
+    settings: IndexSettings, sample: Packed | None = None, *, documents: int | None = None
 ) -> Codec:
     """Return the codec of an index.
 
@@ -44,14 +40,14 @@ def train_codec(
         return Codec(settings.format)
     if sample is None or not len(sample.vectors):
         raise ValueError(f"format {settings.format} learns from a sample of the documents")
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
     vectors = sample.vectors
     if len(vectors) > TRAINING_TOKENS:
         vectors = vectors[torch.randperm(len(vectors), generator=rng)[:TRAINING_TOKENS]]
     vectors = vectors.float()
     tokens = len(sample.vectors) / len(sample) * (documents or len(sample))
     count = min(centroid_count(tokens), MOST_CENTROIDS, len(vectors))
-    centroids = kmeans(vectors, count, seed).half().float()
+    centroids = kmeans(vectors, count, seed=0).half().float()
     codec = Codec(settings.format, vectors.shape[1], centroids)
     bits = FORMATS[settings.format].bits
     if not bits:
@@ -63,7 +59,6 @@ def train_codec(
 
 
 def _buckets(residuals: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return the cut-offs of equally large buckets, and the mean of each bucket."""
     ordered = residuals.sort().values
     edges = torch.linspace(0, len(ordered), 2**bits + 1).long()
     cutoffs = ordered[edges[1:-1].clamp_max(len(ordered) - 1)]

@@ -56,7 +56,6 @@ def masses(
 
 
 def _embedded(text: TokenizedText, values: Tensor) -> Tensor:
-    """Return the values (n,) of the tokens that have an embedding."""
     return values[: len(text)] if text.selected is None else values[text.selected]
 
 
@@ -82,7 +81,6 @@ def _idf(inputs: Sequence[TokenizedText], train: int, vocabulary: int) -> list[T
 
 
 def _frequencies(ids: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
-    """Return the number of sentences that have each id (V,)."""
     total = torch.zeros(vocabulary, dtype=torch.long)
     for start in range(0, len(ids), CHUNK):
         tokens, mask = pad(ids[start : start + CHUNK], 0, torch.device("cpu"))

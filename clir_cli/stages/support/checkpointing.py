@@ -182,7 +182,6 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
 
 
 def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
-    """Train to the end, with a log and with progress."""
     rows = _logged(draft / LOG, training.step) if (draft / LOG).is_file() else []
     files.remove(draft / LOG)
     speed = 0.0

@@ -260,7 +260,6 @@ def _encode_in_worker(encoder: ShardEncoder, shard: tuple[int, list[str], np.nda
 def _worker_bytes(
     job: IndexJob, teacher: Path, device: str, batch: int, sizes: Sequence[int]
 ) -> int:
-    """Return the memory of a worker that encodes shards of these numbers of documents."""
     settings = job.workspace.settings
     estimate = memory.encoding(memory.size_of(teacher), Load(1, batch))
     tokens = max(sizes, default=0) * settings.teacher.document_tokens // 2  # half the limit each
@@ -281,7 +280,6 @@ def _overlapped() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
 
 @contextmanager
 def _counting(job: IndexJob, total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is called with the number of documents that were encoded."""
     started, counted = time.monotonic(), 0
     talk = job.workspace.talk
     with talk.progress(unit="documents") as progress:

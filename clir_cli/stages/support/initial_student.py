@@ -49,11 +49,7 @@ def initial_encoder(
 
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:
-    """Drop all but the first ``count`` layers of a transformer, in place.
-
-    Raises:
-        UserError: It has fewer.
-    """
+    """Keep the first ``count`` layers of a transformer, in place; UserError if it has fewer."""
     total = model.config.num_hidden_layers
     if count > total:
         raise UserError(f"student.layers is {count} and the model has {total}; choose fewer")

@@ -44,7 +44,6 @@ def switching_pairs(settings: Settings, pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _read_induced(path: Path, least: float) -> Dictionary:
-    """Return the entries of an induced dictionary with a score of at least ``least``."""
     entries: dict[str, list[str]] = {}
     with (path / TABLE).open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream, delimiter="\t"):
@@ -54,7 +53,6 @@ def _read_induced(path: Path, least: float) -> Dictionary:
 
 
 def _merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> Dictionary:
-    """Return both dictionaries as one; the translations of the first come first."""
     return {
         word: tuple(dict.fromkeys((*first.get(word, ()), *second.get(word, ()))))
         for word in {**first, **second}

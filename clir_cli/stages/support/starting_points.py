@@ -102,7 +102,6 @@ def _lexicons(
     ref: Ref,
     folds: Sequence[Sequence[Sequence[int]]] = (),
 ) -> list[Lexicon]:
-    """Return the lexicon of the training pairs; then, if there are folds, of all but each."""
     settings, tokenizer = workspace.settings.student, student.tokenizer
     options: dict[str, Any] = {
         "neighbours": settings.neighbours,

@@ -107,7 +107,6 @@ def document_embeddings(
 def _embeddings(
     workspace: Workspace, ref: Ref, parts: Sequence[Sequence[str]], device: torch.device
 ) -> tuple[Packed, Packed]:
-    """Return the embeddings of two lists of texts from the artifact that holds them."""
     texts, settings = [*parts[0], *parts[1]], workspace.settings.teacher
     of_documents = ref.kind == "document embeddings"
     kind: TextKind = "document" if of_documents else "sentence"

@@ -85,11 +85,7 @@ def fetched(settings: Settings, name: str, key: str) -> UsedModel:
 
 
 def teacher_of(settings: Settings) -> UsedModel:
-    """Return the teacher.
-
-    Raises:
-        UserError: It is trained by a recipe for initial students.
-    """
+    """Return the teacher; UserError if it is trained by a recipe for initial students."""
     key, name = "teacher.model", settings.teacher.model
     cell = _trained(name)
     if cell is None:

@@ -317,7 +317,6 @@ def _held_out(path: Path) -> dict[float, float]:
 
 
 def _read_texts(workspace: Workspace, scores: CollectionScores) -> list[str]:
-    """Read the texts of the queries; return what is missing."""
     name = scores.option or workspace.settings.collection
     settings = workspace.settings.model_copy(update={"collection": name})
     for pair in scores.pairs:

@@ -218,7 +218,6 @@ def _examples(
     values: Mapping[str, tuple[float, float]],
     opened: bool,
 ) -> TableBlock:
-    """Return the queries that gained and lost most, with their texts."""
     changes = {query: method - baseline for query, (baseline, method) in values.items()}
     ranked = sorted(changes, key=lambda query: (-changes[query], query))
     gained = [query for query in ranked[:EXAMPLES] if changes[query] > 0]
