@@ -165,7 +165,7 @@ class ObjectiveSettings(Section):
 class TrainingSettings(Section):
     """The training loop, the same for every method."""
 
-    later = frozenset({"shard", "epoch_pairs", "lora_rank"})
+    later = frozenset({"shard", "epoch_pairs", "lora_rank", "freeze"})
 
     epochs: UpToMillion = 2
     epoch_pairs: Count = Field(
@@ -185,6 +185,11 @@ class TrainingSettings(Section):
         ge=0,
         le=100_000,
         description="rank of LoRA adapters on linear layers; 0 trains all weights",
+    )
+    freeze: str = Field(
+        "",
+        pattern=r"^(|embeddings|layers:[1-9]\d{0,3})$",
+        description="not trained: `embeddings` of tokens, or all but what follows N `layers:N`",
     )
     checkpoint_steps: AtLeastOne = 200
     shard: bool = Field(

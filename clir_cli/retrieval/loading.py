@@ -18,7 +18,7 @@ from transformers import (
 from clir_cli.errors import UserError
 from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
-from clir_cli.retrieval.memory import listed_parameters
+from clir_cli.retrieval.memory import frozen_layers, listed_parameters
 from clir_cli.retrieval.model_files import AGAIN, CONFIG, read_header
 
 FLOATS = ("F16", "BF16", "F32", "F64")
@@ -178,6 +178,46 @@ def _add_markers(tokenizer: PreTrainedTokenizerBase, checkpoint: Checkpoint) -> 
 def embedding_table(model: PreTrainedModel) -> nn.Embedding:
     """Return the embeddings of the vocabulary; their weight is (tokens, dimensions)."""
     return cast(nn.Embedding, model.get_input_embeddings())
+
+
+def layer_stack(model: PreTrainedModel, count: int, setting: str) -> tuple[str, nn.ModuleList]:
+    """Return the layers of a transformer, and their name, for a setting that names ``count``.
+
+    Raises:
+        UserError: It has fewer, or an unknown architecture.
+    """
+    total = model.config.num_hidden_layers
+    if count > total:
+        raise UserError(f"{setting} is {count} and the model has {total}; choose fewer")
+    stacks = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == total
+    ]
+    if len(stacks) != 1:
+        kind = model.config.model_type
+        raise UserError(f"{setting}: the layers of a {kind} are not known; leave it at its default")
+    return stacks[0]
+
+
+def freeze(model: PreTrainedModel, what: str) -> None:
+    """Train no token embeddings, or only what follows the first N layers, in place.
+
+    Args:
+        model: A transformer.
+        what: ``embeddings``, ``layers:N``, or nothing, as ``training.freeze``.
+
+    Raises:
+        UserError: It has fewer layers.
+    """
+    trained: set[nn.Parameter] = set()
+    if count := frozen_layers(what):
+        _, layers = layer_stack(model, count, "training.freeze=layers")
+        trained.update(layers[count:].parameters())
+    frozen = model if count else embedding_table(model) if what else nn.Module()
+    for value in frozen.parameters():
+        if value not in trained:
+            value.requires_grad_(False)
 
 
 def check_rows(folder: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:

@@ -27,11 +27,12 @@ CGROUP = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Number of parameters and layers of a transformer, and the size of its hidden states."""
+    """Parameters and layers of a transformer, and the size of hidden states and vocabulary."""
 
     parameters: int
     layers: int
     hidden: int
+    vocabulary: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Load:
     bfloat16: bool = False
     checkpointing: bool = False
     lora_rank: int = 0
+    freeze: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,23 @@ def size(count: float) -> str:
 def training(model: ModelSize, load: Load) -> Estimate:
     """Return the memory of a training step on a batch of the longest texts."""
     adapters = 18 * load.lora_rank * model.hidden * model.layers  # on all linear layers
-    trained = adapters or model.parameters
+    frozen = frozen_layers(load.freeze)
+    body = max(0, model.parameters - model.vocabulary * model.hidden)
+    trained = adapters or (body if load.freeze else model.parameters)
+    trained = trained * (model.layers - frozen) // model.layers
     # Numbers that autograd keeps for each token, layer and hidden unit; attention grows with n.
     a_layer = (18 + load.tokens / 16) * (0.75 if load.bfloat16 else 1)
-    layers = model.layers + a_layer if load.checkpointing else model.layers * a_layer
+    count = model.layers - frozen
+    layers = count + a_layer if load.checkpointing else count * a_layer
     kept = 3 + layers  # 3 of the embeddings
     activations = int(load.texts * load.tokens * kept * model.hidden * WORD)
     weights = _weight_bytes(load) * (model.parameters + adapters)
     return Estimate(weights, 3 * WORD * trained, activations)
+
+
+def frozen_layers(what: str) -> int:
+    """Return N of ``training.freeze=layers:N``, else 0."""
+    return int(what.partition(":")[2] or 0)
 
 
 def encoding(model: ModelSize, load: Load) -> Estimate:
@@ -110,7 +121,8 @@ def size_of(folder: Path) -> ModelSize:
     parameters = listed_parameters(body)
     if not parameters:  # pickled weights, where the user allows them
         parameters = sum(path.stat().st_size for path in body.glob("*.bin")) // WORD
-    return ModelSize(parameters, config.num_hidden_layers, config.hidden_size)
+    shape = config.num_hidden_layers, config.hidden_size, config.vocab_size
+    return ModelSize(parameters, *shape)
 
 
 def listed_parameters(body: Path) -> int:

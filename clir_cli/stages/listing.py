@@ -87,7 +87,7 @@ def _models() -> list[Row]:
     rows = []
     for entry in catalogue.models().values():
         shape = entry.shape
-        model = memory.ModelSize(shape["parameters"], shape["layers"], shape["hidden"])
+        model = memory.ModelSize(**shape)
         rows.append(
             {
                 "name": entry.name,

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.loading import freeze
 from clir_cli.settings import TrainingSettings
 from clir_cli.training.data_parallel import SharedEncoder, averaged, mean_over, step_seed
 from clir_cli.training.fsdp import like, shard, whole
@@ -101,6 +102,7 @@ class Training:
         self.step = 0
         self.best = math.inf
         self.plans = self.missed = 0  # transport plans so far, and those that did not converge
+        freeze(encoder.model, settings.freeze)
         self._unsharded = _copy(encoder) if self.sharded and group.is_main else encoder
         if settings.gradient_checkpointing:
             recompute_activations(encoder.model)

@@ -56,6 +56,40 @@ def test_dropout_is_on_in_a_step_and_off_in_validation(sloping):
     assert run.task.modes == [True] * 4 + [False]
 
 
+class Length(Slope):
+    """A task whose loss depends on every weight of the encoder."""
+
+    def loss(self, encoder, batch) -> Loss:
+        ids = torch.tensor([[101, 2300, 102]])
+        return Loss(encoder.states(ids, torch.ones_like(ids, dtype=torch.bool))[0, :, 0].sum())
+
+
+@pytest.mark.parametrize(
+    ("what", "still"),
+    [
+        ("", {"embeddings.word", "embeddings.position", "layer.0.", "layer.1."}),
+        ("embeddings", {"embeddings.position", "layer.0.", "layer.1."}),
+        ("layers:1", {"layer.1."}),
+    ],
+)
+def test_what_is_frozen_stays_as_it_was(sloping, what, still):
+    run = sloping(freeze=what)
+    run.task = Length()
+    before = {name: value.clone() for name, value in run.encoder.model.named_parameters()}
+    list(run.run())
+    changed = {
+        name for name, value in run.encoder.model.named_parameters()
+        if not torch.equal(value, before[name])
+    }  # fmt: skip
+    parts = ("embeddings.word", "embeddings.position", "layer.0.", "layer.1.")
+    assert {part for part in parts if any(part in name for name in changed)} == still
+
+
+def test_more_frozen_layers_than_there_are_is_a_fault_in_a_line(sloping):
+    with pytest.raises(UserError, match="freeze=layers is 3 and the model has 2"):
+        sloping(freeze="layers:3")
+
+
 def test_the_gradient_has_at_most_the_norm_of_clip(sloping):
     run = sloping(clip=0.5)
     norms = []

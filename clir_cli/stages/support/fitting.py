@@ -67,7 +67,7 @@ def require_training(
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
     texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size
-    load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank)
+    load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze)
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from clir_cli.corpus.records import Pair
-from clir_cli.errors import UserError
 from clir_cli.retrieval import projection
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.loading import layer_stack
 from clir_cli.retrieval.memory import size_of
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
@@ -50,18 +49,7 @@ def initial_encoder(
 
 def keep_layers(model: PreTrainedModel, count: int) -> None:
     """Keep the first ``count`` layers of a transformer, in place; UserError if it has fewer."""
-    total = model.config.num_hidden_layers
-    if count > total:
-        raise UserError(f"student.layers is {count} and the model has {total}; choose fewer")
-    stacks = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == total
-    ]
-    if len(stacks) != 1:
-        kind = model.config.model_type
-        raise UserError(f"student.layers: the layers of a {kind} are not known; leave it at 0")
-    name, layers = stacks[0]
+    name, layers = layer_stack(model, count, "student.layers")
     model.set_submodule(name, layers[:count])
     model.config.num_hidden_layers = count
     if getattr(model.config, "layer_types", None):  # one a layer, where layers are of several kinds
