@@ -78,11 +78,8 @@ def encode(
 ) -> list["Tensor"]:
     """Encode texts to token embeddings.
 
-    Args:
-        encoder: From `load_encoder`.
-        texts: N texts; each is truncated to ``max_tokens``.
-        kind: ``query``, ``document`` or ``sentence``, which some models encode differently.
-        max_tokens: Longest text in tokens.
+    ``kind`` is ``query``, ``document`` or ``sentence``, which some models encode differently. Texts
+    are truncated to ``max_tokens``.
 
     Returns:
         N matrices (tokens, d) in float32 on the CPU, with rows of unit length.

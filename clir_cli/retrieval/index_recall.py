@@ -73,10 +73,8 @@ def candidate_recall(
 def format_recall(encoded: Sequence[Tensor], stored: Sequence[Tensor], top_k: int = 10) -> float:
     """Return the recall@top_k of stored documents against the same documents as encoded.
 
-    Args:
-        encoded: Token embeddings (n, d) of each document from the encoder.
-        stored: The same from the index.
-        top_k: Depth of the ranking; each document gives one query.
+    Both are token embeddings (n, d) of each document, which gives one query; ``top_k`` is the
+    depth.
     """
     queries = sampled_queries(encoded)
     exact = maxsim_batch(queries, Packed.of(encoded))

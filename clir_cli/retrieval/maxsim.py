@@ -24,9 +24,7 @@ def maxsim(query: Tensor, documents: Packed | Shard) -> Tensor:
     score(d) = sum over query tokens i of max over document tokens j of <q_i, d_j>
     (ColBERT, section 3.2).
 
-    Args:
-        query: (n, dimensions).
-        documents: N documents. A document without tokens scores minus infinity.
+    ``query`` is (n, dimensions). A document without tokens scores minus infinity.
 
     Returns:
         (N,) float32 scores on the query's device.
@@ -65,12 +63,9 @@ def maxsim_batch(
     Documents of similar length are padded to (documents, longest, dimensions) by repeating the last
     token, which changes no maximum.
 
-    Args:
-        queries: Q queries, on the device that computes.
-        documents: N documents.
-        rounded: Multiply in int8, to which queries and documents are rounded. Similarities are then
-            off by about 0.001.
-        release: Return the memory of what was read from disk as soon as it was used.
+    The queries' device computes. With ``rounded`` int8 is multiplied, to which both sides are
+    rounded: similarities are then off by about 0.001. ``release`` returns the memory of what was
+    read from disk as soon as it was used.
 
     Returns:
         (Q, N) float32 scores on the queries' device.

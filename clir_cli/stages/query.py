@@ -55,11 +55,7 @@ def search_text(workspace: Workspace, ref: Ref, text: str) -> list[Hit]:
 
 
 def _check_inputs(workspace: Workspace, ref: Ref) -> None:
-    """Report what is missing or damaged as a run would; the collection's own queries are no input.
-
-    Raises:
-        MissingInput: An input is missing; the message has the command that makes it.
-    """
+    """Report what is missing or damaged as a run would; a collection's queries are no input."""
     for part in graph.inputs_of(ref):
         kind = part.of.kind if part.of else ""
         if kind in ("run", "translations"):  # of the collection's queries

@@ -42,12 +42,10 @@ class Mining:
 class LateInteraction(Contrastive):
     """Training an encoder to find each query's document among its hardest rivals (see loop.Task).
 
-    Attributes:
-        mining: The hard negatives.
-        distillation: Weight of the divergence from the scores of the initial model.
-        initial: The initial model's embeddings of each source's queries and documents.
-        kept: The mined negatives of the epoch (rows, negatives), by the number of the source.
-        tokenized: Texts by kind, each of which is tokenised once.
+    ``distillation`` is the weight of the divergence from the scores of the initial model, and
+    ``initial`` its embeddings of each source's queries and documents. ``kept`` has the mined
+    negatives of the epoch (rows, negatives) by the number of the source, ``tokenized`` the texts by
+    kind, so that each is tokenised once.
     """
 
     by_mrr: ClassVar[bool] = True

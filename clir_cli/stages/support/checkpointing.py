@@ -161,9 +161,6 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
 
     Returns:
         Number, held-out loss and held-out MRR of the best epoch; number 0 without training.
-
-    Raises:
-        UserError: The training diverged.
     """
     if not training.total_steps:
         loss, mrr = training.validate()
