@@ -23,7 +23,7 @@ from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.memory import Estimate
 from clir_cli.settings import LateInteractionSettings, MonolingualSettings, TrainingSettings
 from clir_cli.stages.support import training_data as data
-from clir_cli.stages.support.augmentation import augmenting
+from clir_cli.stages.support.augmentation import augmenting, texts_of
 from clir_cli.stages.support.centring import centred_initial_teacher
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
@@ -255,9 +255,9 @@ def _hybrid(job: TrainingJob, device: torch.device, precision: torch.dtype) -> M
 
 
 def _augmented(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:
+    texts = texts_of(job.settings, job.bitexts[job.ref.pair])
     encoder, new_rows = _student(job, device, precision)
-    bitext = job.bitexts[job.ref.pair]
-    encoder, task, notes = augmenting(job.settings, encoder, new_rows, bitext, job.seed)
+    encoder, task, notes = augmenting(job.settings, encoder, new_rows, texts, job.seed)
     return encoder, cast(Task, task), notes  # the task of an encoder with a head
 
 

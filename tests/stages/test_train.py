@@ -15,7 +15,7 @@ from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.stages.support.augmentation import augmenting
+from clir_cli.stages.support.augmentation import augmenting, texts_of
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.sources import training_collections, training_inputs
 from clir_cli.stages.support.workspace import Workspace
@@ -188,17 +188,17 @@ def test_text_of_ones_own_is_read_by_the_line_each_once(models, tmp_path):
     student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
     bitext = Bitext([], [], {})
     chosen = load_settings("sample", None, words)
-    reader, task, notes = augmenting(chosen, student, 7, bitext, seed=1)
+    reader, task, notes = augmenting(chosen, student, 7, texts_of(chosen, bitext), seed=1)
     assert (len(task.train), len(task.held_out)) == (20, 5)
     assert not {tuple(ids) for ids in task.train} & {tuple(ids) for ids in task.held_out}
     assert notes["train_sentences"] == 20
     assert reader.head is not None
     own.write_bytes(b"maji \xff\n")
     with pytest.raises(UserError, match=r"own.txt: not valid UTF-8 at byte 5"):
-        augmenting(chosen, student, 7, bitext, seed=1)
+        texts_of(chosen, bitext)
     own.write_text("maji\nmoto\n")
     with pytest.raises(UserError, match="at least 10 are needed"):
-        augmenting(chosen, student, 7, bitext, seed=1)
+        texts_of(chosen, bitext)
 
 
 def test_questions_of_a_collection_train_and_then_do_not_test(

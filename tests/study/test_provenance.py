@@ -71,7 +71,8 @@ OTHER = {
     "bitext.duplicates": "query", "index.memory": "9GB", "models.allow_pickle": "a.bin",
     "nmt.model": "someone/tiny", "training.warmup": 0.3, "dictionary.least_score": 0.4,
     "contrastive.least_dice": 0.4, "evaluation.confidence": 0.9, "augment.share": 0.3,
-    "training.precision": "bfloat16", "augment.files": ["own.txt"], "search.candidates": 20,
+    "training.precision": "bfloat16", "training.freeze": "embeddings",
+    "augment.files": ["own.txt"], "search.candidates": 20,
 }  # fmt: skip
 
 

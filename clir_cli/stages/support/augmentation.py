@@ -10,16 +10,14 @@ from clir_cli.retrieval.encoder import Encoder
 from clir_cli.settings import Settings
 from clir_cli.training.masked_lm import MaskedEncoder, MaskedLM, with_head
 
+Texts = tuple[list[str], list[str]]
 
-def augmenting(
-    settings: Settings, student: Encoder, rows: int, bitext: Bitext, seed: int
-) -> tuple[MaskedEncoder, MaskedLM, dict[str, object]]:
-    """Return a student with a masked-LM head, its task, and notes for the manifest.
 
-    The text is the query side of the bitext, or the lines of ``augment.files``.
+def texts_of(settings: Settings, bitext: Bitext) -> Texts:
+    """Return sentences to train on and held out: the bitext's query side, or ``augment.files``.
 
     Raises:
-        UserError: Too little text for a batch, or a student that cannot predict tokens.
+        UserError: Too little text for a batch.
     """
     size = settings.training.batch_size
     train, held_out = _text(settings, bitext)
@@ -28,6 +26,18 @@ def augmenting(
         raise UserError(
             f"training.batch_size is {size} for {len(train)} sentences; choose a smaller batch"
         )
+    return train, held_out
+
+
+def augmenting(
+    settings: Settings, student: Encoder, rows: int, texts: Texts, seed: int
+) -> tuple[MaskedEncoder, MaskedLM, dict[str, object]]:
+    """Return a student with a masked-LM head, its task, and notes for the manifest.
+
+    Raises:
+        UserError: The student cannot predict tokens.
+    """
+    train, held_out = texts
     tokenizer, limit = student.tokenizer, settings.teacher.query_tokens
     task = MaskedLM(
         train=student.tokenize(train, limit),
@@ -36,7 +46,7 @@ def augmenting(
         mask=tokenizer.mask_token_id,
         vocabulary=len(tokenizer),
         share=settings.augment.share,
-        batch_size=size,
+        batch_size=settings.training.batch_size,
         seed=seed,
     )
     notes: dict[str, object] = {
@@ -48,7 +58,7 @@ def augmenting(
     return with_head(student), task, notes
 
 
-def _text(settings: Settings, bitext: Bitext) -> tuple[list[str], list[str]]:
+def _text(settings: Settings, bitext: Bitext) -> Texts:
     names = settings.augment.files
     if not names:
         held_out = dict.fromkeys(row.query for row in bitext.held_out)
