@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_encoders import tiny_bert
 
+# A tiny model, as each step writes a checkpoint.
 DISTILL = (
-    "distill", "--lang", "sw-en", "--set", "bitext.max_pairs=150", "--set", "training.epochs=2",
+    "distill", "--lang", "sw-en", "--set", "bitext.max_pairs=150", "--set", "training.epochs=20",
     "--set", "training.batch_size=16", "--set", "training.checkpoint_steps=1",
+    "--set", "teacher.model=TINY",
 )  # fmt: skip
 INDEX = (
     "index", "--set", "index.shard_documents=8", "--set", "index.batch_tokens=1024",
@@ -55,7 +58,8 @@ def content(folder: Path) -> dict[str, str]:
     ids=["distill", "index"],
 )
 def test_killed_and_run_again(words, artifact, sign, models, tmp_path):
-    homes = [tmp_path / "whole", tmp_path / "cut"]
+    homes, tiny = [tmp_path / "whole", tmp_path / "cut"], tiny_bert(tmp_path / "tiny", models)
+    words = [word.replace("TINY", str(tiny)) for word in words]
     for home in homes:
         home.mkdir()
         (home / "models").symlink_to(models)
