@@ -177,6 +177,7 @@ def test_what_a_centred_run_reads(workspace):
     assert "--set teacher.centre=true" in str(graph.command(workspace(), run))
 
 
+@pytest.mark.slow
 def test_workers_of_ray_have_the_means_of_the_main_process(call, home):
     call("index", *ON)
     shards = sorted((home / FOLDER / "index/small").glob("*.npy"))

@@ -2,6 +2,8 @@
 
 import csv
 
+import pytest
+
 from benchmarks.selection import main
 
 GRID = """
@@ -19,6 +21,7 @@ settings = { "bitext.held_out_sources" = ["files"] }
 """
 
 
+@pytest.mark.slow
 def test_the_grid_is_ranked_by_the_mean_over_languages_and_made_once(quick, home, tmp_path, capsys):
     for language in ("sw", "de"):
         rows = [f"{language} neno {number}\tword {number}\n" for number in range(30)]
