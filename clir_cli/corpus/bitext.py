@@ -78,6 +78,9 @@ def load_bitext(
         UserError: A fault in a file (``on_error = stop``), fewer than ten pairs, or none of
             ``held_out_sources`` has the pair.
     """
+    names = settings.held_out_sources
+    if unknown := [name for name in names if name not in ("files", *settings.sources)]:
+        raise UserError(f"bitext.held_out_sources: {unknown[0]} is none of bitext.sources")
     faults = Faults(settings.on_error)
     tests, dropped = active(settings, test_texts), Counter[str]()
     key = DUPLICATE_KEYS[settings.duplicates]
@@ -113,9 +116,6 @@ def load_bitext(
     pairs = sampled(pairs, settings.max_pairs, f"{settings.seed} all")
     if len(pairs) < 10:
         raise UserError(f"only {len(pairs)} sentence pairs for {pair}; at least 10 are needed")
-    names = settings.held_out_sources
-    if unknown := [name for name in names if name not in ("files", *settings.sources)]:
-        raise UserError(f"bitext.held_out_sources: {unknown[0]} is none of bitext.sources")
     if names and not apart:
         lacking = f"none of {', '.join(names)} has pairs of {pair}"
         raise UserError(f"bitext.held_out_sources: {lacking}; name one that has (clir ls bitext)")
