@@ -72,7 +72,6 @@ def _versions() -> dict[str, str]:
 
 def await_file(path: Path) -> None:
     """Wait until a file that a worker has written is visible here; UserError if it never is."""
-    if not runtime.soon(
-        path.exists, 6 * SETTLING
-    ):  # network file systems cache that it was not there
+    # Network file systems cache that it was not there.
+    if not runtime.soon(path.exists, 6 * SETTLING):
         raise UserError(f"{path}: a worker wrote it, and it is not seen here; is it shared?")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +19,7 @@ def bm25_scores(documents: Sequence[str], queries: Sequence[str]) -> Iterator[Te
     Words are compared in lower case and not stemmed, so names match in any language. A document
     that shares no word with the query scores minus infinity: it is not found.
     """
-    _keep_from_jax()
-    import bm25s
-
+    bm25s = _bm25s()
     index, corpus = bm25s.BM25(k1=K1, b=B), [words(text) for text in documents]
     if has_words := any(corpus):  # bm25s cannot index documents without a word
         index.index(corpus, show_progress=False)
@@ -33,12 +32,12 @@ def bm25_scores(documents: Sequence[str], queries: Sequence[str]) -> Iterator[Te
         yield scores.masked_fill(scores <= 0, float("-inf"))
 
 
-def _keep_from_jax() -> None:
+def _bm25s() -> Any:
     """Import bm25s without JAX: it would start JAX, which takes most of a GPU's memory."""
     absent = "jax" not in sys.modules
     sys.modules.setdefault("jax", None)  # type: ignore[arg-type]  # so that importing it fails
     try:
-        import_module("bm25s")
+        return import_module("bm25s")
     finally:
         if absent:
             del sys.modules["jax"]
