@@ -63,8 +63,7 @@ def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) ->
 class Distillation:
     """Training a student to produce the teacher's embeddings (see loop.Task).
 
-    ``settings`` has the batch size, and is passed on to the objective; ``seed`` is that of the
-    batches.
+    ``settings`` has the batch size, and is passed on to the objective; ``seed`` orders the batches.
     """
 
     train: EncodedBitext

@@ -5,8 +5,8 @@ mean of a side's unit tokens, a state h becomes
 
     e = (h / |h| - m) / |h / |h| - m|
 
-which spreads them (Mu and Viswanath, All-but-the-Top, ICLR 2018; arXiv 1702.01417). The mean of
-queries and sentences is another than that of documents.
+which spreads them (Mu and Viswanath, All-but-the-Top, ICLR 2018; arXiv 1702.01417). Queries and
+sentences have one mean, documents another.
 """
 
 from collections.abc import Mapping

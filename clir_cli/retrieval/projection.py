@@ -63,7 +63,7 @@ class Projection(nn.Sequential):
 def orthogonal(inputs: int, outputs: int, seed: int) -> Projection:
     """Return a projection with orthonormal rows or columns, which preserves angles best.
 
-    ``inputs`` is the size of a hidden state, ``outputs`` that of a token embedding.
+    ``inputs`` is the size of a hidden state, ``outputs`` the size of a token embedding.
     """
     projection = Projection(Layer(inputs, outputs))
     rng = torch.Generator().manual_seed(seed)

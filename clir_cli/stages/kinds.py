@@ -208,7 +208,7 @@ def _run_settings(ref: Ref) -> dict[str, str]:
 
 
 def _is_centred_by_bitext(ref: Ref) -> bool:
-    """Return True if the mean token of a run's queries is that of the bitext (zero-shot)."""
+    """Return True if the bitext gives the mean token of a run's queries (zero-shot)."""
     return METHODS[ref.cell.method].encoder == "initial" and ref.settings.teacher.centre
 
 

@@ -26,7 +26,7 @@ class Mining:
 
     Attributes:
         negatives: Their number; 0 for none.
-        depth: Ranks that they are drawn from, anew in each epoch.
+        depth: Number of ranks from which each epoch draws them again.
         bm25_epochs: First epochs, with the ranks of BM25; the later ones have the model's own.
         alike: What scores above this share of the answer's score by the initial model is no
             negative; 0 for no such bound.

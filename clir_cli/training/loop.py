@@ -43,7 +43,7 @@ class Task(Protocol):
 
     A task may have ``begin(encoder, epoch)`` too, which is called before the batches of an epoch
     and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. If
-    it has ``by_mrr`` and it is true, the best epoch is that of the best MRR, not of the best loss.
+    its ``by_mrr`` is true, the epoch with the best MRR is kept, not the one with the best loss.
     """
 
     @property
@@ -83,7 +83,7 @@ class Step:
 class Training:
     """An encoder in training. ``run`` yields a ``Step`` after each step and can always be resumed.
 
-    ``encoder`` is trained in place; ``seed`` is that of dropout, the batches are the task's. Each
+    ``encoder`` is trained in place; ``seed`` is for dropout, as the task orders its batches. Each
     process of the group has its own ``Training``.
     """
 

@@ -221,7 +221,7 @@ def _lists(nearest: Tensor, offsets: Tensor, centroids: int) -> Lists:
 def read_shard(folder: Path, number: int, codec: Codec | None = None) -> Shard:
     """Return a shard; its arrays stay on disk and are read when they are used.
 
-    ``codec`` is that of the index, if it has been read already.
+    ``codec`` is the codec of the index, if it has been read already.
 
     Raises:
         UserError: A file is missing, truncated, or does not fit the offsets.

@@ -1,7 +1,7 @@
 """Centring (`teacher.centre`): the mean token of each side, estimated and given to the encoders.
 
-The teacher's are those of one English text, the package's sample, so that one index serves all
-pairs and collections. The student's is that of its language, from the bitext.
+The teacher's come from one English text, the package's sample, so that one index serves all pairs
+and collections. The student's comes from its bitext.
 """
 
 from collections.abc import Mapping, Sequence

@@ -115,7 +115,7 @@ def make_trained(
 ) -> Path:
     """Train what ``prepare`` returns for a device and precision; return the artifact's folder.
 
-    Nothing is trained if the artifact is current. ``title`` is that of the progress bar.
+    Nothing is trained if the artifact is current. The progress bar shows ``title``.
 
     Raises:
         UserError: As ``made_together`` and ``prepare``.

@@ -75,7 +75,7 @@ METHODS = {
         _ot(
             "rows",
             "the initial student plus embeddings of the bitext's words and subwords, not trained",
-            learns=False,  # its held-out loss is that of ot
+            learns=False,  # its held-out loss is computed as for ot
         ),
         _ot("ot", "OPTICAL: the student is distilled with transport plans as soft token alignment"),
         _ot(

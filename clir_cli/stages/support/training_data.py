@@ -59,7 +59,7 @@ def _own(texts: Sequence[str]) -> list[list[int]]:
 def rest_questions(bitexts: Sequence[Bitext], most: int, seed: int) -> Split:
     """Return ``cloze_questions`` whose documents are the rests of the sentences.
 
-    ``seed`` is that of the words that are taken from them.
+    ``seed`` decides which words are taken from them.
     """
     train, held_out = cloze_questions(bitexts, most)
     return _rests(train.texts, seed), _rests(held_out.texts, seed)

@@ -38,7 +38,7 @@ def report(workspace: Workspace, folder: Path, *, collection: str = "", **names:
 
     The same results give the same bytes.
 
-    ``folder`` is that of the results of all suites; ``collection`` the user's own, if one was
+    ``folder`` has the results of all suites; ``collection`` the user's own, if one was
     evaluated; ``names`` are ``metric``, ``method`` and ``baseline`` to look at (``focus_on``).
 
     Raises:
