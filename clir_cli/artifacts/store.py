@@ -220,7 +220,12 @@ def _begin(artifact: Artifact, *, fresh: bool) -> None:
         remove(artifact.draft)
         artifact.draft.mkdir()
         write_text(marker, json.dumps({"fingerprint": artifact.fingerprint}))
-    for temporary in artifact.draft.rglob(".*"):  # of clir or a library, interrupted in writing
+    _sweep(artifact.draft)
+
+
+def _sweep(draft: Path) -> None:
+    """Remove hidden files: what clir or a library left when it was interrupted, or could not."""
+    for temporary in draft.rglob(".*"):
         if temporary.is_file():
             temporary.unlink()
 
@@ -228,6 +233,7 @@ def _begin(artifact: Artifact, *, fresh: bool) -> None:
 def _seal(artifact: Artifact, started: float) -> None:
     """Write the manifest of a draft; from here on it is whole."""
     draft = artifact.draft
+    _sweep(draft)
     files = sorted(f for f in draft.rglob("*") if f.is_file() and f != draft / MARKER)
     for file in files:  # some libraries write for the owner alone; folders here are shared
         file.chmod(0o644)

@@ -57,6 +57,17 @@ def test_the_fingerprint_holds_kind_configuration_and_inputs_and_nothing_else(
 # ------------------------------------------------------------------------- made, skipped, refused
 
 
+def test_a_lock_that_could_not_be_removed_is_no_part_of_the_artifact(tmp_path: Path) -> None:
+    with make(planned(tmp_path)) as draft:
+        assert draft is not None
+        (draft / "weights.bin").write_bytes(b"123")
+        (draft / ".weights.bin.lock").touch()
+        (draft / "deeper").mkdir()
+        (draft / "deeper" / ".left.tmp").write_text("half")
+    assert list(verify(planned(tmp_path).path)["files"]) == ["weights.bin"]
+    assert not [path for path in tree(tmp_path) if "/." in path]
+
+
 def test_an_artifact_has_its_manifest_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     assert plan.state() == "missing"
