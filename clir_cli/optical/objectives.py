@@ -5,7 +5,7 @@ else of them. Pooled vectors are means over the unit token vectors that late int
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def _plans(
     """
     if settings.scale == "spread":
         cost = cost / spread(cost, *masks)
-    return solve(
+    transport = solve(
         cost,
         *masks,
         eps=settings.eps,
@@ -89,6 +89,19 @@ def _plans(
         row_weights=weights[0],
         column_weights=weights[1],
     )
+    return replace(transport, plan=largest_entries(transport.plan, settings.entries))
+
+
+def largest_entries(plan: Tensor, count: int) -> Tensor:
+    """Return plans (B, n, m) of the ``count`` largest entries of each row; all of them if 0.
+
+    They are scaled so that the row keeps its mass; the columns then miss theirs.
+    """
+    if not 0 < count < plan.shape[2]:
+        return plan
+    values, columns = plan.topk(count, dim=2)
+    kept = values / values.sum(2, keepdim=True).clamp(min=1e-30) * plan.sum(2, keepdim=True)
+    return torch.zeros_like(plan).scatter_(2, columns, kept)
 
 
 def spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

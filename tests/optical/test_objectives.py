@@ -3,7 +3,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clir_cli.optical.objectives import OBJECTIVES, TokenBatch, aligned, cosine_cost
+from clir_cli.optical.objectives import (
+    OBJECTIVES,
+    TokenBatch,
+    aligned,
+    cosine_cost,
+    largest_entries,
+)
 from clir_cli.optical.transport import solve
 from clir_cli.suites import load_settings
 
@@ -89,6 +95,25 @@ def test_eps_of_spread_is_that_share_of_each_pairs_deviation():
         own = load_settings("sample", None, [f"transport.eps={eps}"])
         alone = aligned(batch, cosine_cost(batch), own.transport).plan[row]
         torch.testing.assert_close(plans[row], alone, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_plan_of_few_entries_keeps_the_mass_of_each_row(count):
+    batch = small_batch()
+    few = load_settings("sample", None, [f"transport.entries={count}"])
+    whole = aligned(batch, cosine_cost(batch), SETTINGS.transport).plan.numpy()
+    found = aligned(batch, cosine_cost(batch), few.transport).plan.numpy()
+    for row, kept in zip(whole.reshape(-1, 3), found.reshape(-1, 3), strict=True):
+        expected = np.where(row >= np.sort(row)[-count], row, 0)
+        expected = expected * row.sum() / max(expected.sum(), 1e-9)
+        np.testing.assert_allclose(kept, expected, rtol=1e-5)
+    loss = OBJECTIVES["ot"](batch, few).value.item()
+    assert loss == pytest.approx((found * cosine_cost(batch).numpy()).sum() / 3, rel=1e-5)
+
+
+def test_more_entries_than_there_are_are_all_of_them():
+    plan = aligned(small_batch(), cosine_cost(small_batch()), SETTINGS.transport).plan
+    assert all(torch.equal(largest_entries(plan, count), plan) for count in (0, 3, 9))
 
 
 def test_relative_entropy_is_1_for_independent_tokens_and_0_for_a_matching():
