@@ -135,7 +135,7 @@ class NmtSettings(Section):
 class TransportSettings(Section):
     """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
 
-    later = frozenset({"marginals", "scale", "entries"})
+    later = frozenset({"marginals", "scale", "entries", "debias"})
 
     eps: Divisor = Field(0.05, description="strength of the entropy, in units of `scale`")
     scale: Literal["cost", "spread"] = Field(
@@ -148,6 +148,9 @@ class TransportSettings(Section):
     solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = "geomloss"
     marginals: Literal["uniform", "norm", "idf"] = Field(
         "uniform", description="the mass of each token in training (optical/marginals.py)"
+    )
+    debias: bool = Field(
+        False, description="the loss is the Sinkhorn divergence: minus each side's cost to itself"
     )
     entries: Count = Field(
         0, description="largest entries of each student token's row of the plan to keep; 0: all"

@@ -52,13 +52,40 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
-    return Loss(transport.value(cost).mean(), _figures(transport, transport.entropy()))
+    value, converged = transport.value(cost), transport.converged
+    if settings.transport.debias:
+        own, own_converged = own_costs(batch, settings.transport)
+        value, converged = value - own, converged & own_converged
+    return Loss(value.mean(), _figures(transport.entropy(), converged))
 
 
-def _figures(transport: Transport, entropy: Tensor) -> dict[str, float]:
-    missed = (~transport.converged).float().mean()
-    mean, share = torch.stack([entropy.mean(), missed]).tolist()
+def _figures(entropy: Tensor, converged: Tensor) -> dict[str, float]:
+    mean, share = torch.stack([entropy.mean(), (~converged).float().mean()]).tolist()
     return {"plan_entropy": mean, MISSED: share}
+
+
+def own_costs(batch: TokenBatch, settings: TransportSettings) -> tuple[Tensor, Tensor]:
+    """Return what ``transport.debias`` subtracts (B,), and (B,) True where its plans converged.
+
+    With P_xy the plan of a pair, P_xx and P_yy those of each side to itself, and one eps for all
+    three, the debiased Sinkhorn divergence is
+
+        <P_xy, C_xy> - <P_xx, C_xx> / 2 - <P_yy, C_yy> / 2
+
+    (Feydy et al., AISTATS 2019, equation 3; arXiv 1810.08278; here without the entropies, as in
+    ``ot``). It is 0 for equal sides. A plan with entropy draws the student's tokens together; the
+    student's own term, the only one of the two with a gradient, moves them apart again.
+    """
+    unit = spread(cosine_cost(batch), batch.student_mask, batch.teacher_mask)
+    total, converged = torch.zeros_like(unit[:, 0, 0]), torch.ones_like(unit[:, 0, 0]).bool()
+    for side, mask, weights in (
+        (batch.student, batch.student_mask, batch.student_weights),
+        (batch.teacher, batch.teacher_mask, batch.teacher_weights),
+    ):
+        cost = 1 - side @ side.transpose(1, 2)
+        own = _plans(cost, (mask, mask), (weights, weights), settings, unit)
+        total, converged = total + own.value(cost) / 2, converged & own.converged
+    return total, converged
 
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
@@ -72,13 +99,15 @@ def _plans(
     masks: tuple[Tensor, Tensor],
     weights: tuple[Tensor | None, Tensor | None],
     settings: TransportSettings,
+    unit: Tensor | None = None,
 ) -> Transport:
     """Return plans; with ``scale = "spread"``, eps is a share of the spread of each pair's cost.
 
-    Then a plan does not depend on how far apart the cosines of an encoder lie.
+    Then a plan does not depend on how far apart the cosines of an encoder lie. ``unit`` (B, 1, 1)
+    is the spread to take instead.
     """
     if settings.scale == "spread":
-        cost = cost / spread(cost, *masks)
+        cost = cost / (spread(cost, *masks) if unit is None else unit)
     transport = solve(
         cost,
         *masks,
@@ -187,7 +216,8 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
     The negated transport costs <P_ij, C_ij> of sentence i with each English side j of the batch,
     divided by ``objective.temperature``, are the logits of InfoNCE (van den Oord et al., 2018;
     arXiv 1807.03748), so that plans of sentences that are no translations are seen too: B x B
-    plans a step. Equal English sides are no negatives.
+    plans a step. Equal English sides are no negatives. With ``transport.debias`` the part of ``ot``
+    is debiased; the logits are costs all the same.
     """
     size = len(batch.student)
     cost = 1 - torch.einsum("ind,jmd->ijnm", batch.student, batch.teacher)
@@ -201,8 +231,12 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
     logits = logits.masked_fill(_equal_sides(batch), float("-inf"))
     contrast = functional.cross_entropy(logits, torch.arange(size, device=values.device))
     own = torch.arange(size, device=values.device) * (size + 1)
-    value = values.diagonal().mean() + settings.objective.contrast_weight * contrast
-    return Loss(value, _figures(transport, transport.entropy()[own]))
+    value, converged = values.diagonal().mean(), transport.converged
+    if settings.transport.debias:
+        subtracted, own_converged = own_costs(batch, settings.transport)
+        value, converged = value - subtracted.mean(), torch.cat([converged, own_converged])
+    value = value + settings.objective.contrast_weight * contrast
+    return Loss(value, _figures(transport.entropy()[own], converged))
 
 
 def _of_rows(values: Tensor) -> Tensor:
