@@ -36,7 +36,7 @@ from clir_cli.stages.support.training_data import Split
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.contrastive import Change, Contrastive, QuerySource, shares
-from clir_cli.training.late_interaction import LateInteraction, Mining
+from clir_cli.training.late_interaction import Counting, LateInteraction, Mining
 from clir_cli.training.loop import Task
 
 Notes = dict[str, object]
@@ -197,9 +197,15 @@ def _teacher(job: TrainingJob, device: torch.device, precision: torch.dtype) -> 
     given = {field.name: getattr(task, field.name) for field in fields(Contrastive)}
     mined = Mining(section.negatives, section.depth, section.bm25_epochs, section.alike)
     given["chunk_tokens"] = section.chunk_tokens
-    mining = LateInteraction(**given, mining=mined, distillation=section.distillation)
+    mining = LateInteraction(
+        **given, mining=mined, distillation=section.distillation, counting=_texts_counted(job)
+    )
     mining.start(encoder)
     return encoder, mining, notes
+
+
+def _texts_counted(job: TrainingJob) -> Counting:
+    return partial(job.workspace.talk.counting, unit="texts")
 
 
 def _code_switched(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Made:

@@ -1,6 +1,7 @@
 """Training a teacher of tokens: contrastive, with mined hard negatives and score distillation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -18,6 +19,13 @@ from clir_cli.training.data_parallel import step_seed
 from clir_cli.training.loop import Loss
 
 HIDDEN = -1e4  # the score of a document that does not count, in a softmax
+# What shows progress: for a title and a total, a function that is called with what was done.
+Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def uncounted(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show no progress."""
+    return nullcontext(lambda _: None)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class LateInteraction(Contrastive):
     ``distillation`` is the weight of the divergence from the scores of the initial model, and
     ``initial`` its embeddings of each source's queries and documents. ``kept`` has the mined
     negatives of the epoch (rows, negatives) by the number of the source, ``tokenized`` the texts by
-    kind, so that each is tokenised once.
+    kind, so that each is tokenised once. ``counting`` shows the progress of mining, which takes
+    minutes before the first step.
     """
 
     by_mrr: ClassVar[bool] = True
@@ -53,6 +62,7 @@ class LateInteraction(Contrastive):
     mining: Mining = field(kw_only=True)
     distillation: float = field(kw_only=True)
     initial: list[tuple[Packed, Packed]] = field(default_factory=list)
+    counting: Counting = uncounted
     kept: dict[str, Tensor] = field(default_factory=dict)
     tokenized: dict[tuple[str, str], TokenizedText] = field(default_factory=dict)
 
@@ -71,10 +81,15 @@ class LateInteraction(Contrastive):
     def _views(self, encoder: Encoder, source: QuerySource) -> tuple[Packed, Packed]:
         sides: list[tuple[Sequence[str], TextKind]]
         sides = [(source.texts, self.query_kind), (source.documents, "document")]
-        queries, documents = (
-            encode_inputs(encoder, self.inputs(encoder, texts, kind), kind, dtype=torch.float16)
-            for texts, kind in sides
-        )
+        total = len(source.texts) + len(source.documents)
+        with self.counting(f"encode {source.name}", total) as advance:
+            queries, documents = (
+                encode_inputs(
+                    encoder, self.inputs(encoder, texts, kind), kind,
+                    dtype=torch.float16, advance=advance,
+                )
+                for texts, kind in sides
+            )  # fmt: skip
         return queries, documents
 
     def begin(self, encoder: Encoder, epoch: int) -> None:
@@ -91,7 +106,8 @@ class LateInteraction(Contrastive):
         answers = [source.not_negative(row) for row in range(len(source))]
         depth = self.mining.depth
         if epoch < self.mining.bm25_epochs:
-            return mining.lexical(source.texts, source.documents, answers, depth)
+            with self.counting(f"BM25 of {source.name}", len(source.texts)) as advance:
+                return mining.lexical(source.texts, source.documents, answers, depth, advance)
         views = self._views(encoder, source)
         return mining.nearest(*views, answers, depth, encoder.device)
 

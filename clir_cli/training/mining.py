@@ -4,7 +4,7 @@ Ranks are BM25's or the model's own. A document whose score by the initial model
 answer may answer the query too, and is left out (Moreira et al., NV-Retriever, arXiv 2407.15831).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -22,11 +22,20 @@ CPU_CELLS, GPU_CELLS = 1 << 25, 1 << 28  # numbers of a block of candidates
 
 
 def lexical(
-    queries: Sequence[str], documents: Sequence[str], answers: Sequence[Sequence[int]], depth: int
+    queries: Sequence[str],
+    documents: Sequence[str],
+    answers: Sequence[Sequence[int]],
+    depth: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """Return the first documents of each query by BM25, without answers: (N, depth), or NONE."""
-    scores = zip(bm25_scores(documents, queries), answers, strict=True)
-    ranked = [_best(each, row, depth) for each, row in scores]
+    """Return the first documents of each query by BM25, without answers: (N, depth), or NONE.
+
+    ``advance`` is called with 1 after each query.
+    """
+    ranked = []
+    for scores, row in zip(bm25_scores(documents, queries), answers, strict=True):
+        ranked.append(_best(scores, row, depth))
+        advance(1)
     return torch.stack(ranked)
 
 

@@ -1,6 +1,7 @@
 """A teacher of tokens: gradients in chunks, mined negatives, distillation, and resumption."""
 
 import itertools
+from contextlib import contextmanager
 from dataclasses import fields, replace
 
 import pytest
@@ -313,3 +314,26 @@ def test_the_score_of_a_document_that_does_not_count_teaches_nothing(folder):
     with torch.no_grad():
         assert made.loss(encoder, made.batches(0)[0]).value.item() == 0.0
     assert replace(made, distillation=0.0).initial is made.initial
+
+
+# ------------------------------------------------------------------ progress
+
+
+def test_the_progress_of_mining_ends_at_its_total(folder):
+    done: dict[str, list[int]] = {}
+
+    @contextmanager
+    def counting(title, total):
+        done[title] = [total, 0]
+
+        def advance(count):
+            done[title][1] += count
+
+        yield advance
+
+    encoder = load_encoder(folder, CPU)
+    made = task(source(), counting=counting, mining=Mining(1, 3, 1, 0.9))
+    made.start(encoder)
+    made.begin(encoder, 0)
+    texts = len(TOPICS) + len(DOCUMENTS)
+    assert done == {"encode one": [texts, texts], "BM25 of one": [len(TOPICS)] * 2}
