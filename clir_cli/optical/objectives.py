@@ -56,12 +56,18 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     if settings.transport.debias:
         own, own_converged = own_costs(batch, settings.transport)
         value, converged = value - own, converged & own_converged
-    return Loss(value.mean(), _figures(transport.entropy(), converged))
+    return Loss(value.mean(), _figures(transport, converged))
 
 
-def _figures(entropy: Tensor, converged: Tensor) -> dict[str, float]:
-    mean, share = torch.stack([entropy.mean(), (~converged).float().mean()]).tolist()
-    return {"plan_entropy": mean, MISSED: share}
+def _figures(
+    transport: Transport, converged: Tensor, own: Tensor | slice = slice(None)
+) -> dict[str, float]:
+    """Return figures for the log; ``own`` are the plans of sentences and their translations."""
+    figures = {"plan_entropy": transport.entropy()[own], MISSED: (~converged).float()}
+    if transport.mass is not None:
+        figures["plan_mass"] = transport.mass[own]
+    means = torch.stack([values.mean() for values in figures.values()])
+    return dict(zip(figures, means.tolist(), strict=True))
 
 
 def own_costs(batch: TokenBatch, settings: TransportSettings) -> tuple[Tensor, Tensor]:
@@ -103,11 +109,14 @@ def _plans(
 ) -> Transport:
     """Return plans; with ``scale = "spread"``, eps is a share of the spread of each pair's cost.
 
-    Then a plan does not depend on how far apart the cosines of an encoder lie. ``unit`` (B, 1, 1)
-    is the spread to take instead.
+    Then a plan does not depend on how far apart the cosines of an encoder lie. Nor does one with a
+    ``reach`` on where they lie: costs count from the least of the pair. ``unit`` (B, 1, 1) is the
+    spread to take instead.
     """
     if settings.scale == "spread":
         cost = cost / (spread(cost, *masks) if unit is None else unit)
+        if settings.reach:  # a balanced plan is the same from whatever cost one counts
+            cost = cost - least(cost, *masks)
     transport = solve(
         cost,
         *masks,
@@ -115,6 +124,7 @@ def _plans(
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         solver=settings.solver,
+        reach=settings.reach,
         row_weights=weights[0],
         column_weights=weights[1],
     )
@@ -140,6 +150,12 @@ def spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     mean = (cost * real).sum((1, 2), keepdim=True) / count
     square = ((cost - mean).square() * real).sum((1, 2), keepdim=True) / count
     return square.sqrt().clamp(min=1e-4).detach()  # equal costs have any plan
+
+
+def least(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the least cost (B, 1, 1) of each pair (B, n, m) over real tokens."""
+    hidden = ~(rows[:, :, None] & columns[:, None, :])
+    return cost.detach().masked_fill(hidden, float("inf")).amin((1, 2), keepdim=True)
 
 
 def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:
@@ -236,7 +252,7 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
         subtracted, own_converged = own_costs(batch, settings.transport)
         value, converged = value - subtracted.mean(), torch.cat([converged, own_converged])
     value = value + settings.objective.contrast_weight * contrast
-    return Loss(value, _figures(transport.entropy()[own], converged))
+    return Loss(value, _figures(transport, converged, own))
 
 
 def _of_rows(values: Tensor) -> Tensor:

@@ -27,10 +27,10 @@ from clir_cli.stages.support.workspace import Workspace
 class Alignment:
     """The plan (n, m) between the tokens of a sentence and those of its translation.
 
-    Each row of ``shares`` sums to 1: where the token's mass goes. ``loss`` is the sum of plan times
-    cost, ``entropy`` is relative: 0 for a hard plan, 1 for independent sides. ``violation`` is the
-    share of the mass by which the marginals are off; above ``transport.tolerance`` the plan has not
-    ``converged``.
+    Each row of ``shares`` sums to 1: where the token's mass goes; to 0 if none of it is moved.
+    ``loss`` is the sum of plan times cost, ``entropy`` is relative: 0 for a hard plan, 1 for
+    independent sides. ``violation`` is the share of the mass by which the marginals are off; above
+    ``transport.tolerance`` the plan has not ``converged``.
     """
 
     query_tokens: list[str]
@@ -72,7 +72,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     return Alignment(
         query_tokens=_tokens(student, text, limit),
         english_tokens=_tokens(teacher, english, limit),
-        shares=transport.plan[0] / transport.plan[0].sum(dim=1, keepdim=True),
+        shares=transport.plan[0] / transport.plan[0].sum(dim=1, keepdim=True).clamp(min=1e-30),
         loss=float(transport.value(cost)[0]),
         entropy=float(transport.entropy()[0]),
         violation=float(transport.violation[0]),
