@@ -4,7 +4,10 @@ import csv
 
 import pytest
 
-from benchmarks.selection import main
+from benchmarks.selection import Part, main
+from clir_cli.errors import UserError
+from clir_cli.study.experiment import load
+from clir_cli.study.grid import Base, expand
 
 GRID = """
 title = "tiny"
@@ -19,6 +22,23 @@ methods = ["rows", "kd-cosine"]
 [suites.sample]
 settings = { "bitext.held_out_sources" = ["files"] }
 """
+
+
+def test_a_part_of_the_grid_can_be_taken():
+    points = expand(load("benchmarks/selection.toml"), Base("open"))
+    rate = "training.learning_rate=1e-4"
+    part = Part("sw-en,so-en", "ot,rows", "0,1", (rate, "transport.scale=cost")).of(points)
+    assert {str(point.pair) for point in part} == {"sw-en", "so-en"}
+    assert {point.cell.seed for point in part} == {0, 1}
+    assert {point.cell.method for point in part} == {"ot", "rows"}
+    assert {point.settings.training.learning_rate for point in part} == {1e-4}
+    names = {point.short.variant for point in part}
+    assert {"", "debias", "reach-near", "entries1", "idf"} <= names
+    assert "spread" not in names
+    with pytest.raises(UserError, match="no cell of the grid"):
+        Part("xx-en").of(points)
+    with pytest.raises(UserError, match=r"did you mean transport\.eps"):
+        Part(where=("transport.ep=1",)).of(points)
 
 
 @pytest.mark.slow
