@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from clir_cli.commands import looking, pipeline, study, training
+from clir_cli.commands import exchange, looking, pipeline, study, training
 from clir_cli.console import one_line, prepare_streams
 from clir_cli.errors import UserError, check_utf8
 from clir_cli.training import process_group
@@ -43,6 +43,13 @@ COMMANDS = {
     "align": looking.align,
     "ls": looking.list_things,
 }
+# Commands of two words, behind the others.
+GROUPS = {
+    "export": (
+        "Write models, collections and runs in the formats of other tools.",
+        {"student": exchange.export_student, "teacher": exchange.export_teacher},
+    ),
+}
 # Options that say what is asked for: of several, one would count.
 ONCE = ("lang", "method", "metric", "collection", "query", "recipe", "variant", "seed", "baseline")
 PATHS = ("config", "draw", "home", "output", "results")  # an empty one would be this folder
@@ -63,6 +70,11 @@ class _Command(typer.core.TyperCommand):
 
 for name, command in COMMANDS.items():
     app.command(name=name, cls=_Command)(command)
+for name, (purpose, commands) in GROUPS.items():
+    group = typer.Typer(help=purpose)
+    for word, command in commands.items():
+        group.command(name=word, cls=_Command)(command)
+    app.add_typer(group, name=name)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -111,6 +111,12 @@ class Common:
             if given:
                 raise UserError(f"{option}: {command} makes nothing; leave it out")
 
+    def refuse_unused(self, command: str) -> None:
+        """Refuse options that a command that copies files does not heed."""
+        for option, given in (("--dry-run", self.dry_run), ("--json", self.as_json)):
+            if given:
+                raise UserError(f"{option}: {command} has nothing to show; leave it out")
+
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
         """Return the options that other commands must repeat to see the same place."""

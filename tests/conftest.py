@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from collection_files import small_sample
 from tiny_encoders import tiny_bert
 
 from clir_cli.cli import run
-from clir_cli.suites import bundled
 
 torch.set_num_threads(1)  # the tests run side by side
 
@@ -89,21 +89,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small_collection(tmp_path: Path) -> Path:
     """The first 24 documents of the sample, with their queries in English and Swahili."""
-    source, folder = bundled("data") / "sample" / "collection", tmp_path / "small"
-    (folder / "qrels").mkdir(parents=True)
-    documents = (source / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:24]
-    kept = {json.loads(line)["_id"] for line in documents}
-    judged = (source / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
-    qrels = [line for line in judged[1:] if line.split("\t")[1] in kept]
-    asked = {line.split("\t")[0] for line in qrels}
-    (folder / "corpus.jsonl").write_text("\n".join(documents) + "\n", encoding="utf-8")
-    (folder / "qrels" / "test.tsv").write_text("\n".join([judged[0], *qrels]) + "\n")
-    for language in ("en", "sw"):
-        lines = (source / f"queries.{language}.jsonl").read_text(encoding="utf-8").splitlines()
-        chosen = [line for line in lines if json.loads(line)["_id"] in asked]
-        text = "\n".join(chosen) + "\n"
-        (folder / f"queries.{language}.jsonl").write_text(text, encoding="utf-8")
-    return folder
+    return small_sample(tmp_path / "small")
 
 
 @pytest.fixture

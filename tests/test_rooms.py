@@ -29,6 +29,7 @@ FLOORS = (
     {"cluster"},
     {"stages"},
     {"study"},
+    {"exchange"},
     {"options", "display", "commands", "api"},
     {"cli", "__main__"},
 )

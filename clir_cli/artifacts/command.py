@@ -35,6 +35,8 @@ class Command:
     def parse(cls, text: str) -> "Command":
         """Return the command that a text shows; options before arguments, as ``str`` writes it."""
         _, verb, *words = shlex.split(text)
+        if verb in GROUPS and words:
+            verb = f"{verb} {words.pop(0)}"
         options: list[Option] = []
         arguments: list[str] = []
         for number, word in enumerate(words):
@@ -63,6 +65,7 @@ def _quoted(word: str) -> str:
     return f"$'{''.join(letters)}'"
 
 
+GROUPS = {"export", "import"}  # verbs of two words
 FLAGS = {"--joint", "--force", "--repair", "--update", "--all"}
 
 

@@ -235,6 +235,12 @@ def _multi_vector(
                 f"{path}: module {name} is not one that clir knows; known: "
                 f"{', '.join((*NO_LAYERS, 'Dense'))}"
             )
+    order = [name for name, _ in named if name in ("Normalize", "Dense")]
+    if "Normalize" in order and "Dense" in order[order.index("Normalize") :]:
+        raise UserError(
+            f"{folder}: it normalises before a Dense layer, as an exported centred model does; "
+            "not supported, take the model that it was exported from"
+        )
     folders = dict(named)
     if "Transformer" not in folders:
         raise UserError(f"{folder / MODULES}: names no Transformer module")

@@ -98,9 +98,9 @@ class Encoder:
         if not texts:  # which the tokenizer refuses
             return []
         prefixed = [self.text_format.prefix(kind) + text for text in texts]
-        limit = self._limit(max_tokens, kind)
+        longest = self.limit(max_tokens, kind)
         try:
-            encoded = self.tokenizer(prefixed, truncation=True, max_length=limit, padding=False)
+            encoded = self.tokenizer(prefixed, truncation=True, max_length=longest, padding=False)
         except TypeError:  # half of a character, as JSON may have it
             wrong = next(filter(SURROGATE.search, texts), None)
             if wrong is None:
@@ -108,7 +108,8 @@ class Encoder:
             raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
         return [list(ids) for ids in encoded["input_ids"]]
 
-    def _limit(self, max_tokens: int, kind: TextKind) -> int:
+    def limit(self, max_tokens: int, kind: TextKind) -> int:
+        """Return the longest text of a kind in tokens, if ``max_tokens`` are allowed."""
         config = self.model.config
         positions = getattr(config, "max_position_embeddings", None) or 1 << 20
         # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
@@ -164,7 +165,7 @@ class Encoder:
         encoded = self.tokenizer(
             prefix + text,
             truncation=True,
-            max_length=self._limit(max_tokens, kind),
+            max_length=self.limit(max_tokens, kind),
             return_offsets_mapping=True,
         )
         spans = [
