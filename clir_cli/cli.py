@@ -49,6 +49,7 @@ GROUPS = {
         "Write models, collections and runs in the formats of other tools.",
         {"student": exchange.export_student, "teacher": exchange.export_teacher},
     ),
+    "import": ("Import what other tools made.", {"run": exchange.import_run}),
 }
 # Options that say what is asked for: of several, one would count.
 ONCE = ("lang", "method", "metric", "collection", "query", "recipe", "variant", "seed", "baseline")

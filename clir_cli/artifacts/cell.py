@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from clir_cli.corpus.records import Pair
 
+IMPORTED = "imported"  # the variant of runs that other tools wrote
+
 
 def group_name(pairs: Sequence[Pair]) -> str:
     """Return the name of several pairs: ``so+sw+tl-en``."""
@@ -13,8 +15,11 @@ def group_name(pairs: Sequence[Pair]) -> str:
 
 
 def is_variant(name: str) -> bool:
-    """Return True if a name can be a variant: part of a folder's name, and no seed as ``seed1``."""
-    return bool(re.fullmatch(r"(?!(.*\.)?seed\d+$)[\w-]+(\.[\w-]+)*", name))
+    """Return True if a name can be a variant that a user chooses.
+
+    It is part of a folder's name, no seed as ``seed1``, and not the mark of imported runs.
+    """
+    return name != IMPORTED and bool(re.fullmatch(r"(?!(.*\.)?seed\d+$)[\w-]+(\.[\w-]+)*", name))
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Cell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "joint", tuple(sorted(set(self.joint))))
+
+    @property
+    def is_imported(self) -> bool:
+        """Return True if the cell is a run that another tool wrote."""
+        return self.variant == IMPORTED
 
     @property
     def label(self) -> str:
@@ -86,6 +96,7 @@ class Cell:
         options: list[tuple[str, ...]] = [("--lang", ",".join(map(str, self.joint or pairs)))]
         options += [("--joint",)] if self.joint else []
         options += [("--method", self.method)]
-        options += [("--variant", self.variant)] if self.variant else []
+        named = self.variant and not self.is_imported
+        options += [("--variant", self.variant)] if named else []
         options += [("--seed", str(self.seed))] if self.seed else []
         return options

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.artifacts import store
+from clir_cli.artifacts.cell import IMPORTED
 from clir_cli.artifacts.command import Command, assignment
 from clir_cli.artifacts.spec import NEUTRAL, ArtifactSpec, Context, Input, Ref
 from clir_cli.artifacts.store import Artifact
@@ -26,8 +27,12 @@ SPECS: dict[str, ArtifactSpec] = {}
 
 
 def spec_of(ref: Ref) -> ArtifactSpec:
-    """Return the declaration of an artifact's kind, or of its kind and method."""
-    return SPECS.get(f"{ref.kind} {ref.cell.method}") or SPECS[ref.kind]
+    """Return the declaration of an artifact's kind, or of its kind and method.
+
+    Runs that other tools wrote have one of their own.
+    """
+    of = IMPORTED if ref.cell.is_imported else ref.cell.method
+    return SPECS.get(f"{ref.kind} {of}") or SPECS[ref.kind]
 
 
 @lru_cache(maxsize=4096)

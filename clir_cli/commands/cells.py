@@ -52,15 +52,16 @@ def variant_of(text: str) -> str:
     return text
 
 
-def cells_of(workspace: "Workspace", options: OneCell) -> "tuple[list[Pair], list[Cell]]":
-    """Return the pairs and the cells that the options name."""
+def cells_of(
+    workspace: "Workspace", options: OneCell, *, imported: bool = False
+) -> "tuple[list[Pair], list[Cell]]":
+    """Return the pairs and the cells that the options name; ``imported`` runs if they can be."""
     from clir_cli.artifacts.cell import Cell
 
     pairs = pairs_of(workspace, options.lang)
     group = group_of(pairs, options.joint)
-    return pairs, _cells(
-        workspace, options.method, Cell("", variant_of(options.variant), options.seed, group)
-    )
+    cell = Cell("", variant_of(options.variant), options.seed, group)
+    return pairs, _cells(workspace, options.method, cell, imported)
 
 
 def asked(pairs: "Sequence[Pair]", cells: "Sequence[Cell]") -> "list[tuple[Pair, Cell]]":
@@ -68,10 +69,18 @@ def asked(pairs: "Sequence[Pair]", cells: "Sequence[Cell]") -> "list[tuple[Pair,
     return [(pair, cell) for cell in cells for pair in (pairs[:1] if cell.joint else pairs)]
 
 
-def _cells(workspace: "Workspace", methods: str, cell: "Cell") -> "list[Cell]":
+def _cells(workspace: "Workspace", methods: str, cell: "Cell", imported: bool) -> "list[Cell]":
+    from clir_cli.stages.support.imported import names_of
     from clir_cli.stages.support.methods import parse_methods
 
-    return [method.cell(cell) for method in parse_methods(methods, workspace.settings.methods)]
+    chosen = parse_methods(methods, workspace.settings.methods, names_of(workspace))
+    for method in chosen:
+        if method.scorer == "imported" and not imported:
+            raise UserError(
+                f"{method.name} is an imported run, which is there; evaluate, --baseline, fusion "
+                "and report take it"
+            )
+    return [method.cell(cell) for method in chosen]
 
 
 def baseline_of(
@@ -91,10 +100,11 @@ def baseline_of(
     cell = Cell(label, options.variant, options.seed, group_of(pairs, options.joint))
     if "." in label:
         cell = Cell.parse(label)
-        variant_of(cell.variant)
+        if not cell.is_imported:
+            variant_of(cell.variant)
     if not cell.method or "," in cell.method:
         raise UserError(f"--baseline {text!r}: name one method, or a column as ot.plain.seed1")
-    (cell,) = _cells(workspace, cell.method, cell)
+    (cell,) = _cells(workspace, cell.method, cell, imported=True)
     return cell
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from clir_cli.commands.cells import cells_of
+from clir_cli.commands.cells import cells_of, pairs_of
 from clir_cli.errors import UserError
-from clir_cli.options import RESULTS, Common, OneCell, OneCollection, Results, with_options
+from clir_cli.options import RESULTS, Common, Lang, OneCell, OneCollection, Results, with_options
 
 Folder = Annotated[Path, typer.Argument(help="The folder to write.", metavar="DIR")]
 
@@ -47,3 +47,30 @@ def export_teacher(common: Common, folder: Folder) -> None:
     from clir_cli.exchange.models import export_teacher as export
 
     export(common.workspace(), folder)
+
+
+@with_options
+def import_run(
+    common: Common,
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Runs in TREC's format, also compressed.", metavar="FILE..."),
+    ],
+    lang: Lang,
+    method: Annotated[str, typer.Option(help="A name of your own for the run.")],
+    collection: OneCollection = "",
+) -> None:
+    """Import a run of another tool, to evaluate, compare, fuse and report it as a method.
+
+    Several files of one pair are parts of one run; of several pairs each has one file. Tables show
+    the name with "imported" behind it.
+
+    Example: clir import run bm25.trec --method pyserini-bm25 --lang sw-en
+    Example: clir import run sw.trec so.trec --method colbert-x --lang sw-en,so-en --suite open
+    Example: clir evaluate --lang sw-en --metric map --method ot,pyserini-bm25 --baseline ot
+    """
+    common.refuse_unused("clir import")
+    from clir_cli.exchange.runs import import_runs
+
+    workspace = common.workspace(collection)
+    import_runs(workspace, pairs_of(workspace, lang), method.strip(), files)

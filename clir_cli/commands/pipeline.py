@@ -218,7 +218,7 @@ def evaluate(
 
     names = parse_metrics(metric)
     workspace = common.workspace(collection)
-    pairs, cells = cells_of(workspace, options)
+    pairs, cells = cells_of(workspace, options, imported=True)
     base = baseline_of(workspace, baseline, options, pairs) if baseline else None
     if common.dry_run:
         columns = dict.fromkeys([*cells, *([base] if base else [])])

@@ -1,7 +1,7 @@
 """Runs in TREC format: a ranked list of documents for every query."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from clir_cli.errors import UserError
@@ -32,14 +32,23 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
         UserError: A line is not in TREC format, or a document is ranked twice; the message names
             file and line.
     """
-    run: dict[str, dict[str, float]] = {}
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a run is UTF-8: {error}") from None
-    for number, line in enumerate(text.splitlines(), start=1):
+    run, _ = parse_run(path, text.splitlines())
+    return run
+
+
+def parse_run(
+    path: str | Path, lines: Iterable[str]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Return the run that the lines of a file are, and the tags in it; raises as ``read_run``."""
+    run: dict[str, dict[str, float]] = {}
+    tags: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
         try:
-            query, _, document, _, score, _ = line.split()
+            query, _, document, _, score, tag = line.split()
             value = float(score)
             if "_" in score or not math.isfinite(value):
                 raise ValueError(score)
@@ -49,7 +58,8 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
         if document in scores:
             raise UserError(f"{path}, line {number}: {query} {document} is ranked twice")
         scores[document] = value
-    return run
+        tags[tag] = None
+    return run, list(tags)
 
 
 def require_finite(scores: Mapping[str, float]) -> None:

@@ -24,7 +24,7 @@ from clir_cli.errors import UserError
 from clir_cli.files import digest, file_digest
 from clir_cli.retrieval.models import model_entry, model_folder
 from clir_cli.settings import Settings
-from clir_cli.stages.support import lexicons, paths, sources, used_models
+from clir_cli.stages.support import imported, lexicons, paths, sources, used_models
 from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.recipes import RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
@@ -35,8 +35,6 @@ DOWNLOADED = (
     "dictionary.files", "teacher.model", "student.model", "nmt.model", "models",
     "contrastive.collection",
 )  # fmt: skip
-
-TEACHER = ("teacher.model", "teacher.centre")  # settings that give a teacher folders of its own
 
 
 def _stage(name: str) -> Callable[[Workspace, Ref], object]:
@@ -224,7 +222,9 @@ def _run_inputs(ref: Ref) -> list[Input]:
     if method.scorer == "bm25":
         inputs.append(sources.documents_input(settings, (ref.pair,)))
     if method.scorer == "fusion":
-        for cell in fused_cells(settings.fusion.runs, ref.cell):
+        cells = fused_cells(settings.fusion.runs, ref.cell)
+        inputs.insert(0, Input(partial(imported.require_known, cells)))
+        for cell in cells:
             inputs.append(_fingerprint(ref.other("run", cell=cell), cell.label, current=True))
     if method.queries == "nmt":
         inputs.append(_fingerprint(lexicons.translations_of(ref), "translations"))
@@ -401,8 +401,8 @@ graph.SPECS |= {
         inputs=_run_inputs,
         command=_search_command,
         make=_stage("search.search"),
-        # They decide its folder, even if no teacher ranks.
-        shown=lambda ref: TEACHER if paths.teacher_label(ref.settings) else (),
+        shown=paths.shown,
         source=sources.own_folder,
     ),
+    "run imported": imported.RUN,
 }

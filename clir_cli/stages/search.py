@@ -13,6 +13,7 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.cluster.shard_search import sharded_ranker
 from clir_cli.corpus.records import Collection
+from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
 from clir_cli.retrieval.bm25 import bm25_scores
@@ -114,6 +115,10 @@ def rank(job: Search) -> Rankings:
 
 
 def _part(job: Search, part: Ref) -> Run:
+    if job.typed and part.cell.is_imported:
+        raise UserError(
+            f"fusion.runs has the imported run {part.cell.method}, which cannot answer a new query"
+        )
     if job.typed:
         rankings = rank(Search(job.workspace, part, job.typed))
         return {query: dict(ranking) for query, ranking in rankings.items()}

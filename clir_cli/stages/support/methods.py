@@ -1,11 +1,12 @@
 """The methods: how queries are encoded and documents scored. One entry per method."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.cell import IMPORTED, Cell
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
 
@@ -25,7 +26,7 @@ class Method:
     summary: str
     encoder: Literal["", "teacher", "initial", "distilled", "trained", "borrowed"]
     queries: Literal["pair", "english", "dictionary", "nmt"] = "pair"
-    scorer: Literal["maxsim", "bm25", "fusion"] = "maxsim"
+    scorer: Literal["maxsim", "bm25", "fusion", "imported"] = "maxsim"
     whose: str = ""
     learns: bool = True
     transports: bool = False
@@ -37,6 +38,8 @@ class Method:
 
     def cell(self, of: Cell) -> Cell:
         """Return its cell beside another one, as far as variant, seed and group matter to it."""
+        if self.scorer == "imported":
+            return Cell(self.name, IMPORTED)
         variant = of.variant if self.has_variants else ""
         seed, joint = (of.seed, of.joint) if self.has_seeds else (0, ())
         return Cell(self.name, variant, seed, joint)
@@ -150,17 +153,34 @@ METHODS = {
 }
 
 
-def parse_methods(text: str, default: Sequence[str]) -> list[Method]:
+def parse_methods(
+    text: str, default: Sequence[str], imported: Collection[str] = ()
+) -> list[Method]:
     """Return the methods that ``--method`` names, with commas; empty takes ``default``.
+
+    ``imported`` are the names of runs that other tools wrote, where these can be used.
 
     Raises:
         UserError: An unknown method; the message has the nearest name.
     """
     names = [name.strip() for name in text.split(",") if name.strip()] or list(default)
     for name in names:
-        if name not in METHODS:
-            raise UserError(f"unknown method {name!r}: {nearest(name, METHODS)}")
-    return [METHODS[name] for name in dict.fromkeys(names)]
+        if name not in METHODS and name not in imported:
+            raise UserError(f"unknown method {name!r}: {nearest(name, [*METHODS, *imported])}")
+    return [METHODS.get(name) or imported_method(name) for name in dict.fromkeys(names)]
+
+
+def imported_method(name: str) -> Method:
+    """Return the method of runs that another tool wrote.
+
+    Raises:
+        UserError: A method of clir has the name, or it cannot be part of a folder's name.
+    """
+    if name in METHODS:
+        raise UserError(f"{name} is a method of clir; give the imported run another name")
+    if not re.fullmatch(r"\w[\w+-]{0,99}", name):
+        raise UserError(f"method {name!r}: use letters, digits, -, _ and + for an imported run")
+    return Method(name, "a run that another tool wrote", "", scorer="imported")
 
 
 def fused_cells(names: Sequence[str], of: Cell) -> list[Cell]:
@@ -169,7 +189,7 @@ def fused_cells(names: Sequence[str], of: Cell) -> list[Cell]:
     Raises:
         UserError: There are fewer than two methods, or fusion is one of them.
     """
-    methods = parse_methods(",".join(names), ())
+    methods = parse_methods(",".join(names), (), imported=names)  # a run that is missing is told
     if len(methods) < 2 or any(method.scorer == "fusion" for method in methods):
         raise UserError(f"fusion.runs names {list(names)}; give two methods or more to fuse")
     return [method.cell(of) for method in methods]

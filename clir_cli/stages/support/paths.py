@@ -22,6 +22,11 @@ def teacher_label(settings: Settings) -> str:
     return ".".join(part for part in (_trained_label(settings), other) if part)
 
 
+def shown(ref: Ref) -> tuple[str, ...]:
+    """Return the settings that decide the folder of a run, even if no teacher ranks."""
+    return ("teacher.model", "teacher.centre") if teacher_label(ref.settings) else ()
+
+
 def _trained_label(settings: Settings) -> str:
     folder = Path(settings.teacher.model)
     inside = folder.name == "model" and folder.parent.parent.name == "en"

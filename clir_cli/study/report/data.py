@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.cell import IMPORTED, Cell
 from clir_cli.artifacts.command import Command, Option
-from clir_cli.artifacts.manifest import MANIFEST, read_manifest
+from clir_cli.artifacts.manifest import MANIFEST, is_readable, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
@@ -105,6 +105,17 @@ class Student:
 
 
 @dataclass(frozen=True)
+class ImportedRun:
+    """A run that another tool wrote: where it counts, its tag, and the command of its import."""
+
+    collection: str
+    pair: str
+    label: str
+    tag: str
+    command: str
+
+
+@dataclass(frozen=True)
 class ExperimentTable:
     """The table of an experiment; ``axes`` are the settings that its grid spans.
 
@@ -127,6 +138,7 @@ class Results:
     collections: Sequence[CollectionScores] = ()
     experiments: Sequence[ExperimentTable] = ()
     students: Sequence[Student] = ()
+    imported: Sequence[ImportedRun] = ()
     missing: Sequence[str] = ()
 
     def command(self, verb: str, *options: Option, on: CollectionScores | None = None) -> str:
@@ -224,7 +236,8 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
     for scores in collections:
         missing += _read_texts(workspace, scores)
-    return Results(workspace.suite, collections, experiments, _students(workspace), missing)
+    made = _students(workspace), _imported(workspace)
+    return Results(workspace.suite, collections, experiments, *made, missing)
 
 
 def _collections(workspace: Workspace, folder: Path, own: str) -> list[CollectionScores]:
@@ -304,6 +317,17 @@ def _students(workspace: Workspace) -> list[Student]:
             continue
         students.append(Student(pair, label, manifest, _held_out(path.parent / "training.csv")))
     return students
+
+
+def _imported(workspace: Workspace) -> list[ImportedRun]:
+    runs = []
+    folders = (workspace.home / workspace.suite).glob(f"*/*.{IMPORTED}/runs/*")
+    for folder in sorted(folder for folder in folders if is_readable(folder)):
+        manifest = read_manifest(folder)
+        config, tag = manifest["config"], str(manifest["notes"].get("tag", ""))
+        where = str(config["collection"]), str(config["pair"]), folder.parts[-3]
+        runs.append(ImportedRun(*where, tag, str(neutral_command(manifest["command"]))))
+    return runs
 
 
 def _held_out(path: Path) -> dict[float, float]:

@@ -1,9 +1,10 @@
 """What a report looks at closely: the leading metric, a method, and the baseline."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clir_cli.artifacts.cell import Cell
+from clir_cli.artifacts.cell import IMPORTED, Cell
 from clir_cli.errors import UserError
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.study.report.data import Results
@@ -37,6 +38,7 @@ def focus_on(
     Raises:
         UserError: What is named has no scores.
     """
+    method, baseline = (_marked(name, results.labels) for name in (method, baseline))
     for option, name, known in (
         ("metric", metric, sorted({key.metric for key in results.keys})),
         ("method", method, results.labels),
@@ -58,6 +60,12 @@ def focus_on(
     method = method or ("ot" if "ot" in rivals else rivals[0])
     others = [label for label in rivals if label != method]
     return Focus(metric, method, baseline or (others[0] if others else ""), confidence, test)
+
+
+def _marked(name: str, labels: Sequence[str]) -> str:
+    """Return the label of an imported run, where a name is its name alone."""
+    marked = f"{name}.{IMPORTED}"
+    return marked if name not in labels and marked in labels else name
 
 
 def _competes(label: str) -> bool:

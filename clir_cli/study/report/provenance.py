@@ -7,7 +7,13 @@ from typing import Any
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.study.report.data import CollectionScores, Results, Student, neutral_command
+from clir_cli.study.report.data import (
+    CollectionScores,
+    ImportedRun,
+    Results,
+    Student,
+    neutral_command,
+)
 from clir_cli.suites import flat
 
 
@@ -45,7 +51,21 @@ def scored(
         metric = ("--metric", ",".join(metrics))
         commands.append(results.command("evaluate", lang, *options, metric, on=collection))
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
-    return trained(students, [*commands, *distillations(results.suite, students)])
+    imports = [run.command for run in imported_runs(results, collection, labels)]
+    return trained(students, [*commands, *imports, *distillations(results.suite, students)])
+
+
+def imported_runs(
+    results: Results, collection: CollectionScores, labels: Sequence[str]
+) -> list[ImportedRun]:
+    """Return the runs of other tools that were scored on a collection."""
+    return [
+        run
+        for run in results.imported
+        if run.collection == collection.name
+        and run.label in labels
+        and run.pair in collection.pairs
+    ]
 
 
 def distillations(suite: str, students: Sequence[Student]) -> list[str]:

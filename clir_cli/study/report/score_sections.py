@@ -33,7 +33,7 @@ from clir_cli.study.report.data import (
     pair_title,
 )
 from clir_cli.study.report.focus import Focus
-from clir_cli.study.report.provenance import scored
+from clir_cli.study.report.provenance import imported_runs, scored
 
 EXAMPLES = 6  # queries that gained, and as many that lost
 TESTS = {"t": "t-test", "randomisation": "randomisation test"}
@@ -53,6 +53,11 @@ def scores(results: Results, focus: Focus) -> list[Section]:
         text = f"{queries} queries a pair. Intervals are bootstrap intervals over the queries"
         if any(len(score.seeds) > 1 for score in collection.scores.values()):
             text += ", and over the seeds where a method has several"
+        tags: dict[str, dict[str, None]] = {}
+        for run in imported_runs(results, collection, results.labels):
+            tags.setdefault(run.label, {})[run.tag] = None
+        for label, names in tags.items():
+            text += f". {label} is a run that another tool wrote (tag {', '.join(names)})"
         title = f"Scores on {collection.name}"
         blocks: list[Block] = [_bars(results, collection, metrics, focus), *tables]
         sections.append(Section(f"scores-{collection.name}", title, f"{text}.", blocks))
