@@ -9,10 +9,10 @@ from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
 from clir_cli.retrieval.batching import pad
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.retrieval.maxsim import maxsim_batch
 from clir_cli.settings import Settings
 from clir_cli.training.batches import epoch_batches, pad_vectors
 from clir_cli.training.data_parallel import share_of
+from clir_cli.training.held_out import reciprocal_ranks
 from clir_cli.training.loop import Loss
 
 
@@ -128,7 +128,7 @@ class Distillation:
         The translations of all held-out sentences are the documents; late interaction scores.
         """
         size, held_out = self.settings.training.batch_size, self.held_out
-        total, reciprocal_ranks = 0.0, 0.0
+        total, ranks = 0.0, list[float]()
         for start in range(0, len(held_out), size):
             rows = range(start, min(start + size, len(held_out)))
             pairs = [(held_out, row) for row in rows]
@@ -136,8 +136,6 @@ class Distillation:
             total += loss.value.item() * len(rows)
             sides = zip(batch.student, batch.student_mask, strict=True)
             queries = Packed.of([side[mask] for side, mask in sides])
-            scores = maxsim_batch(queries, held_out.teacher)
-            own = scores[range(len(rows)), rows, None]
-            better = (scores > own).sum(dim=1).tolist()
-            reciprocal_ranks = sum((1 / (1 + count) for count in better), reciprocal_ranks)
-        return total / len(held_out), reciprocal_ranks / len(held_out)
+            own = [[row] for row in rows]
+            ranks += reciprocal_ranks(queries, held_out.teacher, own, own)
+        return total / len(held_out), sum(ranks) / len(held_out)

@@ -18,9 +18,9 @@ from torch.nn import functional
 from clir_cli.retrieval.batching import TokenizedText
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed, encode_inputs
-from clir_cli.retrieval.maxsim import maxsim
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.chunks import embed_chunks, packed_chunks, score_chunks
+from clir_cli.training.held_out import reciprocal_ranks
 from clir_cli.training.loop import Loss
 
 Change = Callable[[str, str], str]
@@ -260,13 +260,14 @@ class Contrastive:
         asked = [source.query(row, HELD_OUT) for row in range(len(source))]
         queries = self.encode(encoder, asked, self.query_kind)
         documents = source.embeddings or self.encode(encoder, source.documents, "document")
-        reciprocal_ranks = 0.0
-        for row in range(len(source)):
-            scores = maxsim(queries[row], documents)
-            best = max(float(scores[document]) for document in source.relevant[row])
-            scores[list(source.not_negative(row))] = float("-inf")
-            reciprocal_ranks += 1 / (1 + int((scores > best).sum()))
-        return total / len(source), reciprocal_ranks / len(source)
+        ranks: list[float] = []
+        for start in range(0, len(source), size):
+            rows = range(start, min(start + size, len(source)))
+            some = Packed.of([queries[row] for row in rows])
+            right = [source.relevant[row] for row in rows]
+            neutral = [source.not_negative(row) for row in rows]
+            ranks += reciprocal_ranks(some, documents, right, neutral)
+        return total / len(source), sum(ranks) / len(source)
 
 
 def batches_in(rows: int, size: int) -> int:
