@@ -57,7 +57,7 @@ class LateInteraction(Contrastive):
     minutes before the first step.
     """
 
-    by_mrr: ClassVar[bool] = True
+    by_score: ClassVar[bool] = True
 
     mining: Mining = field(kw_only=True)
     distillation: float = field(kw_only=True)

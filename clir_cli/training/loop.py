@@ -42,8 +42,11 @@ class Task(Protocol):
     all. Without it all compute the whole loss, from embeddings that they share.
 
     A task may have ``begin(encoder, epoch)`` too, which is called before the batches of an epoch
-    and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. If
-    its ``by_mrr`` is true, the epoch with the best MRR is kept, not the one with the best loss.
+    and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. Its
+    ``score`` names what is measured on held-out data if that is not the MRR. If its ``by_score`` is
+    true, the epoch with the best score is kept, not the one with the best loss. Training ends
+    before its last epoch if ``patience`` epochs one after another are no better, or if it has taken
+    ``seconds`` by the end of an epoch; 0 is no limit.
     """
 
     @property
@@ -60,7 +63,7 @@ class Task(Protocol):
         ...
 
     def validate(self, encoder: Encoder) -> tuple[float, float]:
-        """Return the loss and the MRR on held-out data; no gradients are kept."""
+        """Return the loss and the score on held-out data; no gradients are kept."""
         ...
 
 
@@ -76,7 +79,7 @@ class Step:
     seconds: float
     metrics: Mapping[str, float]
     held_out_loss: float | None = None
-    held_out_mrr: float | None = None
+    held_out_score: float | None = None
     improved: bool = False
 
 
@@ -101,6 +104,9 @@ class Training:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.best = math.inf
+        self.score: str = getattr(task, "score", "MRR")
+        self.waited = 0  # epochs since the best one
+        self.seconds = 0.0  # of all steps, those before an interruption included
         self.plans = self.missed = 0  # transport plans so far, and those that did not converge
         freeze(encoder.model, settings.freeze)
         self._unsharded = _copy(encoder) if self.sharded and group.is_main else encoder
@@ -130,13 +136,20 @@ class Training:
             UserError: A loss or a gradient is not finite; the message names the step.
         """
         self._restore_rng()
-        while self.step < self.total_steps:
+        while not self.is_over:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             begin = None if done else getattr(self.task, "begin", None)
             if begin:
                 begin(self._shared, epoch)
             for batch in self.task.batches(epoch)[done:]:
                 yield self._advance(batch, epoch)
+
+    @property
+    def is_over(self) -> bool:
+        """Return True after the last step: of the last epoch, or of one that ends it early."""
+        patience, seconds = (getattr(self.task, name, 0) for name in ("patience", "seconds"))
+        is_late = self.step % self.steps_per_epoch == 0 and 0 < seconds <= self.seconds
+        return self.step >= self.total_steps or 0 < patience <= self.waited or is_late
 
     def _restore_rng(self) -> None:
         """Continue the dropout masks of the state, or start them at the seed.
@@ -164,15 +177,19 @@ class Training:
         self._finite("norm of the gradient", float(whole({"norm": norm})["norm"]))
         held_out: dict[str, Any] = {}
         if self.step % self.steps_per_epoch == 0:
-            held, mrr = self.validate()
-            # Among equal MRRs the loss decides.
-            rated = 1e-6 * held - mrr if getattr(self.task, "by_mrr", False) else held
-            held_out = {"held_out_loss": held, "held_out_mrr": mrr, "improved": rated < self.best}
-            self.best = min(self.best, rated)
+            held, score = self.validate()
+            # Among equal scores the loss decides.
+            rated = 1e-6 * held - score if getattr(self.task, "by_score", False) else held
+            improved = rated < self.best
+            held_out = {"held_out_loss": held, "held_out_score": score, "improved": improved}
+            self.best, self.waited = min(self.best, rated), 0 if improved else self.waited + 1
         if MISSED in loss.metrics:
             self.plans += len(batch)
             self.missed += round(loss.metrics[MISSED] * len(batch))
         seconds = time.perf_counter() - started
+        self.seconds += seconds
+        if held_out:  # all processes end after the same epoch
+            self.seconds = self.group.broadcast(self.seconds)
         return Step(
             self.step, epoch, value, learning_rate, len(batch), seconds, loss.metrics,
             **held_out,
@@ -212,10 +229,10 @@ class Training:
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
-        """Return the loss and the MRR on held-out data, without dropout; the main process's."""
+        """Return the loss and the score on held-out data, without dropout; the main process's."""
         self.trained.eval()
-        loss, mrr = self.group.broadcast(self.task.validate(self._shared))
-        return self._finite("held-out loss", loss), mrr
+        loss, score = self.group.broadcast(self.task.validate(self._shared))
+        return self._finite("held-out loss", loss), score
 
     def _finite(self, what: str, value: float) -> float:
         """Return a value; UserError if it is NaN or infinite, since no later step mends that."""
@@ -239,12 +256,14 @@ class Training:
         return self._unsharded
 
     def weights(self) -> dict[str, Tensor]:
-        """Return what training changes: the model and the projection, without frozen weights."""
-        frozen = {
-            name for name, value in self.trained.named_parameters() if not value.requires_grad
-        }
-        state = self.trained.state_dict()
-        return {name: value for name, value in state.items() if name not in frozen}
+        """Return what training changes: the model and the projection, without frozen weights.
+
+        A weight that has several names, such as tied embeddings, is there once.
+        """
+        named = self.trained.named_parameters()
+        kept = {name for name, value in named if value.requires_grad}
+        kept |= {name for name, _ in self.trained.named_buffers()}
+        return {name: value for name, value in self.trained.state_dict().items() if name in kept}
 
     def load_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Set the weights: tensors by name, each of the whole shape that ``weights`` has.
@@ -274,11 +293,8 @@ class Training:
         tensors["random.cpu"] = torch.get_rng_state()
         if self.encoder.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.encoder.device)
-        counts = {"step": self.step, "plans": self.plans, "missed": self.missed}
-        return tensors, {
-            **{key: str(value) for key, value in counts.items()},
-            "best": repr(self.best),
-        }
+        counts = ("step", "plans", "missed", "waited", "best", "seconds")
+        return tensors, {name: repr(getattr(self, name)) for name in counts}
 
     def restore(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
         """Continue from tensors and metadata as ``state`` returns them."""
@@ -299,7 +315,9 @@ class Training:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.step, self.best = int(metadata["step"]), float(metadata["best"])
-        self.plans, self.missed = (int(metadata.get(key, 0)) for key in ("plans", "missed"))
+        self.seconds = float(metadata.get("seconds", 0))
+        for name in ("plans", "missed", "waited"):
+            setattr(self, name, int(metadata.get(name, 0)))
 
 
 def recompute_activations(model: PreTrainedModel) -> None:

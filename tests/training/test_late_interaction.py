@@ -285,7 +285,7 @@ def test_the_best_epoch_is_that_of_the_best_mrr(folder):
     made = Scripted(**{each.name: getattr(one, each.name) for each in fields(LateInteraction)})
     chosen = load_settings("sample", None, ["training.epochs=4"]).training
     steps = list(Training(load_encoder(folder, CPU), made, chosen, seed=3).run())
-    assert [step.improved for step in steps if step.held_out_mrr] == [True, True, False, True]
+    assert [step.improved for step in steps if step.held_out_score] == [True, True, False, True]
 
 
 def test_each_text_is_tokenised_once(folder, monkeypatch):

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,10 @@ CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 LOG = "training.csv"
 SMALL_SHARE = 0.01  # of plans that did not converge, above which a student is worth a warning
-COLUMNS = (
+COLUMNS = (  # and the held-out score
     "step", "epoch", "loss", "plan_entropy", "plan_mass", "missed_plans", "learning_rate",
-    "pairs_per_second", "held_out_loss", "held_out_mrr",
+    "pairs_per_second", "held_out_loss",
 )  # fmt: skip
-
-NOTED = ("epoch", "held_out_loss", "held_out_mrr")  # of the best epoch
 
 
 @contextmanager
@@ -145,7 +143,8 @@ def make_trained(
             if group.is_main:
                 _save_encoder(draft, finished, prepared)
                 files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
-            result = f"held-out MRR {best['held_out_mrr']:.3f}, epoch {best['epoch']}"
+            score = best[_column(training)]
+            result = f"held-out {training.score} {score:.3f}, epoch {best['epoch']}"
             report = f"{artifact.path}: {result}"
             if plans:
                 report += f"; {missed:,} of {plans:,} transport plans did not converge"
@@ -160,11 +159,11 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
     """Train to the end, from a checkpoint if there is one; load the best epoch's weights.
 
     Returns:
-        Number, held-out loss and held-out MRR of the best epoch; number 0 without training.
+        Number, held-out loss and score of the best epoch; number 0 without training.
     """
     if not training.total_steps:
-        loss, mrr = training.validate()
-        return {"epoch": 0, "held_out_loss": loss, "held_out_mrr": mrr}
+        loss, score = training.validate()
+        return {"epoch": 0, "held_out_loss": loss, _column(training): score}
     _restore(workspace, training, draft)
     if training.group.is_main:
         _train(workspace, training, draft, title)
@@ -175,25 +174,36 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
     weights, best = _read(draft / BEST)
     training.load_weights(weights)
     training.group.gather("read")  # the main process clears the draft next
-    return {name: (int if name == "epoch" else float)(best[name]) for name in NOTED}
+    return {name: (int if name == "epoch" else float)(best[name]) for name in _noted(training)}
+
+
+def _column(training: Training) -> str:
+    """Return the name of the held-out score in log and notes."""
+    return f"held_out_{training.score.lower()}"
+
+
+def _noted(training: Training) -> tuple[str, ...]:
+    """Return what is noted of the best epoch."""
+    return ("epoch", "held_out_loss", _column(training))
 
 
 def _train(workspace: Workspace, training: Training, draft: Path, title: str) -> None:
-    rows = _logged(draft / LOG, training.step) if (draft / LOG).is_file() else []
+    columns = (*COLUMNS, _column(training))
+    rows = _logged(draft / LOG, training.step, columns) if (draft / LOG).is_file() else []
     files.remove(draft / LOG)
     speed = 0.0
     with (
         (draft / LOG).open("w", newline="", encoding="utf-8") as log,
         workspace.talk.progress(unit="steps") as progress,
     ):
-        writer = csv.DictWriter(log, COLUMNS)
+        writer = csv.DictWriter(log, columns)
         writer.writeheader()
         writer.writerows(rows)
         bar = progress.add_task(title, total=training.total_steps, completed=training.step, note="")
         for step in training.run():
             rate = step.pairs / step.seconds
             speed = rate if not speed else 0.95 * speed + 0.05 * rate
-            writer.writerow(_row(step))
+            writer.writerow(_row(training, step))
             metrics = "".join(
                 f"  {name.replace('_', ' ')} {value:.2f}" for name, value in step.metrics.items()
             )
@@ -212,8 +222,8 @@ def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Pat
     state = training.state()
     if training.group.is_main:
         if best:
-            row = _row(step)
-            notes = {name: str(row[name]) for name in NOTED}
+            row = _row(training, step)
+            notes = {name: str(row[name]) for name in _noted(training)}
             save_verified(draft / BEST, best, notes, _of(draft / BEST))
         save_verified(draft / CHECKPOINT, *state, _of(draft / CHECKPOINT))
 
@@ -246,7 +256,7 @@ def _of(path: Path) -> str:
     return path.name + path.with_name(store.MARKER).read_text(encoding="utf-8")
 
 
-def _row(step: Step) -> dict[str, object]:
+def _row(training: Training, step: Step) -> dict[str, object]:
     return {
         "step": step.number,
         "epoch": step.epoch + 1,
@@ -257,18 +267,18 @@ def _row(step: Step) -> dict[str, object]:
         "learning_rate": f"{step.learning_rate:.3e}",
         "pairs_per_second": f"{step.pairs / step.seconds:.1f}",
         "held_out_loss": "" if step.held_out_loss is None else f"{step.held_out_loss:.6f}",
-        "held_out_mrr": "" if step.held_out_mrr is None else f"{step.held_out_mrr:.6f}",
+        _column(training): "" if step.held_out_score is None else f"{step.held_out_score:.6f}",
     }
 
 
-def _logged(path: Path, upto: int) -> list[dict[str, str]]:
+def _logged(path: Path, upto: int, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:
     """Return the rows of an interrupted log up to the step that training resumes from."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if (row["step"] or "").isdecimal()]
     except (OSError, ValueError, KeyError, csv.Error):  # missing or damaged: it is no input
         return []
-    known = [row for row in rows if row.keys() <= set(COLUMNS) and None not in row.values()]
+    known = [row for row in rows if row.keys() <= set(columns) and None not in row.values()]
     return [row for row in known if int(row["step"]) <= upto]
 
 
