@@ -127,7 +127,10 @@ class DictionarySettings(Section):
 class NmtSettings(Section):
     """Neural machine translation of the queries, for the methods ``nmt`` and ``nmt-bm25``."""
 
-    model: str = Field("", description="sequence-to-sequence model: a name, or a folder")
+    model: str = Field(
+        "",
+        description="sequence-to-sequence model: a name, a folder, or `trained` by clir train",
+    )
     beams: UpToThousand = 4
     max_tokens: int = Field(128, ge=1, le=100_000)
 
@@ -167,16 +170,11 @@ class TransportSettings(Section):
 class ObjectiveSettings(Section):
     """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
-    later = frozenset({"anchor"})
-
     pooled_weight: Amount = Field(1.0, description="ot+pooled: weight of the pooled part")
     score_weight: Amount = Field(1.0, description="ot+score: weight of the scores' divergence")
     contrast_weight: Amount = Field(1.0, description="ot+contrast: weight of the contrast")
     temperature: Divisor = Field(
         0.05, description="kd-score, ot+score, ot+contrast: softmax temperature"
-    )
-    anchor: Amount = Field(
-        0.0, description="distill: weight of the student's English, held to the teacher's; 0: off"
     )
 
 
@@ -294,6 +292,36 @@ class AugmentSettings(Section):
     learning_rate: Positive = 1e-4
 
 
+class TranslatorSettings(Section):
+    """The recipe ``translator``: a translation model of a pair, from its bitext alone.
+
+    No setting has the last part of its name in common with one of another section that grids name
+    variants by: artifacts of those keep their folders.
+    """
+
+    encoder_layers: int = Field(3, ge=1, le=100)
+    decoder_layers: int = Field(3, ge=1, le=100)
+    width: int = Field(256, ge=8, le=16_384, description="dimensions of the hidden states")
+    dropout: float = Field(0.3, ge=0, lt=1)
+    vocabulary_size: int = Field(
+        4000, ge=100, le=1_000_000, description="most subwords, which both languages share"
+    )
+    dictionary: bool = Field(False, description="add the entries of the given dictionary as pairs")
+    epochs: UpToMillion = 40
+    least_pairs: Count = Field(6000, description="pairs per epoch, at least: fewer are repeated")
+    batch_size: UpToMillion = 64
+    learning_rate: Positive = 1e-3
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    patience: Count = Field(8, description="epochs without a better chrF to stop after; 0: never")
+    minutes: Amount = Field(
+        0, description="time to stop after, at the end of an epoch; 0: no limit"
+    )
+    max_length: int = Field(
+        100, ge=4, le=511, description="longest sentence to train on, and translation, in tokens"
+    )
+    held_out_beams: UpToThousand = Field(4, description="beams of the last held-out translations")
+
+
 class IndexSettings(Section):
     """How documents are stored, and limits for indexing and search."""
 
@@ -389,6 +417,7 @@ class Settings(Section):
     monolingual: MonolingualSettings = MonolingualSettings()
     late_interaction: LateInteractionSettings = LateInteractionSettings()
     augment: AugmentSettings = AugmentSettings()
+    translator: TranslatorSettings = TranslatorSettings()
     index: IndexSettings = IndexSettings()
     search: SearchSettings = SearchSettings()
     fusion: FusionSettings = FusionSettings()

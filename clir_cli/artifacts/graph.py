@@ -180,6 +180,12 @@ def _default(ref: Ref, key: str) -> Any:
     return type(getattr(ref.settings, section)).model_fields[name].default
 
 
+def as_input(ref: Ref, name: str, *, current: bool = False) -> Input:
+    """Return an artifact as an input known by its fingerprint, which must be there if current."""
+    resolved = require_current if current else resolve
+    return Input(lambda context: {name: resolved(context, ref).fingerprint}, ref)
+
+
 def make(context: Context, ref: Ref) -> None:
     """Make an artifact; raises as its stage does."""
     spec_of(ref).make(context.using(ref.settings), ref)

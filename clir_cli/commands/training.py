@@ -1,4 +1,4 @@
-"""train: contrastive training and augmentation, by recipe."""
+"""train: contrastive training, augmentation and translators, by recipe."""
 
 from typing import Annotated
 
@@ -19,11 +19,12 @@ def train(
     variant: Variant = "",
     joint: Joint = False,
 ) -> None:
-    """Train a teacher, a student or an initial student without distillation.
+    """Train a teacher, a student, an initial student or a translator, without distillation.
 
     Example: clir train --recipe code-switch --lang sw-en
     Example: clir train --recipe hybrid --lang sw-en,so-en --joint --set contrastive.alpha=0.3
     Example: clir train --recipe late-interaction --suite open
+    Example: clir train --recipe translator --lang sw-en
     """
     from clir_cli.artifacts.cell import Cell
     from clir_cli.stages.support.recipes import parse_recipe

@@ -98,9 +98,10 @@ def load_weights(
         with torch.device("meta"):  # only to know class and size; nothing is allocated
             empty = auto_class.from_config(trust_remote_code=False, **options)
         listed = listed_parameters(folder)
-        if 0 < 2 * listed < empty.num_parameters():
+        described = empty.num_parameters(only_trainable=True)  # positions by sine are not stored
+        if 0 < 2 * listed < described:
             raise UserError(
-                f"{folder}: {CONFIG} describes a {config.model_type} of {empty.num_parameters():,} "
+                f"{folder}: {CONFIG} describes a {config.model_type} of {described:,} "
                 f"parameters and the weights have {listed:,}; they belong to different models"
             )
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}

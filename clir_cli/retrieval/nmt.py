@@ -89,11 +89,18 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
     ``codes`` are those of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
 
     Raises:
-        UserError: Model or tokenizer is missing or damaged, or does not know the language.
+        UserError: Model or tokenizer is missing or damaged, does not know the language, or was
+            trained by clir for another pair or direction.
     """
     tokenizer = load_tokenizer(read_checkpoint(folder).body)
     with reported(f"{folder / CONFIG}: not a transformer's", AGAIN):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    source, target = (getattr(config, f"{side}_language", "") for side in ("source", "target"))
+    if source and target and (source not in codes or target != "en"):
+        raise UserError(
+            f"{folder}: this model translates from {source!r} to {target!r}, not from {codes[0]!r} "
+            "to 'en'; take the one of the pair"
+        )
     model = load_weights(AutoModelForSeq2SeqLM, folder, config)
     direction_of = FAMILIES.get(model.config.model_type, _marian)
     direction = direction_of(tokenizer, codes)

@@ -22,7 +22,7 @@ from clir_cli.retrieval.hub import Fetching
 from clir_cli.settings import Settings
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.sources import training_names
-from clir_cli.stages.support.used_models import space_of
+from clir_cli.stages.support.used_models import TRAINED, space_of
 from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
@@ -86,7 +86,8 @@ def model_names(workspace: Workspace) -> list[str]:
     return [
         name
         for name in names
-        if name not in ("", "teacher") and not (models.is_folder(name) or trained_cell(name))
+        if name not in ("", "teacher", TRAINED)
+        and not (models.is_folder(name) or trained_cell(name))
     ]
 
 

@@ -16,15 +16,20 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell, group_name
 from clir_cli.artifacts.command import Command
 from clir_cli.artifacts.spec import ArtifactSpec, Input, Ref
-from clir_cli.corpus import catalogue, dictionaries
+from clir_cli.corpus import catalogue
 from clir_cli.corpus.collections import IRDS
 from clir_cli.corpus.own_files import require_own_files_of_each
-from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.files import digest, file_digest
+from clir_cli.files import digest
 from clir_cli.retrieval.models import model_entry, model_folder
-from clir_cli.settings import Settings
-from clir_cli.stages.support import imported, lexicons, paths, sources, used_models
+from clir_cli.stages.support import (
+    imported,
+    lexicons,
+    paths,
+    recipe_inputs,
+    sources,
+    used_models,
+)
 from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.recipes import RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
@@ -45,12 +50,6 @@ def _stage(name: str) -> Callable[[Workspace, Ref], object]:
         return getattr(import_module(f"clir_cli.stages.{module}"), function)(workspace, ref)
 
     return make
-
-
-def _fingerprint(ref: Ref, name: str, current: bool = False) -> Input:
-    """Return an artifact as an input known by its fingerprint, which must be there if current."""
-    resolved = graph.require_current if current else graph.resolve
-    return Input(lambda workspace: {name: resolved(workspace, ref).fingerprint}, ref)
 
 
 def _cell_command(verb: str, ref: Ref) -> Command:
@@ -74,9 +73,13 @@ def _downloaded(ref: Ref) -> list[str]:
     names = {
         "teacher.model": ref.settings.teacher.model,
         "student.model": ref.settings.student.model,
+        "nmt.model": ref.settings.nmt.model,
     }
     space = ("student.rows", "student.space_model") if used_models.space_of(ref.settings) else ()
-    return [key for key in (*DOWNLOADED, *space) if not trained_cell(names.get(key, ""))]
+    trained = {
+        key for key, name in names.items() if name == used_models.TRAINED or trained_cell(name)
+    }
+    return [key for key in (*DOWNLOADED, *space) if key not in trained]
 
 
 def _model_inputs(ref: Ref) -> list[Input]:
@@ -95,7 +98,6 @@ def _model_identity(ref: Ref) -> dict[str, Any]:
 def _student_settings(ref: Ref) -> dict[str, str]:
     method = METHODS[ref.cell.method]
     names = ["teacher", "student", "bitext", "training", *method.objective]
-    names += ["objective.anchor"] if method.learns else []
     names += ["transport"] if method.transports or ref.settings.student.rows == "plans" else []
     names += ["joint"] if ref.cell.joint else []
     return {name: name for name in names}
@@ -125,75 +127,6 @@ def _student_inputs(ref: Ref) -> list[Input]:
     ]  # fmt: skip
 
 
-# ------------------------------------------------------------------ recipes of train
-
-
-def _recipe_settings(ref: Ref) -> dict[str, str]:
-    recipe = RECIPES[ref.cell.method]
-    names = [*recipe.settings, *(["joint"] if ref.cell.joint else [])]
-    if recipe.leaves == "teacher" and ref.settings.contrastive.collection:  # no bitext is read
-        names = ["bitext.held_out" if name == "bitext" else name for name in names]
-    return {name: name for name in names}
-
-
-def _recipe_identity(ref: Ref) -> dict[str, Any]:
-    pairs = [str(pair) for pair in ref.pairs]
-    return {"recipe": ref.cell.method, "pairs": pairs, "seed": ref.cell.seed}
-
-
-def _recipe_inputs(ref: Ref) -> list[Input]:
-    recipe, settings = RECIPES[ref.cell.method], ref.settings
-    inputs = sources.bitext_inputs(settings, ref.pairs, named=True)
-    if recipe.name == "code-switch":
-        for pair in lexicons.switching_pairs(settings, ref.pairs):
-            inputs += _lexicon_inputs(settings, pair)
-    if recipe.name == "augment":
-        inputs.append(Input(_augment_digests))
-    else:
-        crossing = [pair.query for pair in ref.pairs] if recipe.name == "hybrid" else []
-        inputs += sources.training_inputs(settings, ["en", *crossing])
-    teacher = used_models.teacher_of(settings)
-    if recipe.leaves == "teacher":
-        return [*inputs, teacher.as_input("initial model")]
-    initial = used_models.initial_of(settings, ref.cell.only(ref.pair))
-    space = used_models.space_of(settings)
-    inputs += [space.as_input("space model")] if space else []
-    return [*inputs, initial.as_input("initial model"), teacher.as_input("teacher")]
-
-
-def _augment_digests(workspace: Workspace) -> Mapping[str, str]:
-    names = workspace.settings.augment.files
-    for name in names:
-        if not Path(name).is_file():
-            raise UserError(f"{name}: no such file (augment.files)")
-    return {name: file_digest(Path(name)) for name in names}
-
-
-def _lexicon_inputs(settings: Settings, pair: Pair) -> list[Input]:
-    given, lexicon = settings.dictionary, settings.contrastive.lexicon
-    inputs = []
-    if dictionaries.is_given(given):
-        inputs.append(sources.dictionary_input(settings, pair, f"{pair} "))
-    elif lexicon == "given":
-        raise UserError(
-            f"no dictionary for {pair}; name one with dictionary.sources or .files, or take "
-            "contrastive.lexicon=dice"
-        )
-    if lexicon == "dice":
-        inputs += sources.bitext_inputs(settings, [pair], named=True)
-    if lexicon == "plans":
-        plans = lexicons.lexicon_plans(settings, pair)
-        inputs.append(_fingerprint(plans, f"{pair} dictionary", current=True))
-    return inputs
-
-
-def _recipe_command(ref: Ref) -> Command:
-    left_out = ["--method"]
-    left_out += ["--lang"] if RECIPES[ref.cell.method].leaves == "teacher" else []
-    options = [option for option in ref.cell.options(*ref.pairs) if option[0] not in left_out]
-    return Command("train", (("--recipe", ref.cell.method), *options))
-
-
 # ------------------------------------------------------------------ runs, dictionaries
 
 
@@ -216,7 +149,7 @@ def _run_inputs(ref: Ref) -> list[Input]:
     language = method.query_language(ref.pair)
     inputs = [sources.queries_input(settings, ref.pair, language, method.name)]
     if method.scorer == "maxsim":
-        inputs += [used_models.encoder_input(ref), _fingerprint(Ref("index", settings), "index")]
+        inputs += [used_models.encoder_input(ref), graph.as_input(Ref("index", settings), "index")]
     if _is_centred_by_bitext(ref):
         inputs += sources.bitext_inputs(settings, ref.pairs)
     if method.scorer == "bm25":
@@ -225,9 +158,9 @@ def _run_inputs(ref: Ref) -> list[Input]:
         cells = fused_cells(settings.fusion.runs, ref.cell)
         inputs.insert(0, Input(partial(imported.require_known, cells)))
         for cell in cells:
-            inputs.append(_fingerprint(ref.other("run", cell=cell), cell.label, current=True))
+            inputs.append(graph.as_input(ref.other("run", cell=cell), cell.label, current=True))
     if method.queries == "nmt":
-        inputs.append(_fingerprint(lexicons.translations_of(ref), "translations"))
+        inputs.append(graph.as_input(lexicons.translations_of(ref), "translations"))
     if method.queries == "dictionary":
         inputs.append(_query_dictionary(ref))
         # By content: the files need only be there.
@@ -261,14 +194,8 @@ def _dictionary_inputs(ref: Ref) -> list[Input]:
 
 
 def _translations_inputs(ref: Ref) -> list[Input]:
-    settings, name = ref.settings, ref.settings.nmt.model
-    if not name:
-        raise UserError(
-            "method nmt needs a translation model; name it with --set nmt.model=FOLDER, or by its "
-            "name on the hub (NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
-        )
-    model = used_models.fetched(settings, name, "nmt.model")
-    queries = sources.queries_input(settings, ref.pair, ref.pair.query, "nmt")
+    model = used_models.translator_of(ref)
+    queries = sources.queries_input(ref.settings, ref.pair, ref.pair.query, "nmt")
     return [queries, model.as_input("model")]
 
 
@@ -283,11 +210,11 @@ _DOWNLOAD = ArtifactSpec(
 )
 _BY_RECIPE = ArtifactSpec(
     path=paths.trained_folder,
-    identity=_recipe_identity,
-    settings=_recipe_settings,
+    identity=recipe_inputs.recipe_identity,
+    settings=recipe_inputs.recipe_settings,
     excluded=lambda ref: RECIPES[ref.cell.method].excluded,
-    inputs=_recipe_inputs,
-    command=_recipe_command,
+    inputs=recipe_inputs.recipe_inputs,
+    command=recipe_inputs.recipe_command,
     make=_stage("train.train"),
 )
 _EMBEDDINGS = ArtifactSpec(
@@ -311,6 +238,12 @@ graph.SPECS |= {
     ),
     "teacher": _BY_RECIPE,
     "initial": _BY_RECIPE,
+    "translator": replace(
+        _BY_RECIPE,
+        path=paths.translator_folder,
+        make=_stage("translator.train_translator"),
+        named=True,
+    ),
     "student": ArtifactSpec(
         path=paths.student_folder,
         identity=lambda ref: {
@@ -382,7 +315,7 @@ graph.SPECS |= {
         mend="--repair",
     ),
     "translations": ArtifactSpec(  # of no teacher
-        path=lambda ref: Path(ref.suite, str(ref.pair), "nmt", paths.collection(ref)),
+        path=lambda ref: Path(ref.suite, str(ref.pair), ref.cell.label, paths.collection(ref)),
         identity=lambda ref: {"pair": str(ref.pair)},
         settings=lambda _: {"beams": "nmt.beams", "max_tokens": "nmt.max_tokens"},
         inputs=_translations_inputs,

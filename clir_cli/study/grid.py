@@ -28,6 +28,7 @@ from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS, parse_methods
 from clir_cli.stages.support.paths import column_variant
 from clir_cli.stages.support.recipes import trained_cell
+from clir_cli.stages.support.used_models import TRAINED
 from clir_cli.study.experiment import Expected, Experiment, Grid, Variant
 from clir_cli.suites import known_keys, load_settings, value_of
 
@@ -203,6 +204,10 @@ def _variants(base: Base, grid: Grid, change: Change, reached: frozenset[str]) -
         # What follows from a trained or centred teacher has a folder of its own.
         and key != "teacher.centre"
         and not (key == "teacher.model" and trained_cell(change.settings.teacher.model))
+        # The one fetched translation model of an experiment has none, where none is trained.
+        and not (
+            key == "nmt.model" and key not in change.values and base.settings.nmt.model != TRAINED
+        )
     }
     named = change.variant.set if change.variant else {}
     parts = [change.variant.name] if change.variant and differing.keys() & named.keys() else []
@@ -275,13 +280,15 @@ def _check_queries(suite: str, grid: Grid, pairs: Sequence[Pair], points: Sequen
 def unable(settings: Settings, method_name: str, pair: Pair) -> str:
     """Return why a method cannot run under the settings, and what to do; empty when it can."""
     method = METHODS[METHODS[method_name].whose or method_name]
-    if method.queries == "nmt" and not settings.nmt.model:
+    translates = method.queries == "nmt"
+    if translates and not settings.nmt.model:
         return "it needs a translation model, set nmt.model"
     given = dictionaries.is_given(settings.dictionary)
     if method.queries == "dictionary" and not (given or settings.dictionary.induced):
         return "there is no dictionary, set dictionary.sources or dictionary.induced"
     centred = method.encoder == "initial" and settings.teacher.centre
-    if (method.has_student or centred) and not settings.bitext.files:
+    trained = translates and settings.nmt.model == TRAINED
+    if (method.has_student or centred or trained) and not settings.bitext.files:
         sources = catalogue.chosen("bitext", settings.bitext)
         if not any(source.has(pair.query) for source in sources):
             return f"there is no bitext for {pair}, set bitext.sources (clir ls languages)"

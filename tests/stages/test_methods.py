@@ -80,9 +80,9 @@ def test_only_distilled_methods_are_distilled(chain):
 
 def test_queries_are_translated_once_for_both_methods(chain, home, tmp_path):
     assert chain("index").code == 0
-    outcome = chain("search", "--method", "nmt")
+    outcome = chain("search", "--method", "nmt", "--set", "nmt.model=")
     assert outcome.code == 2
-    assert "--set nmt.model=FOLDER" in outcome.err
+    assert "--set nmt.model=trained" in outcome.err
     folder = save(tmp_path / "nllb", m2m, ("swh_Latn", "eng_Latn"))
     model = ("--set", f"nmt.model={folder}", "--set", "nmt.max_tokens=8")
     outcome = chain("search", "--method", "nmt,nmt-bm25", *model)

@@ -32,7 +32,9 @@ FAULTS = {
     "[grid]\npairs = []": "grid.pairs: empty, so the grid has no cell",
     '[grid]\npairs = ["xx-en"]': "pairs: unknown pair 'xx-en'",
     '[grid]\nmethods = ["otp"]': "methods: unknown method 'otp': did you mean ot?",
-    '[grid]\nmethods = ["nmt"]': "method nmt cannot run in suite sample: it needs a translation",
+    (
+        '[suites.sample]\nmethods = ["nmt"]\nsettings = { "nmt.model" = "" }'
+    ): "method nmt cannot run in suite sample: it needs a translation",
     '[grid]\nseeds = ["one"]': "grid.seeds[0]: input should be a valid integer",
     '[grid]\n"transport.epps" = [1]': "grid.transport.epps: no such setting; did you mean",
     '[grid]\n"transport.eps" = 0.1': "grid.transport.eps: an axis is a list of values",

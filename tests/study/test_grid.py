@@ -128,6 +128,38 @@ def test_tasks_are_shared_and_models_are_trained_first(study):
     assert all(order[need] < order[key] for key, task in tasks.items() for need in task.needs)
 
 
+def test_translators_of_several_sizes_are_trained_first(study, points):
+    text = grid('["nmt", "nmt-bm25"]', '"bitext.max_pairs" = [200, 0]')
+    names = ["nmt", "nmt-bm25", "nmt.max_pairs200", "nmt-bm25.max_pairs200"]
+    assert sorted(labels(points(text))) == sorted(names)
+    tasks = study(tiny=text).tasks
+    translators = [key for key in tasks if "/translator" in key]
+    assert translators == [
+        "sample/sw-en/translator.max_pairs200/model", "sample/sw-en/translator/model",
+    ]  # fmt: skip
+    assert tasks[translators[0]].command == (
+        "clir train --recipe translator --lang sw-en --variant max_pairs200 --suite sample "
+        "--set bitext.max_pairs=200"
+    )
+    assert translators[0] in tasks["sample/sw-en/nmt.max_pairs200/sample"].needs
+    assert not [key for key in tasks if key.startswith("download model trained")]
+
+
+def test_a_fetched_translator_names_no_variant_and_trained_ones_are_beside_it():
+    found = expand(files.load("nmt"), Base("paper"))
+    told = {
+        point.cell.label: point.settings.nmt.model
+        for point in found
+        if point.pair.query == "sw" and point.cell.method == "nmt"
+    }
+    fetched = told.pop("nmt")
+    assert fetched == "facebook/nllb-200-distilled-600M"
+    assert told == {
+        f"nmt.trained{size}": "trained" for size in ("-max_pairs1000", "-max_pairs4000", "")
+    }
+    assert "nmt" in labels(expand(files.load("nmt"), Base("open")))
+
+
 def test_centred_and_not_are_beside_each_other(study, points):
     text = grid('["ot", "zero-shot", "english"]', '"teacher.centre" = [false, true]')
     assert [(point.column, str(point.run.cell.label)) for point in points(text)] == [

@@ -13,7 +13,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import loading, memory
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, load_encoder
-from clir_cli.retrieval.memory import Estimate, Load
+from clir_cli.retrieval.memory import Estimate, Load, ModelSize
 from clir_cli.stages.support.workspace import Workspace
 
 SAMPLED = 200  # sentences whose tokens are counted
@@ -55,20 +55,18 @@ def require_training(
     device: torch.device,
     precision: torch.dtype,
     chunk_tokens: int = 0,
-    sides: int = 1,
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
     ``lengths`` are those of the longest sentences, in tokens. ``chunk_tokens`` is the number of
-    tokens with activations in memory; 0 for those of a batch. ``sides`` is the number of texts that
-    the model encodes for each example of a batch.
+    tokens with activations in memory; 0 for those of a batch.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
     """
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
-    texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size * sides
+    texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size
     load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze)
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
@@ -76,8 +74,8 @@ def require_training(
     shares = workspace.group.size if loop.shard and device.type == "cuda" else 1
     if needed.total <= free * shares:
         return needed
-    fewer = max(sides, load.texts // 4)
-    smaller_batch = f"training.batch_size={fewer // sides}"
+    fewer = max(1, load.texts // 4)
+    smaller_batch = f"training.batch_size={fewer}"
     if chunk_tokens:
         smaller_batch = f"late_interaction.chunk_tokens={fewer * max(lengths)}"
     savings: list[tuple[str, dict[str, Any]]] = [
@@ -95,6 +93,22 @@ def require_training(
             remedy = f"try {' '.join(f'--set {assignment}' for assignment, _ in group)}"
             break
     raise _too_large(f"training {folder}", needed, free, device, remedy)
+
+
+def require_translator(model: ModelSize, load: Load, device: torch.device) -> Estimate:
+    """Return the memory that training a translator needs, with the scores of its target tokens.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    needed, free = memory.training(model, load), memory.free_bytes(device)
+    # Scores, their softmax, and the gradient.
+    scores = 3 * memory.WORD * load.texts * load.tokens * model.vocabulary
+    needed = replace(needed, activations=needed.activations + scores)
+    if needed.total <= free:
+        return needed
+    remedy = f"try --set translator.batch_size={max(1, load.texts // 4)}"
+    raise _too_large("training a translator", needed, free, device, remedy)
 
 
 def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list[int]:

@@ -27,7 +27,7 @@ def dictionary_of(ref: Ref) -> Ref:
 
 def translations_of(ref: Ref) -> Ref:
     """Return the machine translations of a run's queries; all methods share them."""
-    return ref.other("translations", cell=Cell("nmt"))
+    return ref.other("translations", cell=Cell("nmt", ref.cell.variant))
 
 
 def lexicon_plans(settings: Settings, pair: Pair) -> Ref:

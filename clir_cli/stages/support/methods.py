@@ -63,7 +63,7 @@ class Method:
     @property
     def has_variants(self) -> bool:
         """Return True if results depend on the variant."""
-        return self.has_seeds or self.encoder == "initial"
+        return self.has_seeds or self.encoder == "initial" or self.queries == "nmt"
 
 
 _distilled = partial(Method, encoder="distilled")

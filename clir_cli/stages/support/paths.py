@@ -72,6 +72,11 @@ def trained_folder(ref: Ref) -> Path:
     return root(ref) / str(ref.pair) / ref.cell.label / "model"
 
 
+def translator_folder(ref: Ref) -> Path:
+    """Return where a translator lies; it depends on no teacher."""
+    return Path(ref.suite, str(ref.pair), ref.cell.label, "model")
+
+
 def student_folder(ref: Ref) -> Path:
     """Return where a student lies; a joint one is in a folder named after its pairs."""
     pairs = group_name(ref.cell.joint) if ref.cell.joint else str(ref.pair)

@@ -9,16 +9,17 @@ from clir_cli.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to train an encoder; ``name`` is for ``--recipe`` and folders.
+    """A way to train a model; ``name`` is for ``--recipe`` and folders.
 
     It leaves a ``teacher`` of English, which replaces the suite's; a ``student`` for the method of
-    the same name; or an ``initial`` student, which is distilled or trained next. ``settings`` reach
-    it, in the order of the manifest, but for those ``excluded``, since the recipe has its own.
+    the same name; an ``initial`` student, which is distilled or trained next; or a ``translator``
+    of queries. ``settings`` reach it, in the order of the manifest, but for those ``excluded``,
+    since the recipe has its own.
     """
 
     name: str
     summary: str
-    leaves: Literal["teacher", "student", "initial"]
+    leaves: Literal["teacher", "student", "initial", "translator"]
     settings: tuple[str, ...]
     excluded: tuple[str, ...] = ()
 
@@ -39,6 +40,7 @@ _DATA = tuple(
 )
 _SWITCHING = tuple(f"contrastive.{key}" for key in ("share", "switching", "lexicon", "least_dice"))
 _GIVEN = tuple(f"dictionary.{key}" for key in ("sources", "files", "on_error", "least_score"))
+_OPTIMISER = tuple(f"training.{key}" for key in ("warmup", "weight_decay", "clip", "precision"))
 _OWN_LOOP = ("training.epochs", "training.learning_rate")
 
 RECIPES = {
@@ -77,6 +79,12 @@ RECIPES = {
             (*_SHARED, "student", "augment"),
             _OWN_LOOP,
         ),
+        Recipe(
+            "translator",
+            "a translation model for nmt and nmt-bm25, from scratch, from the pair's bitext alone",
+            "translator",
+            ("bitext", *_OPTIMISER, "translator", *_GIVEN[:3]),
+        ),
     )
 }
 
@@ -99,4 +107,4 @@ def trained_cell(label: str) -> Cell | None:
     Cell(method='monolingual', variant='small', seed=1, joint=())
     """
     recipe = RECIPES.get(label.partition(".")[0])
-    return Cell.parse(label) if recipe and recipe.leaves != "student" else None
+    return Cell.parse(label) if recipe and recipe.leaves in ("teacher", "initial") else None

@@ -12,7 +12,7 @@ from clir_cli.retrieval.word_translation import coverage, translate
 from clir_cli.stages.support.lexicons import query_dictionary, translations_of
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.sources import queries_in, read_collection
-from clir_cli.stages.support.used_models import fetched
+from clir_cli.stages.support.used_models import translator_of
 from clir_cli.stages.support.workspace import Workspace
 
 TABLE = "queries.en.jsonl"
@@ -34,14 +34,14 @@ def by_dictionary(workspace: Workspace, run: Ref, queries: Mapping[str, str]) ->
 
 
 def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict[str, str]:
-    """Translate queries with the model that ``nmt.model`` names."""
+    """Translate queries of a run with the model that ``nmt.model`` names."""
     from clir_cli.retrieval.nmt import load_translator
 
     runtime.hush_libraries()
     settings, pair = workspace.settings.nmt, ref.pair
     codes = (pair.query, *catalogue.languages()[pair.query].iso639_3)
     device = runtime.choose_device(workspace.device)
-    folder = fetched(workspace.settings, settings.model, "nmt.model").folder(workspace)
+    folder = translator_of(ref).folder(workspace)
     translator = load_translator(folder, codes, device)
     with workspace.talk.counting(f"translate {pair}", len(queries), unit="queries") as advance:
         english = translator.translate(

@@ -19,6 +19,8 @@ from clir_cli.stages.support.recipes import RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import suite_settings
 
+TRAINED = "trained"  # nmt.model: the translator that clir train makes of the pair's bitext
+
 
 @dataclass(frozen=True)
 class UsedModel:
@@ -56,7 +58,7 @@ class UsedModel:
         return graph.require_model(workspace, _as_trained(workspace, self.ref), known, own)
 
     def _teacher(self, workspace: Workspace) -> dict[str, str]:
-        if self.ref is None or self.ref.kind == "teacher":
+        if self.ref is None or self.ref.kind in ("teacher", "translator"):
             return {}
         return {"teacher": models.model_digest(teacher_of(self.ref.settings).folder(workspace))}
 
@@ -129,6 +131,25 @@ def initial_of(settings: Settings, pair: Pair | None) -> UsedModel:
     if pair is None:
         raise UserError(f"student.model={name} is of one pair; train each pair on its own")
     return UsedModel(Ref("initial", settings, (pair,), cell), (key,))
+
+
+def translator_of(ref: Ref) -> UsedModel:
+    """Return the model that translates the queries of a run.
+
+    Raises:
+        UserError: The settings name none.
+    """
+    settings, key = ref.settings, "nmt.model"
+    if settings.nmt.model == TRAINED:
+        cell = Cell("translator", ref.cell.variant)
+        return UsedModel(Ref("translator", settings, (ref.pair,), cell), (key,))
+    if not settings.nmt.model:
+        raise UserError(
+            "method nmt needs a translation model; train one (clir train --recipe translator) and "
+            "use it with --set nmt.model=trained, or name one: a folder, or its name on the hub "
+            "(NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
+        )
+    return fetched(settings, settings.nmt.model, key)
 
 
 def encoder_of(ref: Ref) -> UsedModel:

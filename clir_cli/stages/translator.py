@@ -1,0 +1,152 @@
+"""train --recipe translator: from the bitext of a pair to a model that translates its queries."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from clir_cli import runtime
+from clir_cli.artifacts import graph
+from clir_cli.artifacts.spec import Ref
+from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.records import SentencePair
+from clir_cli.errors import UserError
+from clir_cli.evaluation.translation import bleu, chrf
+from clir_cli.retrieval.memory import Estimate, Load, ModelSize
+from clir_cli.settings import TranslatorSettings
+from clir_cli.stages.support.checkpointing import Prepared, make_trained
+from clir_cli.stages.support.fitting import require_translator
+from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.training.loop import Task
+from clir_cli.training.translation import Example, Translation
+from clir_cli.training.translator import Translating, learn_vocabulary, new_translator
+
+Notes = dict[str, object]
+
+
+def train_translator(workspace: Workspace, ref: Ref) -> Path:
+    """Train the translator of a pair from its bitext; return its folder.
+
+    The folder is an ordinary model and tokenizer of transformers, with ``training.csv`` beside it;
+    ``notes`` in the manifest has BLEU and chrF of the held-out pairs with sacrebleu's signatures.
+    An interrupted run resumes from its last checkpoint and ends in the same model.
+
+    Raises:
+        UserError: A missing input, a fault in the bitext, or a model that was made from something
+            else.
+    """
+    own, artifact = ref.settings.translator, graph.resolve(workspace, ref)
+    if workspace.group.several and ref.settings.training.shard:
+        raise UserError("recipe translator needs whole weights; start it without training.shard")
+    changes = {name: getattr(own, name) for name in ("epochs", "learning_rate", "batch_size")}
+    # A model that is trained from scratch is trained as a whole.
+    changes |= {"lora_rank": 0, "freeze": "", "gradient_checkpointing": False}
+    loop = ref.settings.training.model_copy(update=changes)
+
+    def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
+        bitext = load_bitext(workspace, ref.pair)
+        train, notes = _pairs(workspace, ref, bitext)
+        tokenizer = learn_vocabulary((side for row in train for side in row), own.vocabulary_size)
+        needed = _require_memory(own, len(tokenizer), device, precision)
+        runtime.seed_everything(ref.cell.seed)
+        languages = ref.pair.query, ref.pair.document
+        model = new_translator(own, tokenizer, languages, device, precision)
+        task, counts = _task(own, model, train, bitext.held_out, ref)
+        notes |= counts | {"vocabulary": len(tokenizer), "parameters": _parameters(model)}
+
+        def noted() -> Notes:
+            return {**notes, **_quality(own, model, task)}
+
+        # It is the task of a translator, which stands in the place of an encoder.
+        return Prepared(model, cast(Task, task), noted, needed, adapted=False)
+
+    title = f"train {ref.pair} {ref.cell.own_label}"
+    return make_trained(workspace, artifact, prepare, loop=loop, seed=ref.cell.seed, title=title)
+
+
+def _pairs(workspace: Workspace, ref: Ref, bitext: Bitext) -> tuple[list[SentencePair], Notes]:
+    """Return the pairs to train on: of the bitext, and what the settings add; and their counts."""
+    own = ref.settings.translator
+    added: list[SentencePair] = []
+    if own.dictionary:
+        entries = load_given_dictionary(workspace, ref.pair)
+        held_out = {row.query.casefold() for row in bitext.held_out}
+        added = [
+            SentencePair(word, english)
+            for word, translations in entries.items()
+            for english in translations
+            if word not in held_out
+        ]
+    counts: Notes = {"bitext_pairs": len(bitext.train), "dictionary_pairs": len(added)}
+    return [*bitext.train, *added], counts
+
+
+def _task(
+    own: TranslatorSettings,
+    model: Translating,
+    train: Sequence[SentencePair],
+    held_out: Sequence[SentencePair],
+    ref: Ref,
+) -> tuple[Translation, Notes]:
+    """Return the training task, and how many pairs it has."""
+
+    def examples(rows: Sequence[SentencePair]) -> list[Example]:
+        sides = [model.tokenizer(list(side))["input_ids"] for side in zip(*rows, strict=True)]
+        return [Example(*both) for both in zip(*sides, strict=True)]
+
+    every = examples(train)
+    # A sentence cut short would teach to end too early.
+    short = [example for example in every if max(map(len, example)) <= own.max_length]
+    if not short:
+        raise UserError(
+            f"translator.max_length is {own.max_length} and all pairs of {ref.pair} are longer; "
+            "choose more"
+        )
+    task = Translation(
+        train=short,
+        held_out=[
+            Example(source[: own.max_length], target[: own.max_length])
+            for source, target in examples(held_out)
+        ],
+        sources=[row.query for row in held_out],
+        references=[row.english for row in held_out],
+        batch_size=own.batch_size,
+        least_pairs=own.least_pairs,
+        smoothing=own.smoothing,
+        max_tokens=own.max_length,
+        seed=ref.cell.seed,
+        patience=own.patience,
+        seconds=60 * own.minutes,
+    )
+    return task, {"train_pairs": len(short), "too_long": len(every) - len(short)}
+
+
+def _quality(own: TranslatorSettings, model: Translating, task: Translation) -> Notes:
+    """Return BLEU and chrF of the held-out translations with all beams."""
+    model.model.eval()
+    translations = model.translator.translate(
+        task.sources, beams=own.held_out_beams, max_tokens=own.max_length
+    )
+    notes: Notes = {"held_out_pairs": len(task.references), "beams": own.held_out_beams}
+    for name, measure in (("bleu", bleu), ("chrf", chrf)):
+        score, signature = measure(translations, task.references)
+        notes |= {name: round(score, 2), f"{name}_signature": signature}
+    return notes
+
+
+def _parameters(model: Translating) -> int:
+    return sum(value.numel() for value in model.model.parameters() if value.requires_grad)
+
+
+def _require_memory(
+    own: TranslatorSettings, vocabulary: int, device: torch.device, precision: torch.dtype
+) -> Estimate:
+    """Return what training needs; UserError if it does not fit."""
+    # Attention has 4 matrices, twice in the decoder; the feed-forward part is twice as wide.
+    layers = 8 * own.encoder_layers + 12 * own.decoder_layers
+    parameters = (vocabulary + layers * own.width) * own.width
+    size = ModelSize(parameters, own.encoder_layers + own.decoder_layers, own.width, vocabulary)
+    load = Load(own.batch_size, own.max_length, precision == torch.bfloat16)
+    return require_translator(size, load, device)
