@@ -47,7 +47,14 @@ COMMANDS = {
 GROUPS = {
     "export": (
         "Write models, collections and runs in the formats of other tools.",
-        {"student": exchange.export_student, "teacher": exchange.export_teacher},
+        {
+            "student": exchange.export_student,
+            "teacher": exchange.export_teacher,
+            "collection": exchange.export_collection,
+            "queries": exchange.export_queries,
+            "qrels": exchange.export_qrels,
+            "run": exchange.export_run,
+        },
     ),
     "import": ("Import what other tools made.", {"run": exchange.import_run}),
 }

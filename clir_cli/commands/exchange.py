@@ -1,7 +1,7 @@
 """export and import: models and files for other tools, and runs that other tools wrote."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,13 @@ from clir_cli.commands.cells import cells_of, pairs_of
 from clir_cli.errors import UserError
 from clir_cli.options import RESULTS, Common, Lang, OneCell, OneCollection, Results, with_options
 
+if TYPE_CHECKING:
+    from clir_cli.corpus.records import Pair
+    from clir_cli.stages.support.workspace import Workspace
+
 Folder = Annotated[Path, typer.Argument(help="The folder to write.", metavar="DIR")]
+File = Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")]
+Format = Annotated[str, typer.Option("--format", help="beir, or trec.")]
 
 
 @with_options
@@ -74,3 +80,98 @@ def import_run(
 
     workspace = common.workspace(collection)
     import_runs(workspace, pairs_of(workspace, lang), method.strip(), files)
+
+
+@with_options
+def export_collection(
+    common: Common,
+    folder: Folder,
+    lang: Lang,
+    collection: OneCollection = "",
+    style: Format = "beir",
+) -> None:
+    """Write documents, queries and judgments of a collection as the files of BEIR or TREC.
+
+    The queries are those of the pair's language, and English ones if there are any.
+
+    Example: clir export collection ntrex-sw --lang sw-en --suite open
+    Example: clir export collection sample-trec --lang sw-en --format trec
+    """
+    common.refuse_unused("clir export")
+    from clir_cli.exchange.files import export_collection as export
+
+    workspace = common.workspace(collection)
+    export(workspace, _one_pair(workspace, lang), folder, style)
+
+
+@with_options
+def export_queries(
+    common: Common,
+    file: File,
+    lang: Lang,
+    collection: OneCollection = "",
+    style: Annotated[
+        str, typer.Option("--format", help="beir, trec, or tsv (id, tab, text; for Pyserini).")
+    ] = "tsv",
+    english: Annotated[
+        bool, typer.Option("--english", help="The English queries, where there are any.")
+    ] = False,
+) -> None:
+    """Write the queries of a pair's language, or the English ones.
+
+    Example: clir export queries topics.sw.tsv --lang sw-en --suite open
+    Example: clir export queries topics.en.tsv --lang sw-en --suite open --english
+    """
+    common.refuse_unused("clir export")
+    from clir_cli.exchange.files import export_queries as export
+
+    workspace = common.workspace(collection)
+    export(workspace, _one_pair(workspace, lang), file, style, english=english)
+
+
+@with_options
+def export_qrels(
+    common: Common,
+    file: File,
+    lang: Lang,
+    collection: OneCollection = "",
+    style: Format = "trec",
+) -> None:
+    """Write the relevance judgments of a pair's queries.
+
+    Example: clir export qrels qrels.txt --lang sw-en --suite open
+    """
+    common.refuse_unused("clir export")
+    from clir_cli.exchange.files import export_qrels as export
+
+    workspace = common.workspace(collection)
+    export(workspace, _one_pair(workspace, lang), file, style)
+
+
+@with_options
+def export_run(
+    common: Common,
+    file: File,
+    options: OneCell,
+    collection: OneCollection = "",
+    style: Format = "trec",
+) -> None:
+    """Write a run: six columns (trec), or a JSON object of scores (beir).
+
+    Example: clir export run ot.trec --lang sw-en --method ot
+    """
+    common.refuse_unused("clir export")
+    from clir_cli.exchange.files import export_run as export
+
+    workspace = common.workspace(collection)
+    pairs, cells = cells_of(workspace, options, imported=True)
+    if len(cells) * len(pairs) > 1:
+        raise UserError("a file holds one run; name one pair and one method")
+    export(workspace, workspace.ref("run", tuple(pairs), cells[0]), file, style)
+
+
+def _one_pair(workspace: "Workspace", lang: str) -> "Pair":
+    pair, *others = pairs_of(workspace, lang)
+    if others:
+        raise UserError(f"--lang {lang}: name one pair; queries of others are other files")
+    return pair

@@ -45,5 +45,5 @@ def test_every_example_of_the_page_runs(clir, after_the_demo, capsys) -> None:
                 outcome = clir(*words, *taken_by(words, after_the_demo))
                 assert outcome.code == 0, outcome.err
                 commands += 1
-    assert commands == 6
+    assert commands == 11
     assert names["queries"][0].shape[1] == names["documents"][1].shape[1]
