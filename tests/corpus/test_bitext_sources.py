@@ -236,6 +236,7 @@ def test_a_filter_takes_out_what_it_is_for_and_counts_it(
     odd = {
         "long": SentencePair("neno " * 20, "word " * 20),
         "short": SentencePair("ndio", "yes, of course it is"),
+        "half": SentencePair("maji ni uhai", "water is life and much more"),
         "tags": SentencePair("maji<br>", "water<br>"),
         "copy": SentencePair("Nairobi, Kenya", "nairobi, kenya"),
     }

@@ -17,7 +17,8 @@ from clir_cli.evaluation import scores
 from clir_cli.evaluation.seeds import Seeded
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results as tables
-from clir_cli.study.report.blocks import number, p_text
+from clir_cli.study.report import score_sections
+from clir_cli.study.report.blocks import TableBlock, number, p_text
 from clir_cli.study.report.data import (
     CollectionScores,
     Results,
@@ -309,6 +310,30 @@ def test_several_seeds_become_one_score_with_their_spread(tmp_path):
     assert score.seeds == (0, 1)
     assert score.low < 0.4 <= 0.7 < score.high
     assert collection.per_query["sw-en", "ot", "map"] == pytest.approx({"q0": 0.3, "q1": 0.8})
+
+
+def test_methods_with_other_queries_are_shown_and_not_compared(tmp_path):
+    rows, per_query = [], []
+    for method, names in (("ot", "abc"), ("bm25", "abc"), ("zero-shot", "abd")):
+        key = {"suite": "sample", "collection": "sample", "pair": "sw-en", "method": method,
+               "variant": "", "seed": 0, "metric": "map"}  # fmt: skip
+        rows.append({**key, "value": 0.5, "queries": 3, "ci_low": 0.4, "ci_high": 0.6})
+        values = (0.2, 0.5, 0.8) if method == "ot" else (0.3, 0.6, 0.6)
+        per_query += [{**key, "query": q, "value": v} for q, v in zip(names, values, strict=True)]
+    folder = tmp_path / "results" / "sample"
+    scores.update(folder / "scores.csv", rows, scores.COLUMNS)
+    scores.update(folder / "per_query.csv", per_query, scores.PER_QUERY_COLUMNS)
+    found = read(Workspace(load_settings("sample"), tmp_path), tmp_path / "results")
+    focus = focus_on(found, 0.95, "t")
+    (table,) = [
+        block
+        for section in score_sections.scores(found, focus)
+        for block in section.blocks
+        if isinstance(block, TableBlock)
+    ]
+    cells = dict(zip(table.head, table.rows[0], strict=True))
+    assert (focus.method, cells["zero-shot"].text) == ("ot", "0.500")
+    assert [name for name, cell in cells.items() if "p " in cell.small] == ["bm25"]
 
 
 def test_variants_of_an_experiment_are_left_to_its_own_section(suite):

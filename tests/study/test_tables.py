@@ -48,6 +48,17 @@ def test_cells_tell_interval_seeds_significance_verdict_and_failure():
     ]
 
 
+def test_a_mark_is_of_all_seeds_and_those_that_failed_are_counted():
+    rows = [
+        row("sw-en", "ot", 0.5, p_value=0.001, effect=0.9),
+        row("sw-en", "ot", 0.5, p_value=0.5, effect=0.1, seed=1),
+        row("sw-en", "kd-mse", 0.3, p_value=0.001, effect=-0.9),
+        row("sw-en", "kd-mse", None, seed=1, error="out of memory"),
+    ]
+    table = tables.draw("t", rows, TableLayout(), "map")
+    assert table.rows == [["sw-en", "0.500 ± 0.000", "0.300 [0.100, 0.900] (1 of 2) ▼"]]
+
+
 def test_settings_are_dimensions_too():
     rows = [row("sw-en", "ot", 0.5, **{"transport.eps": eps}) for eps in (0.05, 0.2)]
     table = tables.draw("t", rows, TableLayout(columns=["method", "transport.eps"]), "map")
@@ -114,6 +125,7 @@ def test_texts_stay_texts_in_markdown_and_latex(capsys):
     assert lines[-1].startswith("% a|b*c* \\input{x}")
     assert all("input{x}" not in line for line in lines[1:-1])
     assert r"a\textbar{}b*c* \textbackslash{}input\{x\}" in lines[3]
+    assert r"\%" in lines[3]
     assert [line[:4] for line in lines[5:7]] == ["{}[0", "{}* "]
     assert len(lines) == 10
 
