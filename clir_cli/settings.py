@@ -170,11 +170,16 @@ class TransportSettings(Section):
 class ObjectiveSettings(Section):
     """Settings of the objectives other than plain transport (see optical/objectives.py)."""
 
+    later = frozenset({"anchor"})
+
     pooled_weight: Amount = Field(1.0, description="ot+pooled: weight of the pooled part")
     score_weight: Amount = Field(1.0, description="ot+score: weight of the scores' divergence")
     contrast_weight: Amount = Field(1.0, description="ot+contrast: weight of the contrast")
     temperature: Divisor = Field(
         0.05, description="kd-score, ot+score, ot+contrast: softmax temperature"
+    )
+    anchor: Amount = Field(
+        0.0, description="distill: weight of the student's English, held to the teacher's; 0: off"
     )
 
 

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from clir_cli.optical.anchor import English, anchor
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
 from clir_cli.retrieval.batching import pad
@@ -19,12 +20,14 @@ from clir_cli.training.loop import Loss
 class EncodedBitext:
     """Sentence pairs ready to train on: student token ids, and the teacher's embeddings.
 
-    ``marginals`` are the masses of the tokens in transport; None if they are uniform.
+    ``marginals`` are the masses of the tokens in transport; None if they are uniform. ``english``
+    are the English sides as the student reads them; None without an anchor.
     """
 
     ids: Sequence[Sequence[int]]
     teacher: Packed
     marginals: Marginals | None = None
+    english: English | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -35,11 +38,11 @@ class EncodedBitext:
         return [len(ids) + size for ids, size in zip(self.ids, sizes, strict=True)]
 
 
-def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) -> TokenBatch:
-    """Return what an objective is computed from.
+Pair = tuple[EncodedBitext, int]  # a sentence pair: its bitext, and its index there
 
-    A sentence pair is given by its bitext and its index there; all have marginals, or none has.
-    """
+
+def token_batch(student: Encoder, pairs: Sequence[Pair]) -> TokenBatch:
+    """Return what an objective is computed from; all pairs have marginals, or none has."""
     ids, mask = pad([bitext.ids[row] for bitext, row in pairs], student.pad_id, student.device)
     vectors = [bitext.teacher[row] for bitext, row in pairs]
     teacher, teacher_mask = pad_vectors(vectors, student.device)
@@ -57,6 +60,20 @@ def token_batch(student: Encoder, pairs: Sequence[tuple[EncodedBitext, int]]) ->
         student_weights=marginals.student(ids, mask, states),
         teacher_weights=teacher_weights[:, :, 0],
     )
+
+
+def loss_of(
+    student: Encoder, pairs: Sequence[Pair], objective: Objective, settings: Settings
+) -> tuple[Loss, TokenBatch]:
+    """Return the loss of sentence pairs, the anchor included, and what it is computed from."""
+    batch = token_batch(student, pairs)
+    loss, weight = objective(batch, settings), settings.objective.anchor
+    sentences = [
+        (bitext.english, row, bitext.teacher[row]) for bitext, row in pairs if bitext.english
+    ]
+    if weight and sentences:
+        loss = replace(loss, value=loss.value + weight * anchor(student, sentences))
+    return loss, batch
 
 
 @dataclass(frozen=True)
@@ -95,9 +112,9 @@ class Distillation:
         )
 
     def loss(self, encoder: Encoder, batch: Sequence[int]) -> Loss:
-        """Return the objective over some of the training pairs."""
+        """Return the objective over some of the training pairs, and the anchor."""
         pairs = [(self.train, row) for row in batch]
-        return self.objective(token_batch(encoder, pairs), self.settings)
+        return loss_of(encoder, pairs, self.objective, self.settings)[0]
 
     def share(
         self, batch: Sequence[int], rank: int, size: int
@@ -114,8 +131,9 @@ class Distillation:
         total, ranks = 0.0, list[float]()
         for start in range(0, len(held_out), size):
             rows = range(start, min(start + size, len(held_out)))
-            batch = token_batch(encoder, [(held_out, row) for row in rows])
-            total += self.objective(batch, self.settings).value.item() * len(rows)
+            pairs = [(held_out, row) for row in rows]
+            loss, batch = loss_of(encoder, pairs, self.objective, self.settings)
+            total += loss.value.item() * len(rows)
             sides = zip(batch.student, batch.student_mask, strict=True)
             queries = Packed.of([side[mask] for side, mask in sides])
             own = [[row] for row in rows]

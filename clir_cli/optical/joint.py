@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from clir_cli.optical.distillation import Distillation, token_batch
+from clir_cli.optical.distillation import Distillation, loss_of
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.training.batches import epoch_batches
 from clir_cli.training.data_parallel import share_of
@@ -112,7 +112,7 @@ class JointDistillation:
     def loss(self, encoder: Encoder, batch: Sequence[Example]) -> Loss:
         """Return the objective over sentence pairs of several pairs."""
         rows = [(self.parts[name].train, row) for name, row in batch]
-        return self._first.objective(token_batch(encoder, rows), self._first.settings)
+        return loss_of(encoder, rows, self._first.objective, self._first.settings)[0]
 
     def share(
         self, batch: Sequence[Example], rank: int, size: int

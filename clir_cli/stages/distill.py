@@ -16,12 +16,14 @@ from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
+from clir_cli.optical.anchor import English
 from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.bitext_marginals import masses
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
+from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.sources import load_bitext
@@ -54,7 +56,8 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
             )
         folder = initial_folder(workspace, cell.only(ref.pair))
         lengths = longest(folder, rows, settings.teacher.query_tokens)
-        needed = require_training(workspace, folder, lengths, device, precision)
+        sides = 2 if settings.objective.anchor else 1
+        needed = require_training(workspace, folder, lengths, device, precision, sides=sides)
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)
         seed = None if cell.joint else cell.seed
@@ -128,7 +131,10 @@ def _task(
     for (pair, bitext), train in zip(bitexts.items(), start.ids, strict=True):
         held_out = student.tokenize([row.query for row in bitext.held_out], limit)
         weights = masses(workspace, bitext, train, student, start.own_rows)
-        sides = map(EncodedBitext, (train, held_out), teachers[pair], weights)
+        english: tuple[English | None, English | None] = (None, None)
+        if METHODS[cell.method].learns:
+            english = english_sides(workspace, bitext, student, teachers[pair])
+        sides = map(EncodedBitext, (train, held_out), teachers[pair], weights, english)
         tasks[str(pair)] = Distillation(next(sides), next(sides), objective, settings, cell.seed)
     if not cell.joint:
         return next(iter(tasks.values()))

@@ -98,6 +98,7 @@ def _model_identity(ref: Ref) -> dict[str, Any]:
 def _student_settings(ref: Ref) -> dict[str, str]:
     method = METHODS[ref.cell.method]
     names = ["teacher", "student", "bitext", "training", *method.objective]
+    names += ["objective.anchor"] if method.learns else []
     names += ["transport"] if method.transports or ref.settings.student.rows == "plans" else []
     names += ["joint"] if ref.cell.joint else []
     return {name: name for name in names}

@@ -55,18 +55,20 @@ def require_training(
     device: torch.device,
     precision: torch.dtype,
     chunk_tokens: int = 0,
+    sides: int = 1,
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
     ``lengths`` are those of the longest sentences, in tokens. ``chunk_tokens`` is the number of
-    tokens with activations in memory; 0 for those of a batch.
+    tokens with activations in memory; 0 for those of a batch. ``sides`` is the number of texts that
+    the model encodes for each example of a batch.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
     """
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
-    texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size
+    texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size * sides
     load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze)
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
@@ -74,8 +76,8 @@ def require_training(
     shares = workspace.group.size if loop.shard and device.type == "cuda" else 1
     if needed.total <= free * shares:
         return needed
-    fewer = max(1, load.texts // 4)
-    smaller_batch = f"training.batch_size={fewer}"
+    fewer = max(sides, load.texts // 4)
+    smaller_batch = f"training.batch_size={fewer // sides}"
     if chunk_tokens:
         smaller_batch = f"late_interaction.chunk_tokens={fewer * max(lengths)}"
     savings: list[tuple[str, dict[str, Any]]] = [
