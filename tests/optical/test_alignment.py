@@ -4,6 +4,7 @@ import pytest
 import torch
 from lexicons import induce_lexicon
 
+from benchmarks import alignment as by_hand
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical import alignment
 from clir_cli.optical.alignment import induce_dictionary, token_words
@@ -72,3 +73,28 @@ def test_the_score_of_an_entry_is_dice_of_the_mass(teacher, monkeypatch):
         ("safi", "clean"): 2 * 0.5 / (1 + 0.75),
     })  # fmt: skip
     assert [entry.pairs for entry in entries if entry.word == "maji"] == [2, 1]
+
+
+# ------------------------------------------------------------------ links made by hand
+
+
+@pytest.mark.parametrize("language", ["sw", "de"])
+def test_every_word_of_the_hand_made_links_is_in_its_sentence(language):
+    pairs = by_hand.linked_pairs(language)
+    assert len(pairs) == 20
+    assert all(right for pair in pairs for right in pair.links.values())
+
+
+def test_a_word_twice_in_a_sentence_needs_a_number():
+    assert by_hand.position("b#2", "a b. B c") == 2
+    for wrong in ("b", "d", "b#3"):
+        with pytest.raises(ValueError, match="times in"):
+            by_hand.position(wrong, "a b. B c")
+
+
+def test_a_sentence_is_aligned_with_itself(teacher):
+    pair = by_hand.Linked("the cook drinks", "the cook drinks", {0: {0}, 1: {1}, 2: {2}})
+    assert by_hand.scores(teacher, teacher, [pair], None) == (1.0, 1.0)
+    turned = by_hand.Linked(pair.text, pair.english, {0: {1}, 1: {2}, 2: {0, 2}})
+    words, mass = by_hand.scores(teacher, teacher, [turned], None)
+    assert (words, mass) == pytest.approx((1 / 3, 1 / 3))
