@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from clir_cli.artifacts.cell import Cell
-from clir_cli.corpus.records import Pair
+from clir_cli.corpus.records import parse_pair
 from clir_cli.corpus.unicode_words import word_spans
 from clir_cli.errors import UserError
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
@@ -33,6 +33,7 @@ from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import bundled, load_settings
 
 LINKS = Path(__file__).with_name("alignments.tsv")
+LANGUAGES = dict.fromkeys(("sw", "de"))
 LIMIT = 64  # tokens of a sentence
 
 
@@ -119,7 +120,7 @@ def rows_of(asked: argparse.Namespace) -> Iterator[dict[str, object]]:
         load_settings(asked.suite, None, asked.set), asked.home, device="cpu", mirror=asked.mirror
     )
     for name in asked.lang.split(","):
-        pair = Pair.parse(name)
+        pair = parse_pair(name, LANGUAGES)
         pairs = linked_pairs(pair.query)
         for method in asked.method.split(","):
             student = open_encoder(workspace, workspace.ref("run", (pair,), Cell(method)))
