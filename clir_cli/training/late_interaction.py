@@ -23,7 +23,7 @@ HIDDEN = -1e4  # the score of a document that does not count, in a softmax
 Counting = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
-def uncounted(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+def uncounted(_title: str, _total: int) -> AbstractContextManager[Callable[[int], None]]:
     """Show no progress."""
     return nullcontext(lambda _: None)
 
