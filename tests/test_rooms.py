@@ -18,6 +18,7 @@ FLOORS = (
         "console",
         "setting_types",
         "settings",
+        "recipe_settings",
         "suites",
     },
     {"corpus", "evaluation"},

@@ -83,10 +83,13 @@ class Translator:
         return translations
 
 
-def load_translator(folder: Path, codes: Sequence[str], device: torch.device) -> Translator:
+def load_translator(
+    folder: Path, codes: Sequence[str], device: torch.device, target: str = "en"
+) -> Translator:
     """Load a translation model from a folder; safetensors only, no remote code.
 
     ``codes`` are those of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
+    ``target`` is not English for a model that clir trained as a back-translator.
 
     Raises:
         UserError: Model or tokenizer is missing or damaged, does not know the language, or was
@@ -95,11 +98,11 @@ def load_translator(folder: Path, codes: Sequence[str], device: torch.device) ->
     tokenizer = load_tokenizer(read_checkpoint(folder).body)
     with reported(f"{folder / CONFIG}: not a transformer's", AGAIN):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    source, target = (getattr(config, f"{side}_language", "") for side in ("source", "target"))
-    if source and target and (source not in codes or target != "en"):
+    source, into = (getattr(config, f"{side}_language", "") for side in ("source", "target"))
+    if source and into and (source not in codes or into != target):
         raise UserError(
-            f"{folder}: this model translates from {source!r} to {target!r}, not from {codes[0]!r} "
-            "to 'en'; take the one of the pair"
+            f"{folder}: this model translates from {source!r} to {into!r}, not from {codes[0]!r} "
+            f"to {target!r}; take the one of the pair"
         )
     model = load_weights(AutoModelForSeq2SeqLM, folder, config)
     direction_of = FAMILIES.get(model.config.model_type, _marian)

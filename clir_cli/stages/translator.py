@@ -1,4 +1,4 @@
-"""train --recipe translator: from the bitext of a pair to a model that translates its queries."""
+"""train --recipe translator, back-translator: from the bitext of a pair to a translation model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,17 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import SentencePair
+from clir_cli.corpus.sampling import sampled
 from clir_cli.errors import UserError
 from clir_cli.evaluation.translation import bleu, chrf
 from clir_cli.retrieval.memory import Estimate, Load, ModelSize
+from clir_cli.retrieval.nmt import load_translator
 from clir_cli.settings import TranslatorSettings
 from clir_cli.stages.support.checkpointing import Prepared, make_trained
 from clir_cli.stages.support.fitting import require_translator
+from clir_cli.stages.support.recipes import BACK
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
+from clir_cli.stages.support.used_models import back_translator_of
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.loop import Task
 from clir_cli.training.translation import Example, Translation
@@ -27,7 +31,7 @@ Notes = dict[str, object]
 
 
 def train_translator(workspace: Workspace, ref: Ref) -> Path:
-    """Train the translator of a pair from its bitext; return its folder.
+    """Train the translator of a pair, or the one back, from its bitext; return its folder.
 
     The folder is an ordinary model and tokenizer of transformers, with ``training.csv`` beside it;
     ``notes`` in the manifest has BLEU and chrF of the held-out pairs with sacrebleu's signatures.
@@ -46,14 +50,12 @@ def train_translator(workspace: Workspace, ref: Ref) -> Path:
     loop = ref.settings.training.model_copy(update=changes)
 
     def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
-        bitext = load_bitext(workspace, ref.pair)
-        train, notes = _pairs(workspace, ref, bitext)
+        train, held_out, notes = _pairs(workspace, ref, device)
         tokenizer = learn_vocabulary((side for row in train for side in row), own.vocabulary_size)
         needed = _require_memory(own, len(tokenizer), device, precision)
         runtime.seed_everything(ref.cell.seed)
-        languages = ref.pair.query, ref.pair.document
-        model = new_translator(own, tokenizer, languages, device, precision)
-        task, counts = _task(own, model, train, bitext.held_out, ref)
+        model = new_translator(own, tokenizer, _languages(ref), device, precision)
+        task, counts = _task(own, model, train, held_out, ref)
         notes |= counts | {"vocabulary": len(tokenizer), "parameters": _parameters(model)}
 
         def noted() -> Notes:
@@ -66,21 +68,68 @@ def train_translator(workspace: Workspace, ref: Ref) -> Path:
     return make_trained(workspace, artifact, prepare, loop=loop, seed=ref.cell.seed, title=title)
 
 
-def _pairs(workspace: Workspace, ref: Ref, bitext: Bitext) -> tuple[list[SentencePair], Notes]:
-    """Return the pairs to train on: of the bitext, and what the settings add; and their counts."""
-    own = ref.settings.translator
-    added: list[SentencePair] = []
-    if own.dictionary:
-        entries = load_given_dictionary(workspace, ref.pair)
-        held_out = {row.query.casefold() for row in bitext.held_out}
-        added = [
-            SentencePair(word, english)
-            for word, translations in entries.items()
-            for english in translations
-            if word not in held_out
-        ]
-    counts: Notes = {"bitext_pairs": len(bitext.train), "dictionary_pairs": len(added)}
-    return [*bitext.train, *added], counts
+def _languages(ref: Ref) -> tuple[str, str]:
+    """Return the languages that it translates from and to: to English, but for the one back."""
+    query, document = ref.pair
+    return (document, query) if ref.cell.method == BACK else (query, document)
+
+
+def _pairs(
+    workspace: Workspace, ref: Ref, device: torch.device
+) -> tuple[list[SentencePair], list[SentencePair], Notes]:
+    """Return pairs to train on and held out, the source language first, and their counts.
+
+    Those to train on are of the bitext, and what the settings add.
+    """
+    bitext = load_bitext(workspace, ref.pair)
+    parts = {
+        "bitext_pairs": bitext.train,
+        "dictionary_pairs": _dictionary_pairs(workspace, ref, bitext),
+        "back_translated_pairs": _back_translated(workspace, ref, bitext, device),
+    }
+    train, held_out = [row for rows in parts.values() for row in rows], bitext.held_out
+    if ref.cell.method == BACK:
+        train, held_out = (
+            [SentencePair(row.english, row.query) for row in rows] for rows in (train, held_out)
+        )
+    return train, held_out, {name: len(rows) for name, rows in parts.items()}
+
+
+def _dictionary_pairs(workspace: Workspace, ref: Ref, bitext: Bitext) -> list[SentencePair]:
+    """Return the entries of the given dictionary as pairs, without those that are held out."""
+    if not ref.settings.translator.dictionary:
+        return []
+    held_out = {row.query.casefold() for row in bitext.held_out}
+    return [
+        SentencePair(word, english)
+        for word, translations in load_given_dictionary(workspace, ref.pair).items()
+        for english in translations
+        if word not in held_out
+    ]
+
+
+def _back_translated(
+    workspace: Workspace, ref: Ref, bitext: Bitext, device: torch.device
+) -> list[SentencePair]:
+    """Return English training sentences with translations by the model from English.
+
+    Sennrich, Haddow and Birch, Improving Neural Machine Translation Models with Monolingual Data
+    (ACL 2016).
+    """
+    own, back = ref.settings.translator, back_translator_of(ref)
+    if back is None:
+        return []
+    sentences = list(dict.fromkeys(row.english for row in bitext.train))
+    sentences = sampled(sentences, own.back_sentences, "back-translation")
+    translator = load_translator(back.folder(workspace), ["en"], device, ref.pair.query)
+    title = f"translate back {ref.pair}"
+    with workspace.talk.counting(title, len(sentences), unit="sentences") as advance:
+        translations = translator.translate(
+            sentences, beams=1, max_tokens=own.max_length, advance=advance
+        )
+    rows = map(SentencePair, translations, sentences)
+    known = set(bitext.train)
+    return [row for row in rows if row.query and row not in known]
 
 
 def _task(

@@ -168,6 +168,25 @@ def test_entries_of_the_dictionary_are_pairs_if_asked_for(chain, home):
     assert (home / "sample/sw-en/nmt.words").is_dir()
 
 
+def test_english_sentences_are_translated_back_by_a_model_of_the_other_direction(chain, home):
+    more = ("--set", "translator.back_sentences=30", "--variant", "back")
+    said = refused(chain(*TRAIN, *PAIR, *more))
+    assert "clir train --recipe back-translator --lang sw-en --variant back" in said
+    assert "back_sentences" not in said, "it does not reach the one back"
+    well(chain("train", "--recipe", "back-translator", *PAIR, *more[2:]))
+    back = home / "sample/sw-en/back-translator.back/model"
+    config = json.loads((back / "config.json").read_text())
+    assert (config["source_language"], config["target_language"]) == ("en", "sw")
+    well(chain(*TRAIN, *PAIR, *more))
+    made = manifest(home / "sample/sw-en/translator.back/model")
+    assert "back-translator" in made["inputs"]
+    counts = {name: made["notes"][f"{name}_pairs"] for name in ("bitext", "back_translated")}
+    assert counts["bitext"] == 54 and 0 < counts["back_translated"] <= 30
+    wrong = ("--method", "nmt-bm25", "--set", f"nmt.model={back}")
+    said = refused(chain("search", *PAIR, *wrong))
+    assert "translates from 'en' to 'sw', not from 'sw' to 'en'" in said
+
+
 def test_what_cannot_be_trained_is_refused(chain):
     assert "--joint is for students" in refused(chain(*TRAIN, "--lang", "sw-en,so-en", "--joint"))
     said = refused(chain(*TRAIN, *PAIR, "--set", "translator.max_length=4"))
@@ -191,6 +210,15 @@ def test_the_graph_knows_what_translations_need_and_what_reaches_them():
     told = load_settings("sample", None, ["translator.dictionary=true"])
     more = graph.reach(Ref("run", told, (Pair("sw", "en"),), Cell("nmt")))
     assert "dictionary.sources" in more and "dictionary.induced" not in more
+    told = load_settings("sample", None, ["translator.back_sentences=9"])
+    (back,) = (
+        ref
+        for ref in graph.needs(Ref("translator", told, (Pair("sw", "en"),), Cell("translator")))
+        if ref.kind == "translator"
+    )
+    assert back.cell == Cell("back-translator")
+    assert "translator.back_sentences" not in graph.reach(back)
+    assert [ref.kind for ref in graph.needs(back)] == ["bitext"]
     other = load_settings("sample", None, ["nmt.model=someone/tiny"])
     fetched = Ref("run", other, (Pair("sw", "en"),), Cell("nmt"))
     assert not {"translator.width", "bitext.max_pairs"} & graph.reach(fetched)

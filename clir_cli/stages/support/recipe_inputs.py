@@ -13,7 +13,7 @@ from clir_cli.errors import UserError
 from clir_cli.files import file_digest
 from clir_cli.settings import Settings
 from clir_cli.stages.support import lexicons, sources, used_models
-from clir_cli.stages.support.recipes import RECIPES
+from clir_cli.stages.support.recipes import BACK, RECIPES
 from clir_cli.stages.support.workspace import Workspace
 
 
@@ -39,6 +39,8 @@ def recipe_inputs(ref: Ref) -> list[Input]:
     recipe, settings = RECIPES[ref.cell.method], ref.settings
     inputs = sources.bitext_inputs(settings, ref.pairs, named=True)
     if recipe.leaves == "translator":
+        back = used_models.back_translator_of(ref)
+        inputs += [back.as_input(BACK)] if back else []
         return [*inputs, *_added_inputs(settings, ref.pair)]
     if recipe.name == "code-switch":
         for pair in lexicons.switching_pairs(settings, ref.pairs):

@@ -42,6 +42,8 @@ _SWITCHING = tuple(f"contrastive.{key}" for key in ("share", "switching", "lexic
 _GIVEN = tuple(f"dictionary.{key}" for key in ("sources", "files", "on_error", "least_score"))
 _OPTIMISER = tuple(f"training.{key}" for key in ("warmup", "weight_decay", "clip", "precision"))
 _OWN_LOOP = ("training.epochs", "training.learning_rate")
+_TRANSLATOR = ("bitext", *_OPTIMISER, "translator", *_GIVEN[:3])
+BACK = "back-translator"
 
 RECIPES = {
     recipe.name: recipe
@@ -83,7 +85,14 @@ RECIPES = {
             "translator",
             "a translation model for nmt and nmt-bm25, from scratch, from the pair's bitext alone",
             "translator",
-            ("bitext", *_OPTIMISER, "translator", *_GIVEN[:3]),
+            _TRANSLATOR,
+        ),
+        Recipe(
+            BACK,
+            "a translation model from English, which makes more pairs for the recipe translator",
+            "translator",
+            _TRANSLATOR,
+            ("translator.back_sentences",),
         ),
     )
 }

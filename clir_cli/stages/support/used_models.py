@@ -15,7 +15,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import models
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
-from clir_cli.stages.support.recipes import RECIPES, trained_cell
+from clir_cli.stages.support.recipes import BACK, RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import suite_settings
 
@@ -150,6 +150,13 @@ def translator_of(ref: Ref) -> UsedModel:
             "(NLLB-200, M2M-100, mBART-50, MADLAD-400 and OPUS-MT are known)"
         )
     return fetched(settings, settings.nmt.model, key)
+
+
+def back_translator_of(ref: Ref) -> UsedModel | None:
+    """Return the model from English that makes pairs for a translator, if there is one."""
+    if ref.cell.method == BACK or not ref.settings.translator.back_sentences:
+        return None
+    return UsedModel(ref.other("translator", cell=replace(ref.cell, method=BACK)))
 
 
 def encoder_of(ref: Ref) -> UsedModel:
