@@ -36,11 +36,11 @@ def load_bitext(
     Sources and filters are those of the settings; without, those of the suite ``sample``. ``train``
     and ``held_out`` of the result are lists of (query, english).
     """
-    from clir_cli.corpus import bitext, catalogue, overlap
-    from clir_cli.corpus.records import parse_pair
+    from clir_cli.corpus import bitext, overlap
+    from clir_cli.corpus.own_files import pair_of
 
     chosen, downloads = settings or load_settings("sample"), Path(home) / "downloads"
-    languages = parse_pair(pair, catalogue.languages())
+    languages = pair_of(pair, chosen)
     tested = overlap.checked_collection(chosen, languages)
     texts = overlap.collection_texts(tested, languages.query, downloads) if tested else frozenset()
     return bitext.load_bitext(chosen.bitext, languages, downloads, texts)

@@ -18,8 +18,7 @@ import typer
 import yaml
 
 from clir_cli.cli import app
-from clir_cli.corpus.catalogue import languages
-from clir_cli.corpus.records import parse_pair
+from clir_cli.corpus.own_files import pair_of
 from clir_cli.evaluation.measures import parse_measures
 from clir_cli.stages import listing
 from clir_cli.stages.support.methods import parse_methods
@@ -227,7 +226,7 @@ def test_every_clir_command_of_the_readme_says_what_the_program_understands(word
         return
     settings = load_settings(told["suite"], None, told["assign"])
     for pair in told.get("lang", "all").split(","):
-        assert pair == "all" or parse_pair(pair, languages())
+        assert pair == "all" or pair_of(pair, settings)
     assert parse_methods(told.get("method", ""), settings.methods, imported=["NAME"])
     assert not told.get("metric") or parse_measures(told["metric"])
 

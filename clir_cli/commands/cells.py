@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 def pairs_of(workspace: "Workspace", text: str) -> "list[Pair]":
     """Return the pairs that ``--lang`` names: several with commas, or all of the suite."""
-    from clir_cli.corpus.catalogue import languages
-    from clir_cli.corpus.own_files import require_own_files_of_each
-    from clir_cli.corpus.records import parse_pair
+    from clir_cli.corpus.own_files import pair_of, require_own_files_of_each
 
     names = [name for name in text.split(",") if name.strip()]
     if text.strip().lower() == "all":
         names = list(workspace.settings.pairs)
     if not names:
         raise UserError("--lang is empty; give a pair such as sw-en, or all")
-    pairs = list(dict.fromkeys(parse_pair(name, languages()) for name in names))
+    made = workspace.home / workspace.suite
+    pairs = [
+        pair_of(name, workspace.settings, made=(made / name.strip().lower()).is_dir())
+        for name in names
+    ]
+    pairs = list(dict.fromkeys(pairs))
     require_own_files_of_each(workspace.settings, pairs)
     return pairs
 

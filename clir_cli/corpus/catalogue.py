@@ -146,7 +146,7 @@ class Language:
     code: str
     name: str
     family: str
-    resource: Literal["low", "high"]  # as OPTICAL's tables group them
+    resource: Literal["low", "high", ""]  # as OPTICAL's tables group them; none if it is not known
     iso639_3: tuple[str, ...] = ()  # the codes that sources with three letters use for it
 
 
@@ -161,6 +161,11 @@ def languages() -> dict[str, Language]:
         code: Language(code=code, **{**entry, "iso639_3": tuple(entry["iso639_3"])})
         for code, entry in _table("languages").items()
     }
+
+
+def language(code: str) -> Language:
+    """Return a query language; one that the catalogue lacks is known by its code alone."""
+    return languages().get(code) or Language(code, code, "", "")
 
 
 @cache

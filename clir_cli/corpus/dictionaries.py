@@ -91,7 +91,7 @@ def _own_paths(settings: DictionarySettings, pair: Pair) -> list[Path]:
 
 def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Iterator[Entry]:
     faults = Faults(settings.on_error, setting="dictionary.on_error")
-    codes = {"codes": catalogue.languages()[pair.query].iso639_3}
+    codes = {"codes": catalogue.language(pair.query).iso639_3}
     request = ReadRequest(pair.query, codes, faults=faults)
     for path in _own_paths(settings, pair):
         unpacked = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path

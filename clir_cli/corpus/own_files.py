@@ -1,11 +1,36 @@
-"""The user's own files of bitext and dictionaries: ``{lang}`` in a name is the query language."""
+"""The user's own files of bitext and dictionaries: ``{lang}`` in a name is the query language.
 
+Bitext of one's own also makes a language known that the catalogue lacks.
+"""
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clir_cli.corpus.records import Pair
+from clir_cli.corpus.catalogue import languages
+from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.settings import BitextSettings, DictionarySettings, Settings
+
+
+def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
+    """Return the pair that a text names: of the catalogue, or of any language with own bitext.
+
+    ``made`` is True if there are artifacts of the pair.
+
+    Raises:
+        UserError: The text names no pair, or the catalogue lacks its language and there are no
+            ``bitext.files``.
+    """
+    name = text.strip().lower()
+    code = re.fullmatch(r"(?!en-)([a-z]{2,3})-en", name)
+    if code and (settings.bitext.files or made):
+        return Pair(code[1], "en")
+    try:
+        return parse_pair(text, languages())
+    except UserError as error:
+        hint = "; another language needs bitext of your own: --set 'bitext.files=[\"FILE\"]'"
+        raise UserError(f"{error}{hint if code else ''}") from None
 
 
 def own_files(settings: BitextSettings | DictionarySettings, pair: Pair) -> list[Path]:

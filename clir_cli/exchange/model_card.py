@@ -109,8 +109,7 @@ _other_queries = (
 
 
 def _language(code: str) -> str:
-    known = catalogue.languages()
-    return known[code].name if code in known else code
+    return catalogue.language(code).name
 
 
 def _facts(card: Card) -> str:

@@ -21,8 +21,8 @@ from clir_cli.artifacts.command import assignment
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue, dictionaries
 from clir_cli.corpus.collections import IRDS, collection_label, is_directory
-from clir_cli.corpus.own_files import require_own_files_of_each
-from clir_cli.corpus.records import Pair, parse_pair
+from clir_cli.corpus.own_files import pair_of, require_own_files_of_each
+from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS, parse_methods
@@ -120,7 +120,7 @@ def expand(experiment: Experiment, base: Base) -> list[Point]:
         grid = _completed(experiment.grid_for(base.suite), base)
         with _named("pairs"):
             names = grid.pairs or base.settings.pairs
-            pairs = list(dict.fromkeys(parse_pair(name, catalogue.languages()) for name in names))
+            pairs = list(dict.fromkeys(pair_of(name, base.settings) for name in names))
         by_cell: dict[tuple[Pair, str, int, str], Point] = {}
         for point in _points(experiment.name, grid, pairs, base):
             key = (point.pair, point.column, point.cell.seed, point.collection)

@@ -8,10 +8,10 @@ from pathlib import Path
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.spec import Ref
-from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.dictionaries import Dictionary
-from clir_cli.corpus.records import Pair, parse_pair
+from clir_cli.corpus.own_files import pair_of
+from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.settings import Settings
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
@@ -39,7 +39,7 @@ def switching_pairs(settings: Settings, pairs: Sequence[Pair]) -> list[Pair]:
     """Return the pairs whose dictionaries switch words: the given ones, or all of the suite."""
     if settings.contrastive.switching == "bilingual":
         return list(pairs)
-    of_suite = (parse_pair(name, catalogue.languages()) for name in settings.pairs)
+    of_suite = (pair_of(name, settings) for name in settings.pairs)
     return list(dict.fromkeys((*pairs, *of_suite)))
 
 

@@ -39,7 +39,7 @@ def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict
 
     runtime.hush_libraries()
     settings, pair = workspace.settings.nmt, ref.pair
-    codes = (pair.query, *catalogue.languages()[pair.query].iso639_3)
+    codes = (pair.query, *catalogue.language(pair.query).iso639_3)
     device = runtime.choose_device(workspace.device)
     folder = translator_of(ref).folder(workspace)
     translator = load_translator(folder, codes, device)

@@ -8,9 +8,9 @@ from pathlib import Path
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.spec import Input, Ref
-from clir_cli.corpus import catalogue
 from clir_cli.corpus.collections import collection_name, collection_names
-from clir_cli.corpus.records import Pair, parse_pair
+from clir_cli.corpus.own_files import pair_of
+from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval import models
 from clir_cli.settings import Settings
@@ -77,7 +77,7 @@ def _as_trained(workspace: Workspace, ref: Ref) -> Ref:
     if ref.kind != "teacher" or not ref.pairs or not store.is_readable(folder):
         return ref
     names = store.read_manifest(folder)["config"].get("pairs", ())
-    return replace(ref, pairs=tuple(parse_pair(name, catalogue.languages()) for name in names))
+    return replace(ref, pairs=tuple(Pair(*name.split("-")) for name in names))
 
 
 def fetched(settings: Settings, name: str, key: str) -> UsedModel:
@@ -108,7 +108,7 @@ def _trained_teacher(settings: Settings, cell: Cell, pairs: Sequence[Pair] = ())
     """Return a teacher trained on a collection, or on the English of pairs: all by default."""
     if settings.contrastive.collection:
         return Ref("teacher", settings, (), cell)
-    pairs = pairs or [parse_pair(name, catalogue.languages()) for name in settings.pairs]
+    pairs = pairs or [pair_of(name, settings) for name in settings.pairs]
     return Ref("teacher", settings, tuple(sorted(set(pairs))), cell)
 
 
