@@ -36,8 +36,7 @@ def change(name: str, old: str, new: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (remove("corpus.jsonl"), "corpus.jsonl: missing; a collection has corpus.jsonl, queries"),
-        (remove(QRELS), "qrels/test.tsv: missing; a collection has"),
+        (remove("corpus.jsonl"), "corpus.jsonl: missing; a collection has corpus.jsonl, and"),
         (remove("queries.sw.jsonl"), "queries.jsonl: missing; a collection has"),
         (change("corpus.jsonl", '"_id": "[^"]*"', '"_id": ""'), "corpus.jsonl, line 1: '_id' is"),
         (change("corpus.jsonl", r"\A(.*\n)", r"\1\1"), "corpus.jsonl, line 2: _id "),

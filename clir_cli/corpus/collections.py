@@ -236,7 +236,7 @@ def _own_parser(folder: Path, language: str) -> _Parser:
     if folder.is_dir() and trec.is_trec(folder):
         request = ReadRequest(language, folder=folder)
         return _Parser(partial(trec.read_trec, [], request), _files_under(folder))
-    layout = "a collection has corpus.jsonl, queries.jsonl and qrels/test.tsv"
+    layout = "a collection has corpus.jsonl, and queries.jsonl and qrels/test.tsv to score runs"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
     suffixes = (".jsonl", *(f".jsonl{packed}" for packed in SUFFIXES), ".parquet")
@@ -246,6 +246,11 @@ def _own_parser(folder: Path, language: str) -> _Parser:
     tables = (".tsv", *(f".tsv{packed}" for packed in SUFFIXES), ".parquet")
     qrels = _first(folder / "qrels" / "test", tables)
     languages = {_first(folder / "corpus", suffixes): "", qrels: "", queries: language}
+    # Documents alone can be searched; a file of almost the name is no reason to do without.
+    if not qrels.exists() and not _seen(folder, qrels):
+        del languages[qrels]
+        if not queries.exists() and not _seen(folder, queries):
+            del languages[queries]
     for path in languages:
         if not path.exists():
             raise UserError(f"{path}: missing; {layout}{_seen(folder, path)}")

@@ -65,7 +65,16 @@ def bootstrap_of(settings: EvaluationSettings) -> Bootstrap:
 def score_run(
     folder: Path, collection: Collection, names: Sequence[str], settings: EvaluationSettings
 ) -> tuple[Run, list[Score]]:
-    """Read the run in a folder and score it by the named measures."""
+    """Read the run in a folder and score it by the named measures.
+
+    Raises:
+        UserError: The collection has no judgments.
+    """
+    if not collection.qrels:
+        raise UserError(
+            f"collection {collection.name} has no judgments, so runs cannot be scored; add "
+            "qrels/test.tsv (query-id, corpus-id and score, with tabs between)"
+        )
     run = read_run(folder / RUN_FILE)
     return run, measures.score(collection.qrels, run, names, bootstrap_of(settings))
 

@@ -133,7 +133,7 @@ def _parts(
         return {
             "documents/documents.trec": _trec_documents(collection.documents),
             **{f"topics.{code}.trec": _trec_topics(texts) for code, texts in queries.items()},
-            "qrels.txt": _trec_qrels(collection.qrels),
+            **({"qrels.txt": _trec_qrels(collection.qrels)} if collection.qrels else {}),
         }
     asked = {"queries.jsonl" if code == language else f"queries.{code}.jsonl": _beir_queries(texts)
            for code, texts in queries.items()}  # fmt: skip
@@ -141,7 +141,7 @@ def _parts(
     return {
         "corpus.jsonl": map(_json_line, corpus),
         **asked,
-        "qrels/test.tsv": _beir_qrels(collection.qrels),
+        **({"qrels/test.tsv": _beir_qrels(collection.qrels)} if collection.qrels else {}),
     }
 
 

@@ -255,11 +255,22 @@ def test_digests_follow_the_content_and_nothing_else(own: Path) -> None:
     assert {name for name in before if before[name] != after[name]} == {"qrels"}
 
 
-@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
 def test_a_collection_without_one_of_its_files_is_told(own: Path, name: str) -> None:
     (own / name).unlink()
-    with pytest.raises(UserError, match=f"{name}: missing; a collection has corpus.jsonl, quer"):
+    with pytest.raises(UserError, match=f"{name}: missing; a collection has corpus.jsonl, and"):
         load(own)
+
+
+def test_judgments_may_be_absent_and_queries_with_them(own: Path) -> None:
+    whole = load(own)
+    (own / QRELS).unlink()
+    unjudged = load(own)
+    assert (list(unjudged.documents), unjudged.queries) == (list(whole.documents), whole.queries)
+    assert unjudged.qrels == {}
+    (own / "queries.jsonl").unlink()
+    assert load(own).queries == {}
+    assert load(own).digests["documents"] == whole.digests["documents"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ JUDGMENT = ("query-id", "corpus-id", "score")
 
 
 def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> ParsedCollection:
-    """Read the BEIR layout: corpus.jsonl, queries*.jsonl, qrels/test.tsv.
+    """Read the BEIR layout: corpus.jsonl, and queries*.jsonl and qrels/test.tsv if there are any.
 
     Each file of queries is in the language that is declared. Compressed files and ``.parquet`` hold
     the same columns. Pyserini's names of columns are read too: ``id`` and ``contents``.
@@ -40,12 +40,15 @@ def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> Parse
     for file in files:
         part = "qrels" if file.path.parent.name == "qrels" else file.path.name.split(".")[0]
         by_part.setdefault(part, []).append(file)
-    corpus, judged = by_part["corpus"][0].path, by_part["qrels"][0].path
+    corpus = by_part["corpus"][0].path
     documents = _documents(corpus, read_records(corpus))
     queries = {
         file.declared.lang: _queries(file.path, read_records(file.path))
-        for file in by_part["queries"]
+        for file in by_part.get("queries", ())
     }
+    if "qrels" not in by_part:
+        return ParsedCollection(documents, queries, {})
+    judged = by_part["qrels"][0].path
     judgments = _recorded(judged) if judged.suffix == ".parquet" else _tab_separated(judged)
     qrels = _qrels(judged, judgments, queries, {document.id for document in documents})
     return ParsedCollection(documents, queries, qrels)

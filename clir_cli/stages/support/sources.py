@@ -189,14 +189,27 @@ def queries_in(collection: Collection, language: str, method: str) -> dict[str, 
 
 
 def answerable(workspace: Workspace, pair: Pair, cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells whose queries the collection has; report those that are left out."""
+    """Return the cells whose queries the collection has; report those that are left out.
+
+    Raises:
+        UserError: It has none for any of them.
+    """
     available = []
+    missing: dict[str, str] = {}
     for cell in cells:
         language = METHODS[cell.method].query_language(pair)
         if language in read_collection(workspace, pair.query).queries:
             available.append(cell)
         else:
-            workspace.talk.say(f"{cell.label} skipped: no queries in {language!r}")
+            missing[cell.label] = language
+    if cells and not available:
+        codes = " and ".join(map(repr, dict.fromkeys(missing.values())))
+        raise UserError(
+            f"collection {read_collection(workspace, pair.query).name} has no queries in {codes}; "
+            "ask it with --query TEXT, or add queries.jsonl (_id, text)"
+        )
+    for label, language in missing.items():
+        workspace.talk.say(f"{label} skipped: no queries in {language!r}")
     return available
 
 

@@ -124,7 +124,7 @@ def collection_questions(collection: Collection, language: str, most: int, held_
         UserError: It has too few queries with an answer.
     """
     number = {document.id: index for index, document in enumerate(collection.documents)}
-    queries = collection.queries[language]
+    queries = collection.queries.get(language, {})
     keys = [key for key in queries if _judged(collection, key, number, relevant=True)]
     keys = sampled(keys, most, "queries")
     if len(keys) < 10:
