@@ -147,10 +147,12 @@ def test_a_damaged_or_foreign_translator_is_told_in_one_line(chain, home):
     (folder / "manifest.json").unlink()  # a copy without a manifest, of the other direction
     config = json.loads((folder / "config.json").read_text())
     assert (config["source_language"], config["target_language"]) == ("sw", "en")
-    config |= {"source_language": "en", "target_language": "sw"}
-    (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="translates from 'en' to 'sw', not from 'sw' to 'en'"):
-        load_translator(folder, ["sw", "swa", "swh"], CPU)
+    for source, target in (("en", "sw"), ("sw", "so")):
+        config |= {"source_language": source, "target_language": target}
+        (folder / "config.json").write_text(json.dumps(config))
+        told = f"translates from '{source}' to '{target}', not from 'sw' to 'en'"
+        with pytest.raises(UserError, match=told):
+            load_translator(folder, ["sw", "swa", "swh"], CPU)
 
 
 def test_entries_of_the_dictionary_are_pairs_if_asked_for(chain, home):
