@@ -32,7 +32,8 @@ class Card:
     """What a card says.
 
     ``role`` is ``student`` or ``teacher``; ``pairs`` are the student's. ``notes`` are those of its
-    manifest, ``commands`` made it and its scores, in order. ``examples`` are a query and a
+    manifest, ``sources`` the bitext if these do not count it. ``commands`` made it, its scores and
+    the other model, in order. ``examples`` are a query and a
     document. ``left_out`` says which scores are not there, and why.
     """
 
@@ -48,6 +49,7 @@ class Card:
     version: str
     commands: Sequence[str]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[str] = ()
     confidence: float = 0.95
     scores: Sequence[CardScore] = ()
     left_out: Sequence[str] = ()
@@ -142,16 +144,18 @@ def _data(card: Card) -> str:
     rows, known = [], catalogue.sources("bitext")
     for pair, notes in by_pair.items():
         translated = notes.get("machine_translated") or ()
-        for name, count in (notes.get("sources") or {}).items():
+        counts = notes.get("sources") or dict.fromkeys(card.sources, "not recorded")
+        for name, count in counts.items():
             entry = known.get(name)
+            count = f"{count:,}" if isinstance(count, int) else count
             licence = entry.licence if entry else "not known to clir: files of the user"
             machine = " (machine-translated)" if name in translated else ""
             linked = entry is not None and entry.homepage.startswith("http")
             title = entry.title if entry else name
             title = f"[{title}]({entry.homepage})" if entry and linked else title
-            rows.append((pair, title + machine, f"{count:,}", licence))
+            rows.append((pair, title + machine, count, licence))
     if not rows:
-        return "## Training data\n\nThe manifest of the student does not list its sources."
+        return ""
     used = [
         f"{notes['train_pairs']:,} pairs of {pair} to train on, {notes['held_out_pairs']:,} held "
         "out to choose the epoch"
@@ -192,8 +196,8 @@ def _use(card: Card) -> str:
 ```python
 from sentence_transformers import MultiVectorEncoder
 
-student = MultiVectorEncoder("student")  # clir export student student
-teacher = MultiVectorEncoder("teacher")  # clir export teacher teacher
+student = MultiVectorEncoder("student")  # a folder of clir export student
+teacher = MultiVectorEncoder("teacher")  # a folder of clir export teacher
 queries = student.encode_query([{query}])
 documents = teacher.encode_document([{document}])
 print(student.similarity(queries, documents))  # MaxSim

@@ -71,7 +71,13 @@ def export_student(workspace: Workspace, ref: Ref, folder: Path, results: Path) 
         notes=manifest.get("notes") or {},
         scores=scored.scores,
         left_out=scored.left_out,
-        commands=[manifest["command"], *scored.commands, str(shown)],
+        sources=_sources(manifest["config"]),
+        commands=[
+            manifest["command"],
+            *scored.commands,
+            str(shown),
+            _teacher_command(workspace, "teacher"),
+        ],
         examples=_examples(workspace, ref),
     )
     return _write(workspace, folder, encoder, card, model_digest(source), str(shown))
@@ -96,18 +102,21 @@ def export_teacher(workspace: Workspace, folder: Path) -> Path:
             "already; give them that folder"
         )
     encoder = centred_teacher(workspace, _open(workspace, source))
-    export = Command("export teacher", (), (str(folder),))
-    ref = workspace.ref("index")
-    shown = graph.with_settings(workspace, export, ref, neutral=False)
+    shown = _teacher_command(workspace, str(folder))
     card = _card(
         workspace,
         encoder,
         kind="document",
         role="teacher",
-        commands=[str(shown)],
+        commands=[shown],
         examples=_examples(workspace, None),
     )
-    return _write(workspace, folder, encoder, card, model_digest(source), str(shown))
+    return _write(workspace, folder, encoder, card, model_digest(source), shown)
+
+
+def _teacher_command(workspace: Workspace, folder: str) -> str:
+    command = Command("export teacher", (), (folder,))
+    return str(graph.with_settings(workspace, command, workspace.ref("index"), neutral=False))
 
 
 def _open(workspace: Workspace, source: Path) -> Encoder:
@@ -161,6 +170,12 @@ def _write(
     workspace.talk.say(f"{folder}: {card.role} for sentence-transformers"
                        f"{'' if card.centred else ' and PyLate'}, with a model card")  # fmt: skip
     return folder
+
+
+def _sources(config: Mapping[str, Any]) -> list[str]:
+    """Return the sources of bitext that a student's manifest names."""
+    bitext = config.get("bitext") or {}
+    return [*bitext.get("sources", ()), *["files"] * bool(bitext.get("files"))]
 
 
 def _names(config: Mapping[str, Any]) -> dict[str, str]:
