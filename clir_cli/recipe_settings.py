@@ -102,6 +102,9 @@ class TranslatorSettings(Section):
     back_sentences: Count = Field(
         0, description="English training sentences to add with a translation by back-translator"
     )
+    copies: Count = Field(
+        0, description="training sentences of the target to add as their own translation"
+    )
     epochs: UpToMillion = 40
     least_pairs: Count = Field(6000, description="pairs per epoch, at least: fewer are repeated")
     batch_size: UpToMillion = 64

@@ -157,13 +157,14 @@ def test_a_damaged_or_foreign_translator_is_told_in_one_line(chain, home):
 
 def test_entries_of_the_dictionary_are_pairs_if_asked_for(chain, home):
     more = ("--set", "translator.dictionary=true", "--variant", "words")
-    well(chain(*TRAIN, *PAIR, *more))
+    well(chain(*TRAIN, *PAIR, *more, "--set", "translator.copies=20"))
     made = manifest(home / "sample/sw-en/translator.words/model")
     assert made["config"]["dictionary"]["sources"] == ["sample"]
     assert any("dictionary/sw.tsv" in name for name in made["inputs"])
     notes = made["notes"]
     assert notes["dictionary_pairs"] > 100
-    assert notes["train_pairs"] == 54 + notes["dictionary_pairs"] - notes["too_long"]
+    assert notes["copied_pairs"] == 20
+    assert notes["train_pairs"] == 74 + notes["dictionary_pairs"] - notes["too_long"]
     said = refused(chain(*TRAIN, *PAIR, *more[:2], "--set", "dictionary.sources=[]"))
     assert "translator.dictionary: no dictionary for sw-en" in said
     well(chain("search", *PAIR, "--method", "nmt-bm25", *more[2:]))
