@@ -363,7 +363,7 @@ def test_methods_and_recipes_tell_each_other(chain, clir):
     listed = {row["method"] for row in clir("ls", "methods", "--json").json}
     assert {"code-switch", "hybrid"} <= listed
     recipes = [row["recipe"] for row in clir("ls", "recipes", "--json").json]
-    assert recipes == ["monolingual", "late-interaction", "code-switch", "hybrid", "augment"]
+    assert {"monolingual", "late-interaction", "code-switch", "hybrid", "augment"} <= {*recipes}
     told = refused(chain("distill", *PAIR, "--method", "hybrid"))
     assert "clir train --recipe hybrid --lang sw-en" in told
     assert chain("index").code == 0
