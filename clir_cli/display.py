@@ -105,10 +105,15 @@ def hit_rows(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> list[dict[str
     ]
 
 
-def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> None:
-    """Print the documents found for one text, the words that match marked."""
+def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]", typed: str = "") -> None:
+    """Print the documents found for one text, the words that match marked.
+
+    What was searched for is shown if it is not what was ``typed``: a translation.
+    """
     for (pair, label), hits in found.items():
-        table = Table(title=f"{pair}, {label}", title_justify="left", show_lines=True)
+        searched = {hit.query for hit in hits if typed} - {typed}
+        title = ": ".join([f"{pair}, {label}", *searched])
+        table = Table(title=title, title_justify="left", show_lines=True)
         for column in ("rank", "score", "document", "text (matched words marked)"):
             table.add_column(column, overflow="fold")
         for hit in hits:

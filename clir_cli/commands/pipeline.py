@@ -183,7 +183,7 @@ def _answer(
     if common.as_json:
         display.print_json(display.hit_rows(hits))
     else:
-        display.show_hits(hits)
+        display.show_hits(hits, text)
 
 
 @with_options

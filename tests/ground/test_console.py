@@ -47,6 +47,14 @@ def test_names_are_shown_as_they_are(capsys, name, shown) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", told.out)
 
 
+def test_a_translation_is_shown_where_one_was_searched_for(capsys) -> None:
+    hit = Hit(1, 0.5, Document("d", "", "clean water"), [(0, 5)], "water that is clean")
+    display.show_hits({(Pair("sw", "en"), "nmt"): [hit]}, "maji safi")
+    assert "sw-en, nmt: water that is clean" in capsys.readouterr().out
+    display.show_hits({(Pair("sw", "en"), "ot"): [hit]}, hit.query)
+    assert "water that" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_json_has_no_letter_that_a_terminal_obeys(capsys, name) -> None:
     display.print_json({name: name})
