@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done, do
 
+GRACE = 10  # seconds from the request to end to the end by force
 ATTEMPTS = 2  # how often a task is started whose worker dies
 
 
@@ -159,7 +161,7 @@ class Processes:
             if worker.task is not None:
                 worker.process.terminate()
         for worker in self._workers:
-            worker.process.join(timeout=10)
+            worker.process.join(timeout=GRACE)
             if worker.process.is_alive():
                 worker.process.kill()
 
@@ -185,11 +187,17 @@ def _work(pipe: Connection, workspace: Workspace) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended, however that was; nobody else would."""
+    """End this process when its parent has ended, however that was; nobody else would.
+
+    An interrupt that is raised in a destructor or a callback is lost, so the end does not depend on
+    it: drafts survive any end.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(128 + signal.SIGTERM)
 
 
 def _interrupt(*_: object) -> None:

@@ -75,7 +75,7 @@ def test_a_signal_ends_all_processes_of_a_study(
             break
         time.sleep(0.1)
     else:
-        for worker in workers:
+        for worker in filter(is_running, workers):
             os.kill(worker, signal.SIGKILL)
         pytest.fail("a worker is still at work")
     with alone(student):  # nobody holds it
