@@ -10,8 +10,8 @@ from faults.running import KINDS
 TESTS = Path(__file__).parents[1]
 
 
-def test_two_faults_of_every_kind_end_well(tmp_path):
-    count = str(2 * len(KINDS))
+def test_a_fault_of_every_kind_ends_well(tmp_path):
+    count = str(len(KINDS))
     done = subprocess.run(
         [sys.executable, "-m", "faults", "--faults", count, "--jobs", "1"],
         env={**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)},

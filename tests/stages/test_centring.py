@@ -141,6 +141,7 @@ def test_a_trained_teacher_keeps_its_means(call, home, workspace):
     assert (home / FOLDER / "sw-en/code-switch/student" / CENTRES).exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_resumes_has_the_same_means(clir, quick, home, monkeypatch):
     words = ("distill", "--lang", "sw-en", *quick, *ON, "--set", "training.checkpoint_steps=1")
     save = checkpointing._checkpoint

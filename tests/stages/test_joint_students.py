@@ -86,6 +86,7 @@ def test_one_student_from_bitext_to_scores(joint, home, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_it_reads_and_aligns_and_says_what_is_missing(joint, home):
     group = ("--lang", TWO, "--joint")
     outcome = joint("dictionary", *group)

@@ -53,7 +53,7 @@ def content(folder: Path) -> dict[str, str]:
     ("words", "artifact", "sign"),
     [
         (DISTILL, "sample/sw-en/ot/student", "checkpoint.safetensors"),
-        (INDEX, "sample/index/sample", "shard-*"),
+        pytest.param(INDEX, "sample/index/sample", "shard-*", marks=pytest.mark.slow),
     ],
     ids=["distill", "index"],
 )

@@ -144,6 +144,7 @@ def test_english_queries_are_optional_in_ones_own_collection(chain, clir, home, 
     assert "not scored" in chain("evaluate", "--lang", "sw-en", "--metric", "map").err
 
 
+@pytest.mark.slow
 def test_a_variant_stands_beside_the_plain_student(chain, home):
     plain = ("--variant", "plain", "--set", "student.vocabulary=initial")
     assert chain("distill", "--lang", "sw-en", *plain).code == 0

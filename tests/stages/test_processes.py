@@ -111,6 +111,7 @@ def children(process: subprocess.Popen) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_a_process_that_is_killed_ends_the_run_and_one_goes_on_from_its_checkpoint(
@@ -144,6 +145,7 @@ def test_a_process_that_is_killed_ends_the_run_and_one_goes_on_from_its_checkpoi
     assert [row["step"] for row in log(student)] == [row["step"] for row in log(whole)]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_processes_that_do_not_see_one_folder_are_told(words, models, tmp_path):
     for rank in "01":

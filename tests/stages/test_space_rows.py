@@ -28,6 +28,7 @@ def weights(manifest):
     return manifest["files"]["model.safetensors"]["sha256"]
 
 
+@pytest.mark.slow
 def test_rows_in_space_differ_from_counted_ones_and_rare_words_alone_may_be_placed(rows):
     counted = rows("counted")
     placed = rows("placed", "student.rows=space")

@@ -92,6 +92,7 @@ def test_a_student_of_another_size_gets_a_projection(chain, home, models, tmp_pa
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.slow
 def test_adapters_leave_an_ordinary_student(chain, home):
     outcome = chain("distill", "--variant", "lora", "--set", "training.lora_rank=4",
                     "--set", "training.gradient_checkpointing=true")  # fmt: skip
