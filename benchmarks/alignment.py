@@ -21,9 +21,10 @@ from torch import Tensor
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus.records import parse_pair
-from clir_cli.corpus.unicode_words import word_spans
+from clir_cli.corpus.unicode_words import words
 from clir_cli.errors import UserError
-from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
+from clir_cli.optical.alignment import sentence_batch, token_places
+from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.settings import TransportSettings
 from clir_cli.stages.search import open_encoder
@@ -73,7 +74,7 @@ def linked_pairs(language: str) -> list[Linked]:
 def position(wanted: str, text: str) -> int:
     """Return the position of a word in a text; ``word#2`` is its second occurrence."""
     word, _, number = wanted.lower().partition("#")
-    places = [place for place, (*_, each) in enumerate(word_spans(text)) if each == word]
+    places = [place for place, each in enumerate(words(text)) if each == word]
     if len(places) < int(number or 1) or (len(places) > 1 and not number):
         raise ValueError(f"{wanted!r} is {len(places)} times in {text!r}")
     return places[int(number or 1) - 1]
@@ -81,9 +82,8 @@ def position(wanted: str, text: str) -> int:
 
 def _words_of_tokens(encoder: Encoder, text: str) -> Tensor:
     """Return (words, tokens): 1 where a token is a part of a word, by position."""
-    spans = [(begin, end) for begin, end, _ in word_spans(text)]
-    tokens = encoder.spans(text, LIMIT)
-    within = [[begin < high and low < end for low, high in tokens] for begin, end in spans]
+    places = token_places(encoder, text, LIMIT)
+    within = [[place == word for place in places] for word in range(len(words(text)))]
     return torch.tensor(within, dtype=torch.float32)
 
 
@@ -93,12 +93,7 @@ def scores(
     """Return the shares of right words and right mass; of the nearest tokens without settings."""
     right, mass = [], []
     for pair in pairs:
-        rows, columns = (
-            side.encode([text], LIMIT)[0][None]
-            for side, text in ((student, pair.text), (teacher, pair.english))
-        )
-        masks = [torch.ones(side.shape[:2], dtype=torch.bool) for side in (rows, columns)]
-        batch = TokenBatch(rows, masks[0], columns, masks[1])
+        batch = sentence_batch(student, teacher, pair.text, pair.english, LIMIT)
         cost = cosine_cost(batch)
         plan = aligned(batch, cost, settings).plan[0] if settings else _nearest(cost[0])
         by_word = _words_of_tokens(student, pair.text) @ plan
@@ -132,14 +127,14 @@ def rows_of(asked: argparse.Namespace) -> Iterator[dict[str, object]]:
                 for eps in asked.eps.split(",")
             }
             for eps, settings in {"nearest": None, **plans}.items():
-                words, mass = scores(student, teacher, pairs, settings)
+                right, mass = scores(student, teacher, pairs, settings)
                 yield {
                     "pair": name, "method": method, "eps": eps,
-                    "right_words": round(words, 4), "right_mass": round(mass, 4),
+                    "right_words": round(right, 4), "right_mass": round(mass, 4),
                 }  # fmt: skip
 
 
-def main(words: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the script; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", default="open")
@@ -149,7 +144,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--method", default="zero-shot,ot")
     parser.add_argument("--eps", default="0.01,0.05,0.2", help="strengths of the entropy")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    asked = parser.parse_args(words)
+    asked = parser.parse_args(arguments)
     writer = None
     try:
         for row in rows_of(asked):

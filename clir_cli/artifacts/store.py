@@ -177,13 +177,17 @@ def _refuse_other(artifact: Artifact) -> None:
     if artifact.state() == "stale":
         refuse_another(artifact)
         raise UserError(f"{stale(artifact)}; --force replaces it")
-    path = artifact.path
-    is_empty = path.is_dir() and not any(path.iterdir())
-    if path.exists() and not (path / MANIFEST).exists() and not is_empty:
+    if is_foreign(artifact.path):
         raise UserError(
-            f"{path} is there without a {MANIFEST}, so clir did not make it; move it away, "
-            "or --force replaces it"
+            f"{artifact.path} is there without a {MANIFEST}, so clir did not make it; move it "
+            "away, or --force replaces it"
         )
+
+
+def is_foreign(path: Path) -> bool:
+    """Return True if something is there that clir did not make; an empty folder is nothing."""
+    is_empty = path.is_dir() and not any(path.iterdir())
+    return path.exists() and not (path / MANIFEST).exists() and not is_empty
 
 
 def refuse_another(artifact: Artifact) -> None:

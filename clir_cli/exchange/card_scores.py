@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.command import Command
@@ -32,16 +31,6 @@ class Scored:
     left_out: Sequence[str] = ()
 
 
-class _Row(NamedTuple):
-    collection: str
-    pair: str
-    metric: str
-    value: float
-    low: float
-    high: float
-    queries: int
-
-
 def card_scores(workspace: Workspace, ref: Ref, student: Path, results: Path) -> Scored:
     """Return the scores of a student that the score tables have.
 
@@ -60,13 +49,13 @@ def card_scores(workspace: Workspace, ref: Ref, student: Path, results: Path) ->
                 None
             )
             continue
-        scores.append(CardScore(*row))
+        scores.append(row)
         metrics.setdefault(run, {})[row.metric] = None
     commands = (line for run, names in metrics.items() for line in _commands(run, list(names)))
     return Scored(scores, list(dict.fromkeys(commands)), list(left_out))
 
 
-def _rows(workspace: Workspace, ref: Ref, results: Path) -> Iterator[_Row]:
+def _rows(workspace: Workspace, ref: Ref, results: Path) -> Iterator[CardScore]:
     path = results / workspace.suite / "scores.csv"
     if not path.exists():
         return
@@ -77,10 +66,10 @@ def _rows(workspace: Workspace, ref: Ref, results: Path) -> Iterator[_Row]:
         is_own = (row.method, row.variant, row.seed) == (cell.method, variant, cell.seed)
         if is_own and row.suite == workspace.suite and row.pair in wanted:
             score = row.metric, row.value, row.ci_low, row.ci_high, int(row.queries)
-            yield _Row(row.collection, row.pair, *score)
+            yield CardScore(row.collection, row.pair, *score)
 
 
-def _run_of(workspace: Workspace, ref: Ref, row: _Row) -> Ref:
+def _run_of(workspace: Workspace, ref: Ref, row: CardScore) -> Ref:
     """Return the run of a score; UserError if the name of its collection does not say which."""
     name = workspace.settings.collection
     if collection_label(name) != row.collection:
@@ -92,7 +81,7 @@ def _run_of(workspace: Workspace, ref: Ref, row: _Row) -> Ref:
     return ref.other("run", settings=settings, pairs=(pair,))
 
 
-def _require_same(workspace: Workspace, run: Ref, row: _Row, student: Path) -> None:
+def _require_same(workspace: Workspace, run: Ref, row: CardScore, student: Path) -> None:
     artifact = graph.require_current(workspace, run)
     if artifact.inputs["encoder"] != model_digest(student):
         raise UserError("of another student")

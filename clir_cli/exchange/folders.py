@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clir_cli.artifacts import store
-from clir_cli.artifacts.manifest import MANIFEST
 from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
 from clir_cli.stages.support.workspace import Workspace
@@ -21,8 +20,7 @@ def exporting(workspace: Workspace, artifact: Artifact) -> Iterator[Path | None]
         UserError: An export of something else is there, or a folder that clir did not write.
     """
     folder = artifact.path
-    is_empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not (folder / MANIFEST).exists() and not is_empty:
+    if store.is_foreign(folder):
         raise UserError(f"{folder} is there and is no export of clir; name another folder")
     with store.make(artifact, force=workspace.force) as draft:
         if draft is None:

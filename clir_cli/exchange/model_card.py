@@ -168,8 +168,8 @@ def _data(card: Card) -> str:
 
 def _scores(card: Card) -> str:
     if not card.scores:
-        told = "This student has no scores here: it was not evaluated, or not with its present runs"
-        return f"## Scores\n\n{told}{_left_out(card)}."
+        why = "This student has no scores here: it was not evaluated, or not with its present runs"
+        return f"## Scores\n\n{why}{_left_out(card)}."
     rows = [
         (s.collection, s.pair, s.metric, f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]", s.queries)
         for s in card.scores

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from clir_cli.corpus.records import SentencePair
-from clir_cli.corpus.unicode_words import word_spans
+from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
 from clir_cli.retrieval.batching import batches_by_count, pad
 from clir_cli.retrieval.encoder import Encoder, Packed
@@ -116,13 +116,34 @@ def _plans(
     return plans, transport.converged.tolist()
 
 
-def token_words(encoder: Encoder, text: str, max_tokens: int) -> list[str]:
-    """Return the word that each token of a sentence is a part of; empty for those of no word."""
-    spans = list(word_spans(text))
+def sentence_batch(
+    student: Encoder, teacher: Encoder, text: str, english: str, max_tokens: int
+) -> TokenBatch:
+    """Return the token embeddings of one sentence pair, with equal masses."""
+    rows, columns = (
+        side.encode([sentence], max_tokens)[0][None]
+        for side, sentence in ((student, text), (teacher, english))
+    )
+    masks = (torch.ones(side.shape[:2], dtype=torch.bool) for side in (rows, columns))
+    return TokenBatch(rows, next(masks), columns, next(masks))
+
+
+def token_places(encoder: Encoder, text: str, max_tokens: int) -> list[int | None]:
+    """Return the position of the word that each token is a part of; None for those of no word."""
+    spans = [(begin, end) for begin, end, _ in word_spans(text)]
     return [
-        next((word for begin, end, word in spans if begin < high and low < end), "")
+        next(
+            (place for place, (begin, end) in enumerate(spans) if begin < high and low < end), None
+        )
         for low, high in encoder.spans(text, max_tokens)
     ]
+
+
+def token_words(encoder: Encoder, text: str, max_tokens: int) -> list[str]:
+    """Return the word that each token of a sentence is a part of; empty for those of no word."""
+    known = words(text)
+    places = token_places(encoder, text, max_tokens)
+    return ["" if place is None else known[place] for place in places]
 
 
 def _by_word(

@@ -82,8 +82,10 @@ def own_costs(batch: TokenBatch, settings: TransportSettings) -> tuple[Tensor, T
     ``ot``). It is 0 for equal sides. A plan with entropy draws the student's tokens together; the
     student's own term, the only one of the two with a gradient, moves them apart again.
     """
-    unit = spread(cosine_cost(batch), batch.student_mask, batch.teacher_mask)
-    total, converged = torch.zeros_like(unit[:, 0, 0]), torch.ones_like(unit[:, 0, 0]).bool()
+    masks = batch.student_mask, batch.teacher_mask
+    unit = spread(cosine_cost(batch), *masks) if settings.scale == "spread" else None
+    total = torch.zeros(len(batch.student), device=batch.student.device)
+    converged = torch.ones_like(total).bool()
     for side, mask, weights in (
         (batch.student, batch.student_mask, batch.student_weights),
         (batch.teacher, batch.teacher_mask, batch.teacher_weights),

@@ -5,7 +5,6 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from clir_cli import files, runtime
@@ -13,7 +12,8 @@ from clir_cli.artifacts.cell import Cell
 from clir_cli.console import printable
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
-from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
+from clir_cli.optical.alignment import sentence_batch
+from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.stages.search import open_encoder
@@ -60,10 +60,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     student = open_encoder(workspace, workspace.ref("run", (pair,), cell))
     teacher = centred_teacher(workspace, load_encoder(teacher_folder(workspace), student.device))
     limit = settings.teacher.query_tokens
-    rows = student.encode([text], limit)[0][None]
-    columns = teacher.encode([english], limit)[0][None]
-    masks = [torch.ones(side.shape[:2], dtype=torch.bool) for side in (rows, columns)]
-    batch = TokenBatch(rows, masks[0], columns, masks[1])
+    batch = sentence_batch(student, teacher, text, english, limit)
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
     converged = bool(transport.converged[0])

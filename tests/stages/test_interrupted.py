@@ -167,4 +167,4 @@ def test_rows_of_a_damaged_log_are_left_out(tmp_path, text):
     path = tmp_path / "training.csv"
     path.write_text(text, encoding="utf-8")
     expected = [] if "$" in text else [{"step": "3", "epoch": "1", "loss": "0.5"}]
-    assert checkpointing._logged(path, 5) == expected
+    assert checkpointing._logged(path, 5, checkpointing.COLUMNS) == expected

@@ -271,7 +271,7 @@ def _row(training: Training, step: Step) -> dict[str, object]:
     }
 
 
-def _logged(path: Path, upto: int, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:
+def _logged(path: Path, upto: int, columns: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of an interrupted log up to the step that training resumes from."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
