@@ -16,7 +16,8 @@ import pytest
 import typer
 from command_words import DISTILL, refused, tree
 
-from clir_cli.cli import app
+from clir_cli.artifacts import command
+from clir_cli.cli import GROUPS, app
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 LISTS = ["methods", "languages", "bitext", "dictionaries", "collections", "models", "suites"]
@@ -55,6 +56,10 @@ def test_lists_answer_without_the_heavy_libraries() -> None:
     )
     done = python(script, "methods", "suites", "languages", "bitext", "collections")
     assert done.stdout.splitlines()[-1] == "{0} False False"
+
+
+def test_verbs_of_two_words_are_parsed_as_they_are_declared() -> None:
+    assert {*GROUPS} == command.GROUPS
 
 
 def test_without_words_the_commands_are_told(clir) -> None:

@@ -61,7 +61,7 @@ def train_translator(workspace: Workspace, ref: Ref) -> Path:
         def noted() -> Notes:
             return {**notes, **_quality(own, model, task)}
 
-        # It is the task of a translator, which stands in the place of an encoder.
+        # The loop's type says Encoder; this task trains a translator instead.
         return Prepared(model, cast(Task, task), noted, needed, adapted=False)
 
     title = f"train {ref.pair} {ref.cell.own_label}"

@@ -187,7 +187,7 @@ def _work(pipe: Connection, workspace: Workspace) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended, however that was; nobody else would.
+    """End this process when its parent has ended for any reason: no other process does it.
 
     An interrupt that is raised in a destructor or a callback is lost, so the end does not depend on
     it: drafts survive any end.

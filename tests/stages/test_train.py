@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from outcomes import refused
 from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
@@ -40,12 +41,6 @@ def chain(clir, home, models, small_collection, tmp_path):
         return clir(verb, *SMALL, *model, *words, *own, *results, "--home", home)
 
     return call
-
-
-def refused(outcome) -> str:
-    assert outcome.code == 2, outcome.err
-    assert outcome.err.count("\n") == 1, outcome.err
-    return outcome.err
 
 
 def manifest(folder) -> dict:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from outcomes import refused, well
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from clir_cli.artifacts import graph
@@ -38,17 +39,6 @@ def chain(clir, home, small_collection, quick):
         return clir(verb, *quick[:2], *chosen, *words, *own, "--home", home)
 
     return call
-
-
-def well(outcome):
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
-def refused(outcome) -> str:
-    assert outcome.code == 2, outcome.err
-    assert outcome.err.count("\n") == 1, outcome.err
-    return outcome.err
 
 
 def manifest(folder) -> dict:

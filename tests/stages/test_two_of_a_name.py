@@ -4,13 +4,9 @@ import json
 import shutil
 
 import pytest
+from outcomes import well
 
 SW, BM25 = ("--lang", "sw-en"), ("--method", "bm25")
-
-
-def well(outcome):
-    assert outcome.code == 0, outcome.err
-    return outcome
 
 
 def refused(outcome) -> str:

@@ -189,7 +189,7 @@ def fused_cells(names: Sequence[str], of: Cell) -> list[Cell]:
     Raises:
         UserError: There are fewer than two methods, or fusion is one of them.
     """
-    methods = parse_methods(",".join(names), (), imported=names)  # a run that is missing is told
+    methods = parse_methods(",".join(names), (), imported=names)  # missing runs are reported later
     if len(methods) < 2 or any(method.scorer == "fusion" for method in methods):
         raise UserError(f"fusion.runs names {list(names)}; give two methods or more to fuse")
     return [method.cell(of) for method in methods]
