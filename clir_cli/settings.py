@@ -193,7 +193,7 @@ class ObjectiveSettings(Section):
 class TrainingSettings(Section):
     """The training loop, the same for every method."""
 
-    later = frozenset({"shard", "epoch_pairs", "lora_rank", "freeze"})
+    later = frozenset({"shard", "epoch_pairs", "lora_rank", "freeze", "dropout"})
 
     epochs: UpToMillion = 2
     epoch_pairs: Count = Field(
@@ -204,6 +204,7 @@ class TrainingSettings(Section):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
     weight_decay: Amount = 0.01
     clip: Positive = Field(1.0, description="largest gradient norm")
+    dropout: bool = Field(True, description="dropout as the model's own config has it; false: none")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass to save memory"

@@ -6,15 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_encoders import tiny_bert
+from transformers import AutoModel, DebertaV2Config, MarianConfig, ModernBertConfig
 
 from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
-from clir_cli.training.loop import Loss, Training
+from clir_cli.training.loop import Loss, Training, remove_dropout
 
 CPU = torch.device("cpu")
+SMALL = {
+    "vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 32, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 1,
+    "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3,
+    "attention_dropout": 0.3, "mlp_dropout": 0.3, "embedding_dropout": 0.3,
+}  # fmt: skip
 
 
 class Slope:
@@ -54,6 +62,28 @@ def test_dropout_is_on_in_a_step_and_off_in_validation(sloping):
     run = sloping()
     list(run.run())
     assert run.task.modes == [True] * 4 + [False]
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_without_dropout_a_step_computes_what_validation_does(sloping, dropout):
+    run = sloping(dropout=dropout)
+    ids = torch.tensor([[101, 2300, 2000, 102]])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    torch.manual_seed(0)
+    in_step, again = (run.encoder.model.train() and run.encoder.states(ids, mask) for _ in "ab")
+    run.encoder.model.eval()
+    assert torch.equal(in_step, run.encoder.states(ids, mask)) is not dropout
+    assert torch.equal(in_step, again) is not dropout
+
+
+@pytest.mark.parametrize("config", [ModernBertConfig, MarianConfig, DebertaV2Config])
+def test_dropout_is_removed_from_layers_of_all_families(config):
+    model = AutoModel.from_config(config(**SMALL)).train()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if config is MarianConfig else {})
+    assert not torch.equal(*(model(**inputs).last_hidden_state for _ in "ab"))
+    remove_dropout(model)
+    assert torch.equal(*(model(**inputs).last_hidden_state for _ in "ab"))
 
 
 class Length(Slope):
