@@ -14,7 +14,7 @@ from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, source_digests
 from clir_cli.corpus.formats import DICTIONARY_READERS
 from clir_cli.corpus.formats.dictionary_readers import Entry
-from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
+from clir_cli.corpus.formats.opening import require_regular, unpacked_name
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair
@@ -94,7 +94,7 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
     codes = {"codes": catalogue.language(pair.query).iso639_3}
     request = ReadRequest(pair.query, codes, faults=faults)
     for path in _own_paths(settings, pair):
-        unpacked = path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
+        unpacked = unpacked_name(path)
         kind = "panlex" if path.is_dir() else OWN_FORMATS.get(unpacked.suffix.lower())
         if kind is None:
             raise UserError(

@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from clir_cli.errors import MissingInput, UserError
 
@@ -21,14 +21,37 @@ ALWAYS_ALLOWED = 64 << 20  # bytes unpacked; any ratio is accepted below this
 BUFFER = 1 << 18
 LONGEST_LINE = 1 << 20  # bytes; a sentence is never so long, a damaged file's line may be
 
+DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+def _open_zstandard(file: IO[bytes]) -> IO[bytes]:
+    try:
+        from backports.zstd import ZstdFile
+    except ImportError:
+        file.close()
+        what = "zstd is read with a package: pip install 'clir-cli[zstd]'"
+        raise UserError(f"{file.name}: {what}, or unpack the file") from None
+    return cast(IO[bytes], ZstdFile(file))
+
+
 COMPRESSED: tuple[tuple[str, re.Pattern[bytes], Callable[..., Any]], ...] = (
     (".gz", re.compile(rb"\x1f\x8b\x08"), gzip.open),
     (".bz2", re.compile(rb"BZh[1-9]1AY&SY"), bz2.open),
     (".xz", re.compile(rb"\xfd7zXZ\0"), lzma.open),
+    (".zst", re.compile(rb"\x28\xb5\x2f\xfd"), _open_zstandard),
 )
 SUFFIXES = tuple(suffix for suffix, _, _ in COMPRESSED)
-ARCHIVE = re.compile(rb"PK\x03\x04|\x1f\x9d|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|(?s:.{257})ustar")
+ARCHIVE = re.compile(rb"PK\x03\x04|\x1f\x9d|7z\xbc\xaf|Rar!|(?s:.{257})ustar")
 WIDE = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")  # byte order marks of UTF-16 and UTF-32
+
+
+def unpacked_name(path: Path) -> Path:
+    """Return a path without the suffix of a compressed file.
+
+    >>> unpacked_name(Path("train.csv.gz")).name
+    'train.csv'
+    """
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
 
 def require_regular(path: Path, note: str = "") -> None:
@@ -46,11 +69,11 @@ def require_regular(path: Path, note: str = "") -> None:
 
 
 def open_unpacked(path: Path) -> io.BufferedReader:
-    """Open a file; gzip, bzip2 and xz are unpacked as they are read.
+    """Open a file; gzip, bzip2, xz and zstd are unpacked as they are read.
 
     Raises:
-        UserError: It is no regular file. While it is read: it is truncated or damaged, or unpacks
-            to far more than text can shrink (a bomb).
+        UserError: It is no regular file, or zstd is not installed. While it is read: it is
+            truncated or damaged, or unpacks to far more than text can shrink (a bomb).
     """
     require_regular(path)
     file = path.open("rb")
@@ -64,9 +87,13 @@ def open_unpacked(path: Path) -> io.BufferedReader:
 def open_text(path: Path) -> io.BufferedReader:
     """Open a file of text as ``open_unpacked``; UserError for archives, UTF-16 and UTF-32."""
     stream = open_unpacked(path)
-    head = stream.peek(512)[:512]
+    try:
+        head = stream.peek(512)[:512]
+    except UserError:
+        stream.close()
+        raise
     if ARCHIVE.match(head):
-        fault = "unpack it first; plain files, .gz, .bz2 and .xz are read"
+        fault = f"unpack it first; plain files and {', '.join(SUFFIXES)} are read"
     elif head.startswith(WIDE) or head[:64].count(0) * 4 > len(head[:64]):
         fault = "UTF-16 or UTF-32, or no text; save it as UTF-8"
     else:
@@ -96,7 +123,9 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             content = self._stream.read(len(buffer))
-        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        except Exception as error:
+            if not isinstance(error, DAMAGED) and type(error).__name__ != "ZstdError":
+                raise
             raise UserError(
                 f"{self._path}: truncated or damaged ({error}); replace it by a whole copy"
             ) from None
