@@ -90,7 +90,7 @@ class BitextSettings(Section):
     )
     files: tuple[str, ...] = Field(
         (),
-        description="yours, besides sources: one TSV or two files; {lang} in names",
+        description="yours, besides sources: tables or two parallel files; {lang} in names",
     )
     on_error: Literal["stop", "skip"] = "stop"
     realign: bool = Field(True, description="repair sources whose lines are misaligned")

@@ -109,7 +109,7 @@ def test_a_bitext_of_no_known_shape_is_told(clir, empty, home, bitext) -> None:
     few = bitext[0].with_name("few.tsv")
     few.write_text("moja\tone\nmbili\ttwo\n")
     for files, said in (
-        ([*bitext, bitext[0]], "bitext.files names 3 files; give one TSV, or two parallel"),
+        ([*bitext, bitext[0]], "x.sw lacks its other side; give two parallel files"),
         (bitext[:1], "x.sw, line 1: columns: 1, not 2; a pair is two columns with a tab between"),
         ([few], "only 2 sentence pairs for sw-en; at least 10 are needed"),
     ):

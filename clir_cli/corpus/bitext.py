@@ -12,8 +12,8 @@ from clir_cli.corpus import catalogue
 from clir_cli.corpus.checksums import source_digests
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
-from clir_cli.corpus.formats.bitext_readers import read_files
 from clir_cli.corpus.formats.opening import require_regular
+from clir_cli.corpus.formats.own_bitext import read_files
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair, SentencePair

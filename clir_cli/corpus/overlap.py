@@ -15,7 +15,7 @@ import regex
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.checksums import checked_digest
 from clir_cli.corpus.collections import load_collection
-from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.own_bitext import read_files
 from clir_cli.corpus.formats.reading import Faults, text_lines
 from clir_cli.corpus.inverse_cloze import END, has_enough_words
 from clir_cli.corpus.records import Collection, Pair, SentencePair

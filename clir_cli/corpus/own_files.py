@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clir_cli.corpus.catalogue import languages
+from clir_cli.corpus.formats.columns import ENGLISH, is_other_language
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
 from clir_cli.settings import BitextSettings, DictionarySettings, Settings
+
+BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
@@ -34,8 +37,27 @@ def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
 
 
 def own_files(settings: BitextSettings | DictionarySettings, pair: Pair) -> list[Path]:
-    """Return the files of a pair."""
-    return [Path(name.replace("{lang}", pair.query)) for name in settings.files]
+    """Return the files of a pair; ``train.{en,sw}`` are two, that of the query language first.
+
+    Raises:
+        UserError: Braces name no side in English, or none that may be in the query language.
+    """
+    names = (name.replace("{lang}", pair.query) for name in settings.files)
+    return [Path(side) for name in names for side in _sides(name, pair)]
+
+
+def _sides(name: str, pair: Pair) -> list[str]:
+    if not (braces := BRACES.search(name)):
+        return [name]
+    codes = sorted(braces[1].split(","), key=ENGLISH.__contains__)
+    if [code in ENGLISH for code in codes] != [False, True] or is_other_language(
+        codes[0], pair.query
+    ):
+        right = f"{{en,{pair.query}}}"
+        raise UserError(
+            f"{name}: braces name the languages of the pair {pair}, as in train.{right}"
+        )
+    return [name.replace(braces[0], code) for code in codes]
 
 
 def require_own_files_of_each(settings: Settings, pairs: Sequence[Pair]) -> None:

@@ -146,7 +146,7 @@ def test_a_sample_has_the_size_asked_for_and_the_order_of_the_file(
     [
         (numbered(9), "only 9 sentence pairs for sw-en; at least 10 are needed"),
         (numbered(3) * 5, "only 3 sentence pairs for sw-en"),
-        ([], "only 0 sentence pairs"),
+        ([], "own.tsv: no sentence pair in it"),
         ([(f"tafsiri {at}", "one") for at in range(12)], "12 sentence pairs .* too few English"),
     ],
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.formats import PAIR_READERS
-from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.own_bitext import read_files
 from clir_cli.corpus.formats.reading import Faults, ReadRequest
 from clir_cli.corpus.formats.zips import open_zip
 from clir_cli.corpus.records import SentencePair
@@ -171,7 +171,7 @@ def test_first_lines_of_two_files_may_be_names_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("header", ["so\ten", "rw\teng", "sw\tsw\ten", "en\ten"])
 def test_names_of_other_columns_are_refused(tmp_path: Path, header: str) -> None:
     (path,) = write(tmp_path, own=f"{header}\nmaji\twater\n".encode())
-    with pytest.raises(UserError, match=r"own, line 1: the columns are .*; one must be in 'sw'"):
+    with pytest.raises(UserError, match=r"own, line 1: the columns are .*; call one 'sw' and"):
         list(read_files([path], Faults(), "sw"))
 
 
@@ -242,7 +242,7 @@ def test_a_fault_in_a_tsv_is_named_or_counted(
 
 def test_files_that_are_missing_or_too_many_are_told(tmp_path: Path) -> None:
     paths = write(tmp_path, a=b"", b=b"", c=b"")
-    with pytest.raises(UserError, match="names 3 files; give one TSV, or two parallel files"):
+    with pytest.raises(UserError, match=r"bitext.files: .*c lacks its other side; give two"):
         read_files(paths, Faults())
     with pytest.raises(UserError, match="nowhere: no such file"):
         read_files([paths[0], tmp_path / "nowhere"], Faults())

@@ -1,6 +1,6 @@
 import random
 
-from clir_cli.corpus.formats.bitext_readers import read_files
+from clir_cli.corpus.formats.own_bitext import read_files
 from clir_cli.corpus.formats.reading import Faults
 from clir_cli.corpus.realign import _in_step, realign
 from clir_cli.corpus.records import SentencePair

@@ -12,8 +12,8 @@ from typing import IO
 from xml.etree import ElementTree
 
 from clir_cli.corpus.catalogue import LocalFile
-from clir_cli.corpus.formats.columns import language_names, named_columns
-from clir_cli.corpus.formats.opening import limited_lines, open_unpacked, require_regular
+from clir_cli.corpus.formats.columns import is_other_language, language_names
+from clir_cli.corpus.formats.opening import limited_lines, open_unpacked
 from clir_cli.corpus.formats.reading import (
     Faults,
     ReadRequest,
@@ -25,31 +25,7 @@ from clir_cli.corpus.formats.zips import buffered, only_member, open_zip
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 
-COLUMNS = "a pair is two columns with a tab between"
-QUOTED = re.compile(r'"(?=.*"")(?:[^"]|"")*"')
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-
-
-def read_own_parallel(
-    query: Path, english: Path, faults: Faults, language: str
-) -> Iterator[SentencePair]:
-    """Yield the pairs of two files of the user; first lines that name the languages are no pair.
-
-    Raises:
-        UserError: The files are swapped, or the same.
-    """
-    if query == english:
-        raise UserError(f"bitext.files names {query} twice")
-    for number, *sides in joined_lines(query, english, faults):
-        names = named_columns(sides, language, f"{query}, line 1") if number == 1 else None
-        if names == (1, 0):
-            raise UserError(f"{query} is English, {english} is not; swap them")
-        if names:
-            faults.count_header(sides)
-        elif all("\t" in side.strip() for side in sides):
-            faults.report(query, number, "a tab in both files; they have a sentence in each line")
-        else:
-            yield from non_empty((query, sides[0]), (english, sides[1]), number, faults)
 
 
 def joined_lines(query: Path, english: Path, faults: Faults) -> Iterator[tuple[int, str, str]]:
@@ -72,46 +48,6 @@ def non_empty(
             faults.report(path, number, f"empty {unit}", unit=unit)
             return
     yield SentencePair(left[1].strip(), right[1].strip())
-
-
-def read_tsv(path: Path, faults: Faults, language: str = "") -> Iterator[SentencePair]:
-    """Yield the pairs of a file with one pair per line: query language, tab, English.
-
-    There may be further columns, and in another order, if the first line names the languages.
-    """
-    columns, count = (0, 1), 2
-    for number, line in decoded_lines(path, faults):
-        cells = line.split("\t")
-        where = f"{path}, line {number}"
-        if number == 1 and (named := named_columns(cells, language, where)):
-            columns, count = named, len(cells)
-            faults.count_header(cells)
-        elif not line.strip():
-            faults.report(path, number, "empty line")
-        elif len(cells) != count:
-            name = (
-                f", or name them in the first line ({language or 'sw'}, en)" if count == 2 else ""
-            )
-            faults.report(path, number, f"columns: {len(cells)}, not {count}; {COLUMNS}{name}")
-        elif any(QUOTED.fullmatch(cells[column]) for column in columns):
-            faults.report(path, number, "quoted as in CSV; write texts as they are")
-        else:
-            query, english = (cells[column] for column in columns)
-            yield from non_empty((path, query), (path, english), number, faults)
-
-
-def read_files(paths: Sequence[Path], faults: Faults, language: str = "") -> Iterator[SentencePair]:
-    """Yield the pairs of the user's own bitext: one TSV, or two parallel files."""
-    for path in paths:
-        require_regular(path, " (bitext.files)")
-    if len(paths) == 1:
-        return read_tsv(paths[0], faults, language)
-    if len(paths) == 2:
-        return read_own_parallel(paths[0], paths[1], faults, language)
-    raise UserError(
-        f"bitext.files names {len(paths)} files; give one TSV, or two parallel files "
-        "(query language, English)"
-    )
 
 
 def read_sides(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
@@ -145,10 +81,11 @@ def read_tmx(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[Sente
 
 
 def _tmx_units(path: Path, stream: IO[bytes], request: ReadRequest) -> Iterator[SentencePair]:
-    number, names = 0, language_names(request.language)
+    number, body = 0, None
     try:
-        for _, element in ElementTree.iterparse(stream):
-            if element.tag != "tu":
+        for event, element in ElementTree.iterparse(stream, ("start", "end")):
+            if event == "start" or element.tag != "tu":
+                body = element if element.tag == "body" else body
                 continue
             number += 1
             texts: dict[str, str] = {}
@@ -157,15 +94,25 @@ def _tmx_units(path: Path, stream: IO[bytes], request: ReadRequest) -> Iterator[
                 segment = variant.find("seg")
                 text = "" if segment is None else " ".join("".join(segment.itertext()).split())
                 texts["en" if language.startswith("en") else language] = text
-            element.clear()
-            english = texts.pop("en", "")
-            if len(texts) > 1:  # a memory of several languages
-                texts = {k: v for k, v in texts.items() if k.split("-")[0] in names}
-            query = next(iter(texts.values()), "")
-            sides = (path, query), (path, english)
-            yield from non_empty(*sides, number, request.faults, "unit")
+            (element if body is None else body).clear()  # else all units stay in memory
+            english, query = texts.pop("en", ""), _own_text(texts, request.language)
+            if query is None:
+                what = f"no text in {request.language!r}, only in {', '.join(texts)}"
+                request.faults.report(path, number, what, unit="unit")
+            else:
+                sides = (path, query), (path, english)
+                yield from non_empty(*sides, number, request.faults, "unit")
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter: encodings
         raise UserError(f"{path}: truncated or damaged after unit {number}: {error}") from None
+
+
+def _own_text(texts: dict[str, str], language: str) -> str | None:
+    """Return the text of a unit in a language, which may have a code of its own; None without."""
+    names = language_names(language)
+    found = [text for code, text in texts.items() if code.split("-")[0] in names]
+    if not found and len(texts) < 2:
+        found = [text for code, text in texts.items() if not is_other_language(code, language)]
+    return found[0] if found else None if texts else ""
 
 
 def read_sib(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 from clir_cli.corpus.catalogue import languages
+from clir_cli.corpus.formats.reading import excerpt
 from clir_cli.errors import UserError
 
 ENGLISH = {"en", "eng", "english"}
@@ -36,11 +38,29 @@ def named_columns(cells: Sequence[str], language: str, where: str) -> tuple[int,
     if not english or not (query or codes):
         return None
     if len(query) != 1 or len(english) != 1:
-        found = f"the columns are {', '.join(cells)}"
-        raise UserError(f"{where}: {found}; one must be in {language!r} and one in 'en'")
+        _refuse(cells, language, where)
     return query[0], english[0]
+
+
+def required_columns(cells: Sequence[str], language: str, where: str) -> tuple[int, int]:
+    """Return the columns of sentence and translation; UserError if the names do not say them."""
+    return named_columns(cells, language, where) or _refuse(cells, language, where)
+
+
+def _refuse(cells: Sequence[str], language: str, where: str) -> NoReturn:
+    names = f"call one {language!r} and one 'en', or 'source' and 'target'"
+    raise UserError(f"{where}: the columns are {excerpt(', '.join(cells))}; {names}")
+
+
+def is_other_language(code: str, language: str) -> bool:
+    """Return True if a code is of another language of the catalogue."""
+    plain = re.split(r"[\W_]", code.lower())[0]
+    others = (language_names(other) for other in languages() if other != language)
+    return plain not in language_names(language) and any(plain in names for names in others)
 
 
 def _columns(cells: Sequence[str], names: set[str]) -> list[int]:
     parts = [re.split(r"[\W_]+", cell) for cell in cells]
-    return [number for number, p in enumerate(parts) if len(p) <= 2 and not names.isdisjoint(p)]
+    exact = [number for number, cell in enumerate(cells) if cell in names]
+    near = [number for number, p in enumerate(parts) if len(p) <= 2 and not names.isdisjoint(p)]
+    return exact or near
