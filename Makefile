@@ -13,7 +13,7 @@ CLIR := $(BIN)/clir
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults mutants lint format bench reproduce-all wheel clean
+.PHONY: help demo test test-slow test-faults mutants lint format bench reproduce-all docs wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ reproduce-all: $(READY)  ## every experiment of SUITE; CSV tables and a report i
 	$(CLIR) reproduce --all --suite $(SUITE) --jobs $(JOBS) $(MIRROR); code=$$?; \
 	  mkdir -p results/$(SUITE) && \
 	  $(CLIR) report --suite $(SUITE) --output results/$(SUITE)/report.html && exit $$code
+
+docs: $(READY)  ## write docs/settings.md from the code
+	$(BIN)/python -c "from clir_cli.stages.setting_list import page; print(page(), end='')" > docs/settings.md
 
 wheel: $(READY)  ## build the wheel in dist/
 	$(BIN)/python -m build --wheel --outdir dist

@@ -23,7 +23,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 # Controls (C0, DEL, C1), letters that reverse the text around them, separators of lines that are
@@ -150,14 +150,6 @@ def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
     for low, high in sorted(spans, reverse=True):
         text = f"{text[:low]}*{text[low:high]}*{text[high:]}"
     return Text(text)
-
-
-def show(table: Table) -> None:
-    """Print a table on standard output, as wide as it needs to be when that is no terminal."""
-    screen = console()
-    if not screen.is_terminal:
-        screen = console(width=200)
-    screen.print(table)
 
 
 def put(text: str) -> None:

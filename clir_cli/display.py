@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
-from clir_cli.console import STAND_INS, console, marked, printable, put, score_text, show
+from clir_cli.console import STAND_INS, console, marked, one_line, printable, put, score_text
 from clir_cli.corpus.records import Pair
+from clir_cli.layout import put_wrapped, show_table, width
 
 if TYPE_CHECKING:  # these bring torch with them
     from clir_cli.stages.align import Alignment
@@ -49,12 +49,84 @@ def show_rows(title: str, rows: Sequence[Row], as_json: bool = False) -> None:
     if not rows:
         put(f"{title}: nothing")
         return
-    table = Table(title=title, title_justify="left")
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    show(table)
+    shown = [_words(row) for row in rows]
+    show_table(title, list(shown[0]), [list(row.values()) for row in shown])
+
+
+# What keys of JSON are called in tables.
+HEADERS = {
+    "title": "what it is",
+    "bytes": "size",
+    "training_bytes": "to train",
+    "encoding_bytes": "to encode",
+    "candidate_recall": "recall@100 by search.candidates",
+}
+
+
+def _words(row: Row) -> dict[str, str]:
+    """Return a row for people: its keys and values in words."""
+    if "bytes_are_all" in row:  # a source of data
+        row = _source(row)
+    return {
+        HEADERS.get(key, key.replace("_", " ")): _word(key, value) for key, value in row.items()
+    }
+
+
+def _word(key: str, value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {part}" for name, part in value.items())
+    if key.endswith("bytes"):
+        return _size(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _source(row: Row) -> Row:
+    title = "; supply ".join(filter(None, (row["title"], row["supply"])))
+    domain = {}
+    if "domain" in row:
+        domain["domain"] = row["domain"] + "; machine-translated" * row["machine_translated"]
+    if row["supply"]:
+        size = "user-supplied"
+    elif row["bytes_are_all"]:
+        size = _size(row["bytes"]) if row["bytes"] else "in the package"
+    else:
+        size = f"more than {_size(row['bytes'])}" if row["bytes"] else "unknown"
+    return {
+        "name": row["name"],
+        "title": title,
+        **domain,
+        "languages": row["languages"] or "any",
+        "size": size,
+        "licence": row["licence"],
+        "home": row["home"],
+    }
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def show_settings(rows: Sequence[Row], suite: str) -> None:
+    """Print settings by section: the suite's value as ``--set`` takes it, and what each does."""
+    from clir_cli.artifacts.command import assignment
+    from clir_cli.stages.setting_list import by_section, purpose, values
+
+    put(f"settings of the suite {suite}; change one with --set NAME=VALUE")
+    for section, found in by_section(rows):
+        put("")
+        put_wrapped(f"{section or 'suite'}: {purpose(section)}")
+        for row in found:
+            own, default = row["value"], row["default"]
+            changed = (
+                "" if own == default or default is None else f"; default {json.dumps(default)}"
+            )
+            put(f"  {assignment(row['setting'], own)}")
+            text = f"{row['title']} ({values(row)}{changed})"
+            put_wrapped(text, "      ")
 
 
 def artifact_rows(artifacts: Sequence[Artifact]) -> list[dict[str, str]]:
@@ -112,14 +184,10 @@ def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]", typed: str = ""
     """
     for (pair, label), hits in found.items():
         searched = {hit.query for hit in hits if typed} - {typed}
-        title = ": ".join([f"{pair}, {label}", *searched])
-        table = Table(title=title, title_justify="left", show_lines=True)
-        for column in ("rank", "score", "document", "text (matched words marked)"):
-            table.add_column(column, overflow="fold")
+        put_wrapped(": ".join([f"{pair}, {label}", *searched]))
         for hit in hits:
-            text = marked(hit.document.full_text, hit.marks)
-            table.add_row(str(hit.rank), f"{hit.score:.2f}", hit.document.id, text)
-        show(table)
+            put(f"{hit.rank}  {hit.score:.2f}  {one_line(hit.document.id)}")
+            console(width=width()).print(marked(hit.document.full_text, hit.marks))
 
 
 def alignment_rows(plans: "Mapping[tuple[Pair, str], Alignment]") -> list[dict[str, Any]]:

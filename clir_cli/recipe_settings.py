@@ -45,15 +45,15 @@ class MonolingualSettings(Section):
         0, ge=0, le=100_000, description="dimensions of a token embedding; 0: unchanged"
     )
     passages: bool = Field(True, description="inverse cloze on its documents, too")
-    epochs: UpToMillion = 2
-    learning_rate: Positive = 2e-5
+    epochs: UpToMillion = Field(2, description="passes over the training data")
+    learning_rate: Positive = Field(2e-5, description="in place of training.learning_rate")
 
 
 class LateInteractionSettings(MonolingualSettings):
     """The recipe ``late-interaction``: a teacher of tokens, trained with mined hard negatives."""
 
     passages: bool = Field(False, description="inverse cloze on its documents, too")
-    epochs: UpToMillion = 3
+    epochs: UpToMillion = Field(3, description="passes over the training data")
     batch_size: UpToMillion = Field(128, description="queries per batch")
     negatives: int = Field(1, ge=0, le=1000, description="mined hard negatives per query; 0: none")
     depth: int = Field(30, ge=1, le=10_000, description="ranks that they are drawn from")
@@ -80,8 +80,8 @@ class AugmentSettings(Section):
     )
     sentences: Count = Field(0, description="size of a random sample; 0: all")
     share: float = Field(0.15, gt=0, lt=1, description="share of masked tokens")
-    epochs: UpToMillion = 2
-    learning_rate: Positive = 1e-4
+    epochs: UpToMillion = Field(2, description="passes over the training data")
+    learning_rate: Positive = Field(1e-4, description="in place of training.learning_rate")
 
 
 class TranslatorSettings(Section):
@@ -91,10 +91,12 @@ class TranslatorSettings(Section):
     variants by: artifacts of those keep their folders.
     """
 
-    encoder_layers: int = Field(3, ge=1, le=100)
-    decoder_layers: int = Field(3, ge=1, le=100)
+    encoder_layers: int = Field(3, ge=1, le=100, description="layers of the encoder")
+    decoder_layers: int = Field(3, ge=1, le=100, description="layers of the decoder")
     width: int = Field(256, ge=8, le=16_384, description="dimensions of the hidden states")
-    dropout: float = Field(0.3, ge=0, lt=1)
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="share of states that are dropped in training"
+    )
     vocabulary_size: int = Field(
         4000, ge=100, le=1_000_000, description="most subwords, which both languages share"
     )
@@ -105,10 +107,10 @@ class TranslatorSettings(Section):
     copies: Count = Field(
         0, description="training sentences of the target to add as their own translation"
     )
-    epochs: UpToMillion = 40
+    epochs: UpToMillion = Field(40, description="most passes over the pairs")
     least_pairs: Count = Field(6000, description="pairs per epoch, at least: fewer are repeated")
-    batch_size: UpToMillion = 64
-    learning_rate: Positive = 1e-3
+    batch_size: UpToMillion = Field(64, description="sentence pairs per step")
+    learning_rate: Positive = Field(1e-3, description="in place of training.learning_rate")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     patience: Count = Field(8, description="epochs without a better chrF to stop after; 0: never")
     minutes: Amount = Field(

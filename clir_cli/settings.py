@@ -32,7 +32,7 @@ class TeacherSettings(Section):
 
     later = frozenset({"centre"})
 
-    model: str = "all-MiniLM-L6-v2"
+    model: str = Field("all-MiniLM-L6-v2", description="a model name, or a folder")
     document_tokens: int = Field(256, ge=8, le=100_000, description="longest document, in tokens")
     query_tokens: int = Field(
         128, ge=8, le=100_000, description="longest query or sentence, in tokens"
@@ -84,7 +84,7 @@ class BitextSettings(Section):
 
     later = frozenset({"licence", "held_out_sources"})
 
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...] = Field((), description="names in the catalogue (clir ls bitext)")
     licence: Literal["any", "open"] = Field(
         "any", description="open: only sources whose licence allows commercial use"
     )
@@ -92,7 +92,9 @@ class BitextSettings(Section):
         (),
         description="yours, besides sources: tables or two parallel files; {lang} in names",
     )
-    on_error: Literal["stop", "skip"] = "stop"
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="what to do with a line that cannot be read"
+    )
     realign: bool = Field(True, description="repair sources whose lines are misaligned")
     max_pairs: Count = Field(0, description="size of a random sample of pairs; 0: all")
     max_pairs_per_source: Count = Field(0, description="the same, per source")
@@ -125,7 +127,9 @@ class DictionarySettings(Section):
     files: tuple[str, ...] = Field(
         (), description="your own files, used before the sources: TSV, MUSE or a PanLex snapshot"
     )
-    on_error: Literal["stop", "skip"] = "stop"
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="what to do with a line that cannot be read"
+    )
     induced: bool = Field(True, description="add words induced from the ot student's plans")
     least_score: Share = Field(0.1, description="least score of an induced translation")
     translations: UpToThousand = Field(3, description="translations per word in a BM25 query")
@@ -138,8 +142,8 @@ class NmtSettings(Section):
         "",
         description="sequence-to-sequence model: a name, a folder, or `trained` by clir train",
     )
-    beams: UpToThousand = 4
-    max_tokens: int = Field(128, ge=1, le=100_000)
+    beams: UpToThousand = Field(4, description="beams of the search for a translation")
+    max_tokens: int = Field(128, ge=1, le=100_000, description="longest translation, in tokens")
 
 
 class TransportSettings(Section):
@@ -154,8 +158,12 @@ class TransportSettings(Section):
     tolerance: float = Field(
         1e-3, ge=1e-6, le=1e6, description="L1 distance of a plan's marginals from those asked for"
     )
-    max_iterations: int = Field(2000, ge=1, le=10_000_000)
-    solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = "geomloss"
+    max_iterations: int = Field(
+        2000, ge=1, le=10_000_000, description="most iterations of the solver for a batch"
+    )
+    solver: Literal["geomloss", "geomloss-only", "pot", "fused"] = Field(
+        "geomloss", description="what computes the plans (docs/transport.md)"
+    )
     marginals: Literal["uniform", "norm", "idf"] = Field(
         "uniform", description="the mass of each token in training (optical/marginals.py)"
     )
@@ -195,17 +203,19 @@ class TrainingSettings(Section):
 
     later = frozenset({"shard", "epoch_pairs", "lora_rank", "freeze", "dropout"})
 
-    epochs: UpToMillion = 2
+    epochs: UpToMillion = Field(2, description="passes over the training data")
     epoch_pairs: Count = Field(
         0, description="distill: sentence pairs per epoch and bitext; 0: all"
     )
-    batch_size: UpToMillion = 32
-    learning_rate: Positive = 3e-4
+    batch_size: UpToMillion = Field(32, description="sentence pairs, or queries, per step")
+    learning_rate: Positive = Field(3e-4, description="largest learning rate of AdamW")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with warm-up")
-    weight_decay: Amount = 0.01
+    weight_decay: Amount = Field(0.01, description="weight decay of AdamW")
     clip: Positive = Field(1.0, description="largest gradient norm")
     dropout: bool = Field(True, description="dropout as the model's own config has it; false: none")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 if the machine supports it"
+    )
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass to save memory"
     )
@@ -220,7 +230,7 @@ class TrainingSettings(Section):
         pattern=r"^(|embeddings|layers:[1-9]\d{0,3})$",
         description="not trained: `embeddings` of tokens, or all but what follows N `layers:N`",
     )
-    checkpoint_steps: AtLeastOne = 200
+    checkpoint_steps: AtLeastOne = Field(200, description="steps from one checkpoint to the next")
     shard: bool = Field(
         False, description="under torchrun: shard the weights over the processes (FSDP)"
     )
@@ -242,7 +252,9 @@ class IndexSettings(Section):
 
     later = frozenset({"format", "lists", "memory"})
 
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Literal["float16", "float32"] = Field(
+        "float16", description="type of the stored numbers"
+    )
     format: Literal["dense", "int8", "residual1", "residual2", "residual4"] = Field(
         "dense", description="dense keeps `dtype`; the others are lossy (docs/index.md)"
     )
@@ -279,7 +291,7 @@ class SearchSettings(Section):
 
     later = frozenset({"candidates"})
 
-    top_k: int = Field(100, ge=1, le=10_000_000)
+    top_k: int = Field(100, ge=1, le=10_000_000, description="documents per query in a run")
     candidates: Amount = Field(
         0, description="documents to re-score (below 1: a share of all); 0 scores all"
     )
@@ -288,15 +300,17 @@ class SearchSettings(Section):
 class FusionSettings(Section):
     """The runs that the method ``fusion`` combines, and how (see evaluation/fusion.py)."""
 
-    runs: tuple[str, ...] = ("ot", "bm25")
-    by: Literal["rrf", "zscore"] = "rrf"
+    runs: tuple[str, ...] = Field(("ot", "bm25"), description="methods whose runs are combined")
+    by: Literal["rrf", "zscore"] = Field(
+        "rrf", description="by reciprocal ranks, or by standardised scores"
+    )
 
 
 class EvaluationSettings(Section):
     """Confidence intervals and significance tests."""
 
     resamples: int = Field(2000, ge=100, le=100_000, description="bootstrap resamples over queries")
-    confidence: float = Field(0.95, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1, description="of the intervals")
     test: Literal["t", "randomisation"] = Field("t", description="paired test of two methods")
 
 
@@ -314,10 +328,14 @@ class Settings(Section):
     """All settings of a run. ``suite`` is the name it was loaded under."""
 
     suite: str
-    title: str = ""
-    collection: str
-    methods: tuple[str, ...] = Field(("zero-shot", "ot", "english"), min_length=1)
-    pairs: tuple[str, ...] = ()
+    title: str = Field("", description="what the suite is, in one line")
+    collection: str = Field(description="the test collection (clir ls collections)")
+    methods: tuple[str, ...] = Field(
+        ("zero-shot", "ot", "english"),
+        min_length=1,
+        description="those that --method names if left out",
+    )
+    pairs: tuple[str, ...] = Field((), description="those that --lang all names")
     teacher: TeacherSettings = TeacherSettings()
     student: StudentSettings = StudentSettings()
     bitext: BitextSettings = BitextSettings()

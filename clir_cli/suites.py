@@ -3,6 +3,7 @@
 Each is laid over those before it; an unknown key is refused with the nearest right one.
 """
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -190,6 +191,26 @@ def _is_section(kind: object) -> TypeGuard[type[BaseModel]]:
     return get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def _nearest_setting(key: str) -> str:
+    """Return a hint on the setting that is meant: in its section, if it names one, else in any."""
+    section, dot, name = key.rpartition(".")
+    known = [each for each in known_keys() if each.startswith(f"{section}{dot}")]
+    last = {each: each.rpartition(".")[2] for each in known}
+    words = dict.fromkeys(last.values())
+    close = (
+        difflib.get_close_matches(name, words, n=1, cutoff=0.75)
+        or [word for word in words if name == "".join(part[0] for part in word.split("_")) != word]
+        or [
+            word
+            for word in words
+            if word.startswith(name[:3]) and name.startswith(word[: len(name)])
+        ]
+        or difflib.get_close_matches(name, words, n=1)
+    )
+    same = [each for each in known if last[each] in close]
+    return f"did you mean {' or '.join(same)}?" if same else "clir ls settings lists them"
+
+
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
@@ -198,9 +219,7 @@ def _explain(error: ValidationError) -> str:
         sections = [name for name, field in fields if _is_section(field.annotation)]
         return f"unknown section {key}: {nearest(key, sections)}"
     if first["type"] == "extra_forbidden":
-        same = [name for name in known_keys() if name.endswith(f".{key}")]
-        hint = f"did you mean {' or '.join(same)}?" if same else nearest(key, known_keys())
-        return f"unknown setting {key}: {hint}"
+        return f"unknown setting {key}: {_nearest_setting(key)}"
     got = f"(got {shortened(first['input'])})"
     if first["type"] == "tuple_type":
         return f'setting {key}: it is a list, write {key}=["a", "b"] {got}'

@@ -222,7 +222,7 @@ def test_every_clir_command_of_the_readme_says_what_the_program_understands(word
         words = [*words, "--lang", "sw-en"]  # in a sentence an option may be left to the reader
     told = chosen.make_context(words[1], words[2:]).params
     if words[1] == "ls":
-        assert listing.rows(told["what"])
+        assert listing.rows(told["what"], word=told["word"])
         return
     settings = load_settings(told["suite"], None, told["assign"])
     for pair in told.get("lang", "all").split(","):

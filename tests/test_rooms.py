@@ -16,6 +16,7 @@ FLOORS = (
         "foreign",
         "runtime",
         "console",
+        "layout",
         "setting_types",
         "settings",
         "recipe_settings",

@@ -68,23 +68,37 @@ def align(
 
 
 def list_things(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
-            help="methods, recipes, languages, bitext, dictionaries, collections, models, suites "
-            "or indexes."
+            help="methods, recipes, settings, languages, bitext, dictionaries, collections, "
+            "models, suites or indexes."
         ),
     ] = "methods",
+    word: Annotated[
+        str, typer.Argument(help="Only what has this word in it.", metavar="[SEARCH]")
+    ] = "",
+    suite: Annotated[str, typer.Option(help="Of settings: whose values to show.")] = "sample",
     home: Annotated[
-        Path, typer.Option(help="Folder of artifacts; only indexes use it.", envvar="CLIR_HOME")
+        Path, typer.Option(help="Of indexes: the folder of artifacts.", envvar="CLIR_HOME")
     ] = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """List methods, languages, sources, models and suites, or the indexes made and their size.
+    """List methods, settings, languages, sources, models, suites, or the indexes made.
 
     Example: clir ls methods
+    Example: clir ls settings eps --suite open
     """
     from clir_cli import display
     from clir_cli.stages import listing
 
-    display.show_rows(what, listing.rows(what, home), as_json)
+    for option, only in (("suite", "settings"), ("home", "indexes")):
+        given = context.get_parameter_source(option)
+        if what != only and given is not None and given.name == "COMMANDLINE":
+            raise UserError(f"--{option}: clir ls {what} does not use it; leave it out")
+    rows = listing.rows(what, home, suite, word)
+    if what == "settings" and not as_json:
+        display.show_settings(rows, suite)
+    else:
+        display.show_rows(what, rows, as_json)

@@ -8,6 +8,7 @@ from clir_cli.artifacts import store
 from clir_cli.artifacts.command import Command
 from clir_cli.corpus import catalogue
 from clir_cli.errors import MissingInput, UserError, nearest
+from clir_cli.stages import setting_list
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.suites import load_settings, suites
@@ -19,9 +20,9 @@ def _suites() -> list[Row]:
     return [
         {
             "suite": settings.suite,
-            "what it is": settings.title,
+            "title": settings.title,
             "collection": settings.collection,
-            "bitext": " ".join(settings.bitext.sources),
+            "bitext": list(settings.bitext.sources),
             "teacher": settings.teacher.model,
         }
         for settings in map(load_settings, suites())
@@ -42,24 +43,25 @@ def _languages() -> list[Row]:
     ]
 
 
-def _sources_of(kind: catalogue.Kind, language: str) -> str:
+def _sources_of(kind: catalogue.Kind, language: str) -> list[str]:
     """Return the names of the sources that have a language; user-supplied ones may have any."""
     sources = catalogue.sources(kind).values()
-    return " ".join(s.name for s in sources if s.user_supplied or s.has(language))
+    return [source.name for source in sources if source.user_supplied or source.has(language)]
 
 
 def _sources(kind: catalogue.Kind) -> list[Row]:
     return [
         {
             "name": source.name,
-            "what it is": "; supply ".join(filter(None, (source.title, source.user_supplied))),
+            "title": source.title,
+            "supply": source.user_supplied,
             **(
-                {"domain": source.domain + "; machine-translated" * source.machine_translated}
+                {"domain": source.domain, "machine_translated": source.machine_translated}
                 if kind == "bitext"
                 else {}
             ),
-            "languages": " ".join(source.languages) or "any",
-            "size": _size(source),
+            "languages": list(source.languages),
+            **_size(source),
             "licence": source.licence,
             "home": source.homepage,
         }
@@ -67,17 +69,12 @@ def _sources(kind: catalogue.Kind) -> list[Row]:
     ]
 
 
-def _size(source: catalogue.CatalogueEntry) -> str:
-    if source.user_supplied:
-        return "user-supplied"
+def _size(source: catalogue.CatalogueEntry) -> Row:
+    """Return the bytes to fetch as far as they are known, and if they are all."""
     # A file that two languages share is listed for each.
-    sizes = {file.url or file.path: file.bytes or file.about for file in source.files}.values()
-    total = sum(sizes)
-    if not total:
-        bundled = source.files and not any(file.url for file in source.files)
-        return "in the package" if bundled else "unknown"
-    text = f"{total / 1e9:.1f} GB" if total > 1e9 else f"{total / 1e6:.1f} MB"
-    return text if all(sizes) else f"more than {text}"
+    sizes = {file.url: file.bytes or file.about for file in source.files if file.url}.values()
+    is_known = all(sizes) and not source.user_supplied and bool(source.files)
+    return {"bytes": sum(sizes), "bytes_are_all": is_known}
 
 
 def _models() -> list[Row]:
@@ -91,14 +88,14 @@ def _models() -> list[Row]:
         rows.append(
             {
                 "name": entry.name,
-                "what it is": entry.title,
-                "parameters": f"{model.parameters / 1e6:,.0f} M",
+                "title": entry.title,
+                "parameters": model.parameters,
                 "layers": model.layers,
                 "dimensions": model.hidden,
                 "vocabulary": shape["vocabulary"],
-                "size": memory.size(entry.bytes),
-                "to train": memory.size(memory.training(model, batch).total),
-                "to encode": memory.size(memory.encoding(model, memory.Load(1, 8192)).total),
+                "bytes": entry.bytes,
+                "training_bytes": round(memory.training(model, batch).total),
+                "encoding_bytes": round(memory.encoding(model, memory.Load(1, 8192)).total),
                 "licence": entry.licence,
             }
         )
@@ -116,48 +113,58 @@ def _indexes(home: Path) -> list[Row]:
         name = file.parent.relative_to(home).as_posix()
         try:
             rows.append({"index": name, **_index_row(store.read_manifest(file.parent))})
-        except (AttributeError, KeyError, TypeError):  # edited by somebody
+        except (AttributeError, KeyError, TypeError, ValueError):  # edited by somebody
             raise UserError(f"{file}: damaged; make the index again with --force") from None
     return rows
 
 
 def _index_row(manifest: Mapping[str, Any]) -> Row:
     notes = manifest.get("notes", {})
-    by_count = notes.get("candidate_recall", {}).items()
     return {
         "format": notes.get("format") or manifest["config"]["dtype"],
-        "documents": notes.get("documents", ""),
-        "tokens": notes.get("tokens", ""),
-        "bytes a token": notes.get("bytes_a_token", ""),
-        "ranking kept": notes.get("format_recall", ""),
-        "recall@100 by search.candidates": ", ".join(f"{n}: {r}" for n, r in by_count),
+        "documents": notes.get("documents"),
+        "tokens": notes.get("tokens"),
+        "bytes_a_token": notes.get("bytes_a_token"),
+        "ranking_kept": notes.get("format_recall"),
+        "candidate_recall": dict(notes.get("candidate_recall", {})),
     }
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {
-    "methods": lambda: [{"method": m.name, "what it is": m.summary} for m in METHODS.values()],
+    "methods": lambda: [{"method": m.name, "title": m.summary} for m in METHODS.values()],
     "languages": _languages,
     "bitext": lambda: _sources("bitext"),
     "dictionaries": lambda: _sources("dictionaries"),
     "collections": lambda: _sources("collections"),
     "models": _models,
     "recipes": lambda: [
-        {"recipe": r.name, "leaves": r.leaves, "what it is": r.summary} for r in RECIPES.values()
+        {"recipe": r.name, "leaves": r.leaves, "title": r.summary} for r in RECIPES.values()
     ],
     "suites": _suites,
 }
 
 
-def rows(what: str, home: Path = Path("artifacts")) -> list[Row]:
-    """Return the rows of a list.
+def rows(
+    what: str, home: Path = Path("artifacts"), suite: str = "sample", word: str = ""
+) -> list[Row]:
+    """Return the rows of a list, with ``word`` those that have it in one of their texts.
 
-    ``what`` is a key of LISTS, or ``indexes``: those under ``home``.
+    ``what`` is a key of LISTS, ``settings``: with the values of ``suite``, or ``indexes``: those
+    under ``home``.
 
     Raises:
-        UserError: There is no such list, or no index.
+        UserError: There is no such list, no index, or no row with the word.
     """
-    if what == "indexes":
-        return _indexes(home)
-    if what not in LISTS:
-        raise UserError(f"nothing to list under {what!r}: {nearest(what, [*LISTS, 'indexes'])}")
-    return LISTS[what]()
+    lists = {
+        **LISTS,
+        "settings": lambda: setting_list.rows(suite),
+        "indexes": lambda: _indexes(home),
+    }
+    if what not in lists:
+        raise UserError(f"nothing to list under {what!r}: {nearest(what, lists)}")
+    found = lists[what]()
+    chosen = [row for row in found if word.lower() in str(list(row.values())).lower()]
+    if word and not chosen:
+        names = [str(next(iter(row.values()))) for row in found]
+        raise UserError(f"no row of {what} has {word!r}: {nearest(word, names)}")
+    return chosen

@@ -9,6 +9,7 @@ from typing import Any
 
 from clir_cli.console import one_line, put, score_text
 from clir_cli.evaluation import significance
+from clir_cli.layout import show_table
 from clir_cli.study.experiment import DIMENSIONS, TableLayout
 
 Row = Mapping[str, Any]
@@ -115,21 +116,7 @@ def _hidden(cells: Iterable[Sequence[Row]], layout: TableLayout) -> list[str]:
 
 def text(table: TextTable) -> None:
     """Print a table on standard output."""
-    from rich.table import Table as RichTable
-
-    from clir_cli.console import show
-
-    drawn = RichTable(
-        title=table.title,
-        title_justify="left",
-        caption="\n".join(table.notes) or None,
-        caption_justify="left",
-    )
-    for number, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*row)
-    show(drawn)
+    show_table(table.title, table.header, table.rows, table.notes, numbers=True)
 
 
 def markdown(table: TextTable) -> None:

@@ -8,10 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from rich.table import Table
 
 from clir_cli import runtime
-from clir_cli.console import Talk, show
+from clir_cli.console import Talk
 from clir_cli.errors import UserError
 
 HAS_CUDA = torch.cuda.is_available()
@@ -100,17 +99,6 @@ def test_no_bar_is_drawn_where_nobody_watches(
         progress.advance(task, 2)
         assert progress.finished
     assert capsys.readouterr() == ("", "")
-
-
-def test_a_table_is_data_on_standard_output_and_is_not_squeezed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    table = Table("pair", "score")
-    table.add_row("sw-en", "0.5 " * 30)
-    show(table)
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert ("0.5 " * 30).strip() in out
 
 
 def test_the_ground_is_reached_without_torch() -> None:

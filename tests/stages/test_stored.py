@@ -61,8 +61,8 @@ def test_rounded_formats_rank_nearly_as_plain_ones_and_tell_what_they_keep(call,
         assert overlap(run_of(tmp_path), plain) >= least
         (row,) = clir("ls", "indexes", "--json", "--home", tmp_path / "home").json
         assert (row["format"], row["documents"]) == (name, DOCUMENTS)
-        assert row["ranking kept"] >= least
-        sizes[name] = row["bytes a token"]
+        assert row["ranking_kept"] >= least
+        sizes[name] = row["bytes_a_token"]
     assert sizes["int8"] < 2 * 32 + 10  # of 32 dimensions, what files and few tokens cost beside
     manifest = json.loads((tmp_path / "home/sample/index/small/manifest.json").read_text())
     assert manifest["config"]["format"] == "residual4"
