@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -30,7 +30,7 @@ app = typer.Typer(
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
 # In the order of --help: the five stages, then the other commands.
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "download": pipeline.download,
     "distill": pipeline.distill,
     "index": pipeline.index,
@@ -42,6 +42,7 @@ COMMANDS = {
     "dictionary": looking.dictionary,
     "align": looking.align,
     "ls": looking.list_things,
+    "init": looking.init,
 }
 # Commands of two words, behind the others.
 GROUPS = {
@@ -60,7 +61,8 @@ GROUPS = {
 }
 # Options that say what is asked for: of several, one would count.
 ONCE = ("lang", "method", "metric", "collection", "query", "recipe", "variant", "seed", "baseline")
-PATHS = ("config", "draw", "home", "output", "results")  # an empty one would be this folder
+PATHS = ("catalogue", "config", "draw", "home", "output", "results")  # an empty one would be .
+CATALOGUE = "CLIR_CATALOGUE"
 
 
 class _Command(typer.core.TyperCommand):
@@ -131,13 +133,23 @@ def run(arguments: Sequence[str]) -> int:
     0 done; 1 a bug (with a traceback); 2 the user's input or environment is at fault, reported in
     one line; 130 interrupted, 143 and 129 by SIGTERM and SIGHUP.
     """
+    before = os.environ.get(CATALOGUE)
+    try:
+        return _run(arguments)
+    finally:  # --catalogue is for this command alone
+        os.environ.pop(CATALOGUE, None)
+        if before is not None:
+            os.environ[CATALOGUE] = before
+
+
+def _run(arguments: Sequence[str]) -> int:
     from clir_cli.files import explain_os_error
 
     command = typer.main.get_command(app)
     try:
         for text in arguments:
             check_utf8("an argument", text)
-        for name in ("CLIR_HOME", "CLIR_RESULTS"):
+        for name in ("CLIR_HOME", "CLIR_RESULTS", CATALOGUE):
             check_utf8(name, os.environ.get(name, ""))
         # Not app(): its exit codes and messages differ.
         with command.make_context("clir", list(arguments) or ["--help"]) as context:

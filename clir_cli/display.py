@@ -92,7 +92,7 @@ def _source(row: Row) -> Row:
     if row["supply"]:
         size = "user-supplied"
     elif row["bytes_are_all"]:
-        size = _size(row["bytes"]) if row["bytes"] else "in the package"
+        size = _size(row["bytes"]) if row["bytes"] else "on this machine"
     else:
         size = f"more than {_size(row['bytes'])}" if row["bytes"] else "unknown"
     return {

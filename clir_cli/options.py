@@ -53,6 +53,13 @@ Jobs = Annotated[
 Mirror = Annotated[
     str, typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL.")
 ]
+Catalogue = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of your own languages, sources, models, suites and experiments (clir init), "
+        "also CLIR_CATALOGUE."
+    ),
+]
 Results = Annotated[Path, typer.Option(help="Folder for score tables.", envvar="CLIR_RESULTS")]
 
 
@@ -69,6 +76,7 @@ class Common:
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as transport.eps=0.1."),
     ] = None
     home: Annotated[Path, typer.Option(help="Folder for artifacts.", envvar="CLIR_HOME")] = HOME
+    catalogue: Catalogue = None
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.")] = "auto"
     force: Annotated[bool, typer.Option("--force", help="Replace existing artifacts.")] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False
@@ -76,6 +84,13 @@ class Common:
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no log.")] = (
         False
     )
+
+    def __post_init__(self) -> None:
+        """Take the user's catalogue before anything asks for a name."""
+        if self.catalogue is not None:
+            from clir_cli.suites import use_catalogue
+
+            use_catalogue(self.catalogue)
 
     def workspace(
         self, collection: str = "", engine: "EngineOptions | None" = None, mirror: str = ""
@@ -122,8 +137,8 @@ class Common:
         """Return the options that other commands must repeat to see the same place."""
         own_home = str(self.home) in (str(HOME), os.environ.get("CLIR_HOME"))
         home = () if own_home else (("--home", str(self.home)),)
-        config = () if self.config is None else (("--config", str(self.config)),)
-        return home + config
+        others = (("--config", self.config), ("--catalogue", self.catalogue))
+        return home + tuple((name, str(path)) for name, path in others if path is not None)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,19 @@
 """Which settings a command runs with: the defaults, the suite's TOML, the user's and ``--set``.
 
-Each is laid over those before it; an unknown key is refused with the nearest right one.
+Each is laid over those before it; an unknown key is refused with the nearest right one. Suites,
+experiments and the catalogue are the package's, and those in a folder of the user's own.
 """
 
 import difflib
+import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, get_origin
+from shutil import copyfile, copytree
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +21,29 @@ from clir_cli.errors import UserError, nearest
 from clir_cli.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parent
+CATALOGUE = "CLIR_CATALOGUE"  # of the environment: the user's folder, as --catalogue names it
+FOLDERS = ("suites", "experiments")
+ENTRIES = ("languages", "bitext", "dictionaries", "collections", "models")
+USED = ("models", "downloads")  # folders beside those of suites
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+_loaded: dict[tuple[object, ...], Any] = {}
+
+
+def once(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+    """Return a function that is called once for the same arguments and catalogue of the user."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+        own = os.environ.get(CATALOGUE, "")
+        key = (function, own and Path(own).absolute(), args, *kwargs.items())
+        if key not in _loaded:
+            _loaded[key] = function(*args, **kwargs)
+        found: Value = _loaded[key]
+        return found
+
+    return call
 
 
 def bundled(folder: Literal["data", "experiments"]) -> Path:
@@ -24,9 +52,70 @@ def bundled(folder: Literal["data", "experiments"]) -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / folder
 
 
+def use_catalogue(folder: Path | None) -> None:
+    """Take a folder of the user's beside the built-in catalogue, also in processes that follow."""
+    if folder is not None:
+        os.environ[CATALOGUE] = str(folder.absolute())
+
+
+def write_catalogue(folder: Path) -> None:
+    """Write a folder of the user's own entries, with examples.
+
+    Raises:
+        UserError: Something is there.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is there, and not empty; name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as draft:
+        # Without the modes of the package's files, which may be read-only.
+        copytree(bundled("data") / "init", Path(draft) / "new", copy_function=copyfile)
+        (Path(draft) / "new").replace(folder)
+
+
+def own_catalogue() -> Path | None:
+    """Return the folder of the user's own entries, if one is named.
+
+    Raises:
+        UserError: It is not there, or has a file that no catalogue has.
+    """
+    if not (name := os.environ.get(CATALOGUE, "")):
+        return None
+    folder = Path(name)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder (--catalogue or {CATALOGUE}); make one with clir init DIR"
+        )
+    for file in sorted(folder.glob("*.toml")):
+        if file.stem not in ENTRIES:
+            known = [f"{each}.toml" for each in ENTRIES]
+            raise UserError(f"{file}: no file of a catalogue; {nearest(file.name, known)}")
+    return folder
+
+
+def toml_files(kind: Literal["suites", "experiments"]) -> dict[str, Path]:
+    """Return the files of suites or experiments by name: the package's, then the user's.
+
+    Raises:
+        UserError: One of the user's has a name that is taken, or that is no name of a folder.
+    """
+    folder = bundled("experiments")
+    files = sorted((folder / "suites" if kind == "suites" else folder).glob("*.toml"))
+    found = {path.stem: path for path in files}
+    own = own_catalogue()
+    for path in sorted((own / kind).glob("*.toml")) if own else ():
+        taken = {*found, *USED} if kind == "suites" else found.keys()
+        if path.stem.lower() in taken:
+            raise UserError(f"{path}: clir has {path.stem} among its {kind}; rename the file")
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", path.stem, re.ASCII):
+            raise UserError(f"{path}: a name of {kind} has letters, digits, - and _; rename it")
+        found[path.stem] = path
+    return found
+
+
 def suites() -> list[str]:
-    """Return the names of the suites that travel with the package."""
-    return sorted(path.stem for path in (bundled("experiments") / "suites").glob("*.toml"))
+    """Return the names of the suites of the package, and of the user's catalogue."""
+    return list(toml_files("suites"))
 
 
 def load_settings(
@@ -40,19 +129,26 @@ def load_settings(
     Raises:
         UserError: An unknown suite or key, a value of the wrong kind, or an unreadable file.
     """
-    if suite not in suites():
-        raise UserError(f"unknown suite {suite!r}: {nearest(suite, suites())}")
-    values = read_toml(bundled("experiments") / "suites" / f"{suite}.toml")
+    files = toml_files("suites")
+    if suite not in files:
+        raise UserError(f"unknown suite {suite!r}: {nearest(suite, files)}")
+    values = read_toml(files[suite])
+    if files[suite].parent.parent != bundled("experiments"):
+        _settings(suite, values, f"{files[suite]}: ")
     if config is not None:
         _merge(values, read_toml(config), str(config))
     for assignment in assignments:
         _assign(values, assignment)
+    return _settings(suite, values)
+
+
+def _settings(suite: str, values: Mapping[str, Any], where: str = "") -> Settings:
     if "suite" in values:
-        raise UserError("the suite is not a setting; choose it with --suite")
+        raise UserError(f"{where}the suite is not a setting; choose it with --suite")
     try:
         return Settings(suite=suite, **values)
     except ValidationError as error:
-        raise UserError(_explain(error)) from None
+        raise UserError(f"{where}{_explain(error)}") from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -144,9 +240,9 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:100]}..."
 
 
-@cache
+@once
 def suite_settings(suite: str) -> Settings:
-    """Return the settings of a suite of the package without any change; read once."""
+    """Return the settings of a suite without any change; read once."""
     return load_settings(suite)
 
 
@@ -220,6 +316,8 @@ def _explain(error: ValidationError) -> str:
         return f"unknown section {key}: {nearest(key, sections)}"
     if first["type"] == "extra_forbidden":
         return f"unknown setting {key}: {_nearest_setting(key)}"
+    if first["type"] == "missing":
+        return f"setting {key} is missing; add it"
     got = f"(got {shortened(first['input'])})"
     if first["type"] == "tuple_type":
         return f'setting {key}: it is a list, write {key}=["a", "b"] {got}'

@@ -4,7 +4,6 @@ import re
 import shutil
 import textwrap
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ BLOCKS = blocks()
 
 
 @pytest.fixture
-def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of data and experiments with the guide's TOML blocks added."""
     for folder in ("data", "experiments"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
@@ -48,14 +47,10 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         if name.endswith(".toml"):
             with (tmp_path / name).open("a", encoding="utf-8") as stream:
                 stream.write(f"\n{body}")
-    caches = [catalogue.languages, catalogue.sources]
+    monkeypatch.setattr(suites, "_loaded", {})
     for module in (suites, catalogue):
         monkeypatch.setattr(module, "bundled", lambda folder: tmp_path / folder)
-    for each in caches:
-        each.cache_clear()
-    yield tmp_path
-    for each in caches:
-        each.cache_clear()
+    return tmp_path
 
 
 def test_the_guide_names_files_that_are_there() -> None:
@@ -70,7 +65,7 @@ def test_a_language_is_an_entry(edited: Path) -> None:
     with (edited / "data/catalogue/bitext.toml").open(encoding="utf-8") as stream:
         told = stream.read().replace('sw = "en-sw", ', 'sw = "en-sw", yo = "en-yo", ')
     (edited / "data/catalogue/bitext.toml").write_text(told, encoding="utf-8")
-    catalogue.sources.cache_clear()
+    suites._loaded.clear()
     (file,) = catalogue.source("bitext", "ccaligned").files_for("yo")
     assert file.url.endswith("/moses/en-yo.txt.zip")
     assert "yo-en" not in load_settings("open").pairs, "--lang all stays with the seven"

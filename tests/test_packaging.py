@@ -224,6 +224,8 @@ def test_every_clir_command_of_the_readme_says_what_the_program_understands(word
     if words[1] == "ls":
         assert listing.rows(told["what"], word=told["word"])
         return
+    if words[1] == "init":
+        return
     settings = load_settings(told["suite"], None, told["assign"])
     for pair in told.get("lang", "all").split(","):
         assert pair == "all" or pair_of(pair, settings)

@@ -7,7 +7,7 @@ import typer
 
 from clir_cli.commands.cells import asked, cells_of, make_all, print_artifacts
 from clir_cli.errors import UserError
-from clir_cli.options import HOME, Common, OneCell, with_options
+from clir_cli.options import HOME, Catalogue, Common, OneCell, with_options
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -67,6 +67,22 @@ def align(
         display.show_alignments(plans)
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to write.", metavar="DIR")],
+) -> None:
+    """Write a folder for languages, sources, models, suites and experiments of your own.
+
+    Its files hold examples to change. Other commands take it with --catalogue, or CLIR_CATALOGUE.
+
+    Example: clir init mine
+    """
+    from clir_cli.console import Talk
+    from clir_cli.suites import write_catalogue
+
+    write_catalogue(folder)
+    Talk().say(f"{folder}: written; change its files, and take them with --catalogue {folder}")
+
+
 def list_things(
     context: typer.Context,
     what: Annotated[
@@ -83,6 +99,7 @@ def list_things(
     home: Annotated[
         Path, typer.Option(help="Of indexes: the folder of artifacts.", envvar="CLIR_HOME")
     ] = HOME,
+    catalogue: Catalogue = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
     """List methods, settings, languages, sources, models, suites, or the indexes made.
@@ -92,7 +109,9 @@ def list_things(
     """
     from clir_cli import display
     from clir_cli.stages import listing
+    from clir_cli.suites import use_catalogue
 
+    use_catalogue(catalogue)
     for option, only in (("suite", "settings"), ("home", "indexes")):
         given = context.get_parameter_source(option)
         if what != only and given is not None and given.name == "COMMANDLINE":

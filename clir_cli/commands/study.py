@@ -29,7 +29,7 @@ def reproduce(
             help="Experiments by name, or TOML files (default: list them).", metavar="NAMES"
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All experiments of the package.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All experiments that are listed.")] = False,
     mirror: Mirror = "",
     results: Results = RESULTS,
     jobs: Annotated[int, typer.Option(help="Tasks to run at a time.", min=1, max=10_000)] = 1,

@@ -1,24 +1,26 @@
 """The catalogue of sources: which files a source has, where they come from, how they are read.
 
-The entries are data (``data/catalogue/*.toml``), one table per source.
+The entries are data (``data/catalogue/*.toml``), one table per source. A folder of the user
+(``--catalogue``) may have files of the same names, whose entries are added and checked.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from clir_cli.corpus.own_entries import checked, own_tables
 from clir_cli.errors import UserError, nearest
 from clir_cli.settings import BitextSettings, DictionarySettings
-from clir_cli.suites import bundled, read_toml
+from clir_cli.suites import bundled, once, own_catalogue, read_toml
 
 Kind = Literal["bitext", "collections", "dictionaries"]
 # What a licence says of commercial use: allows it, forbids it, or is not stated.
 Terms = Literal["open", "noncommercial", "unstated"]
 HUB = "https://huggingface.co"
+WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,24 @@ class CatalogueFile:
     """
 
     path: str
-    url: str = ""  # none if it is in the package
+    url: str = ""  # none if it is in the package, or in the user's folder
     lang: str = ""
     role: str = ""
     bytes: int = 0
     sha256: str = ""
     about: int = 0  # the expected size, if ``bytes`` is not known
+    folder: Path | None = None  # the user's
+
+    @property
+    def place(self) -> str:
+        """Return where the file comes from: its URL, or in words."""
+        return self.url or ("in the package" if self.folder is None else "in your catalogue")
 
     def local(self, downloads: Path) -> Path:
-        """Return the path on this machine: in the package, or under ``downloads``."""
-        return downloads / host_path(self.url) if self.url else bundled("data") / self.path
+        """Return the path on this machine: in the package or the user's folder, or downloaded."""
+        if self.url:
+            return downloads / host_path(self.url)
+        return (self.folder or bundled("data")) / self.path
 
 
 def host_path(url: str) -> str:
@@ -150,17 +160,21 @@ class Language:
     iso639_3: tuple[str, ...] = ()  # the codes that sources with three letters use for it
 
 
-def _table(name: str) -> dict[str, dict[str, Any]]:
-    return read_toml(bundled("data") / "catalogue" / f"{name}.toml")
+def _tables(name: str) -> Iterator[tuple[str, dict[str, Any], Path | None]]:
+    """Yield the tables of a file of the catalogue; those of the user with their file."""
+    tables = read_toml(bundled("data") / "catalogue" / f"{name}.toml")
+    yield from ((entry, table, None) for entry, table in tables.items())
+    yield from own_tables(name, tables)
 
 
-@cache
+@once
 def languages() -> dict[str, Language]:
     """Return the query languages by code."""
-    return {
-        code: Language(code=code, **{**entry, "iso639_3": tuple(entry["iso639_3"])})
-        for code, entry in _table("languages").items()
-    }
+    known = {}
+    for code, table, own in _tables("languages"):
+        codes = tuple(table["iso639_3"]) if own is None else table["iso639_3"]
+        known[code] = checked(Language, {"code": code, **table, "iso639_3": codes}, own, code)
+    return known
 
 
 def language(code: str) -> Language:
@@ -168,27 +182,55 @@ def language(code: str) -> Language:
     return languages().get(code) or Language(code, code, "", "")
 
 
-@cache
+@once
 def sources(kind: Kind) -> dict[str, CatalogueEntry]:
-    """Return the sources of a kind by name."""
-    entries: dict[str, CatalogueEntry] = {}
-    for name, table in _table(kind).items():
-        # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
-        for variant, changes in table.pop("variants", {"": {}}).items():
-            full = f"{name}-{variant}" if variant else name
-            entries[full] = _entry(full, kind, _filled({**table, **changes}, "variant", variant))
+    """Return the sources of a kind by name.
+
+    Raises:
+        UserError: An entry of the user is not right, or trains with a file that tests.
+    """
+    entries = _entries(kind)
+    if own_catalogue() is not None and kind in ("bitext", "collections"):
+        _refuse_shared(entries, _entries("collections" if kind == "bitext" else "bitext"))
     return entries
 
 
-@cache
+def _refuse_shared(*kinds: Mapping[str, CatalogueEntry]) -> None:
+    """Refuse a file that both trains and tests."""
+    users: list[dict[Path, str]] = [
+        {file.local(Path()): entry.name for entry in entries.values() for file in entry.files}
+        for entries in kinds
+    ]
+    for path in users[0].keys() & users[1].keys():
+        names = f"{users[0][path]} and {users[1][path]}"
+        raise UserError(f"{names} share {path}, which would both train and test; remove one")
+
+
+@once
+def _entries(kind: Kind) -> dict[str, CatalogueEntry]:
+    entries: dict[str, CatalogueEntry] = {}
+    for name, table, file in _tables(kind):
+        # A variant's table overrides the entry's; ``{variant}`` in texts is replaced by its name.
+        for variant, changes in table.pop("variants", {"": {}}).items():
+            full = f"{name}-{variant}" if variant else name
+            if full in entries:
+                raise UserError(f"{file}: clir has {full} among its {kind}; choose another name")
+            values = _filled({**table, **changes}, "variant", variant)
+            entries[full] = _entry(full, kind, values, file)
+    return entries
+
+
+@once
 def models() -> dict[str, Model]:
     """Return the models by name."""
     known = {}
-    for name, table in _table("models").items():
-        base = f"{HUB}/{table['repository']}/resolve/{table['revision']}/"
-        files = tuple(_file(base, row) for row in table.pop("files", []))
-        package = Package(**table.pop("package")) if "package" in table else None
-        known[name] = Model(name=name, files=files, package=package, **table)
+    for name, table, own in _tables("models"):
+        base = f"{HUB}/{table.get('repository')}/resolve/{table.get('revision')}/"
+        files = tuple(_file(base, row, own, name) for row in table.pop("files", []))
+        package = table.pop("package", None)
+        package = package and checked(Package, package, own, name)
+        values = {"name": name, "files": files, "package": package, **table}
+        known[name] = checked(Model, values, own, name)
     return known
 
 
@@ -211,16 +253,19 @@ def chosen(kind: Kind, settings: BitextSettings | DictionarySettings) -> list[Ca
 
 
 def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
-    filled: dict[str, Any] = json.loads(json.dumps(table).replace("{" + name + "}", text))
+    filled: dict[str, Any] = json.loads(
+        json.dumps(table, default=str).replace("{" + name + "}", text)
+    )
     return filled
 
 
-def _entry(name: str, kind: Kind, table: dict[str, Any]) -> CatalogueEntry:
+def _entry(name: str, kind: Kind, table: dict[str, Any], own: Path | None) -> CatalogueEntry:
     base, rows, codes = table.pop("base", ""), table.pop("files", []), table.pop("codes", {})
-    texts = {k: table.pop(k) for k in ("format", "title", "licence", "homepage", "citation")}
-    texts |= {k: table.pop(k) for k in ("terms", "domain", "machine_translated") if k in table}
-    files = tuple(_file(base, row) for row in _by_language(rows, codes))
-    return CatalogueEntry(name=name, kind=kind, files=files, options=table, codes=codes, **texts)
+    known = [each.name for each in fields(CatalogueEntry)]
+    texts = {key: table.pop(key) for key in known if key in table}
+    files = tuple(_file(base, row, own, name) for row in _by_language(rows, codes))
+    values = {"name": name, "kind": kind, "files": files, "options": table, "codes": codes}
+    return checked(CatalogueEntry, {**texts, **values}, own, name)
 
 
 def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -236,7 +281,11 @@ def _by_language(rows: list[dict[str, Any]], codes: Mapping[str, str]) -> Iterat
             yield {"lang": language, **_filled(known, "code", code)}
 
 
-def _file(base: str, row: dict[str, Any]) -> CatalogueFile:
-    if base.startswith("bundled:"):
-        return CatalogueFile(**{**row, "path": base.removeprefix("bundled:") + row["path"]})
-    return CatalogueFile(url=base + row["path"], **row)
+def _file(base: str, row: dict[str, Any], own: Path | None, name: str) -> CatalogueFile:
+    if own is not None and not base.startswith(WEB):
+        values = {**row, "path": base + row["path"], "folder": own.parent}
+    elif base.startswith("bundled:"):
+        values = {**row, "path": base.removeprefix("bundled:") + row["path"]}
+    else:
+        values = {"url": base + row["path"], **row}
+    return checked(CatalogueFile, values, own, name)

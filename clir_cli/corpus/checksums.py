@@ -45,9 +45,12 @@ def checked_digest(file: LocalFile) -> str:
     """Return the sha256 of a source's file.
 
     Raises:
-        MissingInput: It has not been fetched, or its sha256 is not the declared or recorded one.
+        MissingInput: It has not been fetched or is not in the user's folder, or its sha256 is not
+            the declared or recorded one.
     """
     if not file.path.is_file():
+        if file.declared.folder is not None:
+            raise MissingInput(f"{file.path}: no such file (catalogue)", has_remedy=True)
         raise MissingInput(f"{file.path} is missing")
     actual = file_digest(file.path)
     if actual != (known_digest(*file) or actual):

@@ -135,6 +135,8 @@ def download(
             )
     for file in files:
         if not (file.there or file.declared.url or file.user_supplied):
+            if file.declared.folder is not None:
+                raise UserError(f"{file.path}: no such file; {file.entry.name} needs it")
             raise UserError(f"{file.path}: missing from the package; install clir-cli again")
     rows = [_row(file) for file in files]
     if workspace.dry_run:
@@ -156,7 +158,7 @@ def _row(file: RequiredFile) -> dict[str, object]:
         "licence": file.entry.licence,
         "terms": file.entry.terms,
         "machine_translated": file.entry.machine_translated,
-        "url": supplied or file.declared.url or "in the package",
+        "url": supplied or file.declared.place,
         "path": str(file.path),
         "there": file.there,
     }

@@ -81,21 +81,22 @@ def _models() -> list[Row]:
     from clir_cli.retrieval import memory
 
     batch = memory.Load(32, 64)  # as the suites train, on sentences of some length
-    rows = []
+    one = memory.Load(1, 8192)
+    rows: list[Row] = []
     for entry in catalogue.models().values():
         shape = entry.shape
-        model = memory.ModelSize(**shape)
+        model = memory.ModelSize(**shape) if shape else None
         rows.append(
             {
                 "name": entry.name,
                 "title": entry.title,
-                "parameters": model.parameters,
-                "layers": model.layers,
-                "dimensions": model.hidden,
-                "vocabulary": shape["vocabulary"],
-                "bytes": entry.bytes,
-                "training_bytes": round(memory.training(model, batch).total),
-                "encoding_bytes": round(memory.encoding(model, memory.Load(1, 8192)).total),
+                "parameters": model.parameters if model else None,
+                "layers": model.layers if model else None,
+                "dimensions": model.hidden if model else None,
+                "vocabulary": model.vocabulary if model else None,
+                "bytes": entry.bytes or None,
+                "training_bytes": round(memory.training(model, batch).total) if model else None,
+                "encoding_bytes": round(memory.encoding(model, one).total) if model else None,
                 "licence": entry.licence,
             }
         )

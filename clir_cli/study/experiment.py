@@ -26,7 +26,7 @@ from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
 from clir_cli.setting_types import SeedNumber
-from clir_cli.suites import bundled, flat, known_keys, read_toml, shortened, suites
+from clir_cli.suites import flat, known_keys, read_toml, shortened, suites, toml_files
 
 RESERVED = ("scores", "per_query")  # tables that are no experiment's
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
@@ -199,7 +199,7 @@ class Experiment(_Part):
     @property
     def argument(self) -> str:
         """Return what ``clir reproduce`` takes for it."""
-        return self.name if self.path.parent == bundled("experiments") else str(self.path)
+        return self.name if self.path == _files().get(self.name) else str(self.path)
 
     @field_validator("metrics")
     @classmethod
@@ -244,13 +244,17 @@ class Experiment(_Part):
         )
 
 
+def _files() -> dict[str, Path]:
+    return toml_files("experiments")
+
+
 def names() -> list[str]:
-    """Return the names of the experiments that travel with the package."""
-    return sorted(path.stem for path in bundled("experiments").glob("*.toml"))
+    """Return the names of the experiments of the package, and of the user's catalogue."""
+    return list(_files())
 
 
 def load(name: str) -> Experiment:
-    """Read an experiment: by the name of one that travels with the package, or a TOML file.
+    """Read an experiment: by its name in the package or the user's catalogue, or a TOML file.
 
     Raises:
         UserError: No experiment has that name, or the file has an error; the message names file
@@ -258,10 +262,10 @@ def load(name: str) -> Experiment:
     """
     path = Path(name)
     if path.suffix != ".toml":
-        if name not in names():
+        if name not in _files():
             hint = nearest(name, names())
             raise UserError(f"unknown experiment {name!r}: {hint}, or give a file (.toml)")
-        path = bundled("experiments") / f"{name}.toml"
+        path = _files()[name]
     _refuse_reserved(path)
     try:
         return Experiment.model_validate({"path": path, **read_toml(path)})
@@ -271,10 +275,10 @@ def load(name: str) -> Experiment:
 
 def _refuse_reserved(path: Path) -> None:
     """Refuse a file whose table would have the name of another, in whatever case of letters."""
-    name, folder = path.stem.lower(), bundled("experiments").resolve()
-    is_bundled = name in names() and path.resolve().parent != folder
-    if name in RESERVED or name.startswith(".") or is_bundled:
-        table = "an experiment of clir has" if is_bundled else "another table has"
+    name, files = path.stem.lower(), _files()
+    is_taken = name in files and path.resolve() != files[name].resolve()
+    if name in RESERVED or name.startswith(".") or is_taken:
+        table = "an experiment of clir has" if is_taken else "another table has"
         raise UserError(f"{path}: {table} the name {path.stem!r}; rename the file")
 
 

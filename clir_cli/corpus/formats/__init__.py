@@ -12,6 +12,7 @@ from clir_cli.corpus.formats import (
     english_pairs,
     irds,
     known_item,
+    own_bitext,
     question_answering,
     trec,
 )
@@ -20,6 +21,7 @@ from clir_cli.corpus.formats.reading import CollectionReader, PairReader
 
 PAIR_READERS: dict[str, PairReader] = {
     "columns": bitext_tables.read_columns,
+    "files": own_bitext.read_any,
     "lines": bitext_readers.read_sides,
     "moses": bitext_readers.read_moses,
     "questions": bitext_tables.read_questions,

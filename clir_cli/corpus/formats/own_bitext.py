@@ -61,6 +61,12 @@ def read_files(paths: Sequence[Path], faults: Faults, language: str = "") -> Ite
     return chain.from_iterable(parts)
 
 
+def read_any(files: Sequence[LocalFile], request: ReadRequest) -> Iterator[SentencePair]:
+    """Yield the pairs of a source's files, which may have any form that the user's own have."""
+    ordered = sorted(files, key=lambda file: file.declared.lang == "en")
+    return read_files([file.path for file in ordered], request.faults, request.language)
+
+
 def _some(path: Path, rows: Iterator[SentencePair], faults: Faults) -> Iterator[SentencePair]:
     """Yield the pairs of a file; UserError if there is none, and no line that was skipped."""
     row = None
