@@ -5,9 +5,11 @@ keeping; weights by inverse document frequency follow what distinguishes documen
 scales both to sum to one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,19 +68,7 @@ def by_idf(frequencies: Tensor, documents: int) -> Callable[[Tensor, Tensor, Ten
     return lambda tokens, mask, _: idf_weights(tokens, mask, frequencies, documents)
 
 
-def document_frequencies(tokens: Tensor, mask: Tensor, vocabulary: int) -> Tensor:
-    """Count in how many sentences each token id occurs.
-
-    Args:
-        tokens: (B, n) int64 token ids below `vocabulary`.
-        mask: (B, n) bool, True on real tokens.
-        vocabulary: number of ids, V.
-
-    Returns:
-        (V,) int64; counts of several batches may be added up.
-    """
-    occurs = torch.zeros(len(tokens), vocabulary, dtype=torch.bool, device=tokens.device)
-    occurs.scatter_(1, tokens.masked_fill(~mask, 0), True)
-    # Padding was counted as id 0 too: count that id on real tokens only.
-    occurs[:, 0] = ((tokens == 0) & mask).any(1)
-    return occurs.sum(0)
+def document_frequencies(texts: Iterable[Sequence[int]], vocabulary: int) -> Tensor:
+    """Return (V,) int64: in how many texts each token id occurs, of ids below ``vocabulary``, V."""
+    ids = np.fromiter(chain.from_iterable(map(set, texts)), dtype=np.int64)
+    return torch.from_numpy(np.bincount(ids, minlength=vocabulary))

@@ -45,7 +45,7 @@ def test_norm_weights_are_lengths_of_real_tokens():
 
 def test_idf_weights_are_larger_for_rarer_tokens():
     tokens, mask = torch.tensor([[7, 0, 3, 0], [7, 5, 7, 0]]), masks([3, 3], 4)
-    frequencies = document_frequencies(tokens, mask, vocabulary=9)
+    frequencies = document_frequencies([[7, 0, 3], [7, 5, 7]], vocabulary=9)
     assert frequencies.tolist() == [1, 0, 0, 1, 0, 1, 0, 2, 0]
     weights = idf_weights(tokens, mask, frequencies, documents=2)
     assert weights[0, 0] < weights[0, 2]

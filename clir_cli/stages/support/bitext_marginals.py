@@ -15,7 +15,6 @@ from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
-CHUNK = 256  # sentences whose tokens are counted together
 BATCH_TOKENS = 8192
 
 
@@ -46,11 +45,11 @@ def masses(
         weights = _norms(teacher, inputs)
     else:
         weights = _idf(inputs, count, len(teacher.tokenizer))
-        frequencies = _frequencies(ids, embedding_table(student.model).num_embeddings)
+        frequencies = document_frequencies(ids, embedding_table(student.model).num_embeddings)
         if own_rows:  # a token's embedding in one fold has a copy in each of the other folds
             final = student.tokenize([row.query for row in bitext.train], limit)
             frequencies *= workspace.settings.student.folds
-            frequencies[:own_rows] = _frequencies(final, len(frequencies))[:own_rows]
+            frequencies[:own_rows] = document_frequencies(final, len(frequencies))[:own_rows]
         of_student = marginals.by_idf(frequencies, len(ids))
     return Marginals(of_student, weights[:count]), Marginals(of_student, weights[count:])
 
@@ -71,18 +70,10 @@ def _norms(teacher: Encoder, inputs: Sequence[TokenizedText]) -> list[Tensor]:
 
 
 def _idf(inputs: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
-    frequencies = _frequencies([text.ids for text in inputs[:train]], vocabulary)
+    frequencies = document_frequencies((text.ids for text in inputs[:train]), vocabulary)
     weights = []
     for text in inputs:
         ids = torch.tensor([text.ids])
         idf = idf_weights(ids, torch.ones_like(ids, dtype=torch.bool), frequencies, train)
         weights.append(_embedded(text, idf[0]))
     return weights
-
-
-def _frequencies(ids: Sequence[Sequence[int]], vocabulary: int) -> Tensor:
-    total = torch.zeros(vocabulary, dtype=torch.long)
-    for start in range(0, len(ids), CHUNK):
-        tokens, mask = pad(ids[start : start + CHUNK], 0, torch.device("cpu"))
-        total += document_frequencies(tokens, mask, vocabulary)
-    return total
