@@ -31,6 +31,7 @@ from rich.text import Text
 STAND_INS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 STAND_INS |= dict.fromkeys([*range(0x7F, 0xA0), 0x061C, *range(0x2028, 0x202F)], 0xFFFD)
 STAND_INS |= dict.fromkeys([*range(0x2066, 0x206A), *range(0xD800, 0xE000)], 0xFFFD)
+WIDE = 130  # columns of a screen from which there is room for a bar and the elapsed time
 # What ASCII or Latin-1 has in place of our own signs.
 SIMPLER = {"▲": "^", "▼": "v", "✗": "x", "±": "+-", "…": "..."}
 
@@ -88,15 +89,39 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 class Words(ProgressColumn):
-    """A column of a progress bar: ``task`` in a format, shown as it is."""
+    """A column of a progress bar: ``task`` in a format, shown as it is.
 
-    def __init__(self, template: str) -> None:
-        super().__init__(Column(no_wrap=True))
-        self._template = template
+    ``rest`` is what may be cut where the screen is narrow; the other columns keep their width.
+    """
+
+    def __init__(self, template: str, *, rest: bool = False) -> None:
+        super().__init__(Column(no_wrap=not rest))
+        self._template, self._rest = template, rest
 
     def render(self, task: Task) -> Text:
         """Return the words."""
-        return Text(one_line(self._template.format(task=task)))
+        text = Text(one_line(self._template.format(task=task)).rstrip())
+        text.no_wrap, text.overflow = True, "ellipsis" if self._rest else None
+        return text
+
+
+class Share(ProgressColumn):
+    """The share that is done in per cent; nothing while the total is unknown."""
+
+    def render(self, task: Task) -> Text:
+        """Return the share."""
+        return Text("" if task.total is None else f"{task.percentage:.0f} %", no_wrap=True)
+
+
+def bar_columns(amount: ProgressColumn, *times: ProgressColumn, unit: str = "") -> list[Any]:
+    """Return the columns of a bar: how much, its share and the times before name and note.
+
+    A narrow screen cuts from the right, and has neither bar nor elapsed time.
+    """
+    is_wide = console(stderr=True).width >= WIDE
+    bar = [BarColumn(bar_width=24), TimeElapsedColumn()] if is_wide else []
+    rest = Words("{task.description}  {task.fields[note]}", rest=True)
+    return [amount, *([Words(unit)] if unit else []), Share(), *bar, *times, rest]
 
 
 @dataclass(frozen=True)
@@ -114,16 +139,7 @@ class Talk:
     def progress(self, *, unit: str = "", total_bytes: bool = False) -> Iterator[Progress]:
         """Show live bars with elapsed and remaining time; tasks may set a ``note`` field."""
         amount: ProgressColumn = DownloadColumn() if total_bytes else MofNCompleteColumn()
-        columns: list[ProgressColumn] = [
-            Words("{task.description}"),
-            BarColumn(bar_width=24),
-            amount,
-            Words(unit),
-            TimeElapsedColumn(),
-            Words("left"),
-            TimeRemainingColumn(),
-            Words("{task.fields[note]}"),
-        ]
+        columns = bar_columns(amount, TimeRemainingColumn(), Words("left"), unit=unit)
         screen = console(stderr=True)
         hidden = self.quiet or not screen.is_terminal
         with Progress(*columns, console=screen, disable=hidden, transient=True) as progress:

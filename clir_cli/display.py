@@ -16,9 +16,10 @@ from clir_cli.layout import put_wrapped, show_table, width
 
 if TYPE_CHECKING:  # these bring torch with them
     from clir_cli.stages.align import Alignment
-    from clir_cli.stages.query import Hit
+    from clir_cli.stages.query import Hit, Part
 
 Row = Mapping[str, Any]
+PAGE = 100  # the width of prose where there is no limit
 
 
 # What a terminal would obey is written as JSON escapes.
@@ -170,7 +171,16 @@ def hit_rows(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> list[dict[str
             "document": hit.document.id,
             "score": hit.score,
             "text": hit.document.full_text,
+            "passage": hit.document.full_text[slice(*hit.passage)],
             "matched": [hit.document.full_text[low:high] for low, high in hit.marks],
+            "parts": [
+                {
+                    "of": part.name or None,
+                    "score": part.score,
+                    "answer": hit.document.full_text[slice(*part.span)] if part.span else None,
+                }
+                for part in hit.parts
+            ],
         }
         for (pair, label), hits in found.items()
         for hit in hits
@@ -178,16 +188,40 @@ def hit_rows(found: "Mapping[tuple[Pair, str], Sequence[Hit]]") -> list[dict[str
 
 
 def show_hits(found: "Mapping[tuple[Pair, str], Sequence[Hit]]", typed: str = "") -> None:
-    """Print the documents found for one text, the words that match marked.
+    """Print a passage of each document found for one text, the words that match marked.
+
+    Under it is what each word of the query adds to the score, and the word that it found.
 
     What was searched for is shown if it is not what was ``typed``: a translation.
     """
     for (pair, label), hits in found.items():
         searched = {hit.query for hit in hits if typed} - {typed}
-        put_wrapped(": ".join([f"{pair}, {label}", *searched]))
+        nothing = [] if hits else ["no document has a word of the query"]
+        put_wrapped(": ".join([f"{pair}, {label}", *searched, *nothing]))
         for hit in hits:
-            put(f"{hit.rank}  {hit.score:.2f}  {one_line(hit.document.id)}")
-            console(width=width()).print(marked(hit.document.full_text, hit.marks))
+            put(f"{hit.rank}  {hit.score:.{_digits(hit.score)}f}  {one_line(hit.document.id)}")
+            low, high = hit.passage
+            text = hit.document.full_text[low:high]
+            lead, end = "... " * (low > 0), " ..." * (high < len(hit.document.full_text))
+            inside = [(a - low + len(lead), b - low + len(lead)) for a, b in hit.marks
+                      if low <= a and b <= high]  # fmt: skip
+            passage = marked(one_line(f"{lead}{text}{end}"), inside)
+            room = (width() or PAGE) - 3
+            for line in passage.wrap(console(width=room), room):
+                line.rstrip()
+                console(width=room + 3).print(Text("   ") + line, soft_wrap=True)
+            put_wrapped(one_line(", ".join(_part(hit, part) for part in hit.parts)), "   ")
+
+
+def _part(hit: "Hit", part: "Part") -> str:
+    text, digits = hit.document.full_text, _digits(hit.score)
+    word = text[slice(*part.span)] if part.span else ""
+    answer = f" → {word}" if word else ""
+    return f"{part.name or 'other tokens'}{answer} {part.score:.{digits}f}"
+
+
+def _digits(score: float) -> int:
+    return 2 if abs(score) >= 1 else 4  # reciprocal ranks are small
 
 
 def alignment_rows(plans: "Mapping[tuple[Pair, str], Alignment]") -> list[dict[str, Any]]:
@@ -204,42 +238,56 @@ def alignment_rows(plans: "Mapping[tuple[Pair, str], Alignment]") -> list[dict[s
 
 
 def show_alignments(plans: "Mapping[tuple[Pair, str], Alignment]") -> None:
-    """Print transport plans; each has a title where there are several."""
+    """Print transport plans with their pair and method."""
     for (pair, label), alignment in plans.items():
-        if len(plans) > 1:
-            put(f"{pair}, {label}")
+        put_wrapped(f"{pair}, {label}: a row a token of {pair.query}, a column a token of English")
         _show_alignment(alignment)
 
 
 def _show_alignment(alignment: "Alignment") -> None:
     """Print a transport plan as a heat map: a row a token of the query language.
 
-    The digit is the share of the token's mass in tenths; a dot is less than a twentieth.
+    The digit is the share of the token's mass in tenths; a dot is less than a twentieth. Where the
+    columns are more than fit, further ones follow below.
     """
     rows, columns = (
         [printable(token) for token in tokens]
         for tokens in (alignment.query_tokens, alignment.english_tokens)
     )
-    height = max(map(len, columns))
     indent = max(map(len, rows)) + 2
+    limit = width()
+    at_once = max(1, (limit - indent) // 3) if limit else len(columns)
+    for first in range(0, len(columns), at_once):
+        part = slice(first, first + at_once)
+        text = _heat_map(rows, columns[part], alignment.shares[:, part].tolist(), indent)
+        wide = console(width=max(80, indent + 3 * len(columns) + 2))
+        wide.print(text, no_wrap=True, overflow="ignore", crop=False)
+    put_wrapped(
+        f"eps {alignment.eps:g}, loss {alignment.loss:.3f}, "
+        f"relative plan entropy {alignment.entropy:.2f}"
+        + f"; not converged: {alignment.violation:.0%} of the mass is misplaced"
+        * (not alignment.converged)
+    )
+
+
+def _heat_map(
+    rows: Sequence[str], columns: Sequence[str], shares: Sequence[Sequence[float]], indent: int
+) -> Text:
+    height = max(map(len, columns))
     text = Text()
     for line in range(height):  # English tokens stand upright over their columns
         letters = (token.rjust(height)[line] for token in columns)
         text.append(" " * indent + "".join(f" {letter} " for letter in letters) + "\n")
-    for token, shares in zip(rows, alignment.shares.tolist(), strict=True):
+    for token, row in zip(rows, shares, strict=True):
         text.append(token.rjust(indent - 1) + " ")
-        for share in shares:
+        for share in row:
             digit = "." if share < 0.05 else str(min(9, round(10 * share)))
             level = round(255 * (1 - share))
             ink = "white" if share > 0.5 else "black"
             style = f"{ink} on rgb({level},{level},255)" if share >= 0.05 else "dim"
             text.append(f" {digit} ", style)
         text.append("\n")
-    text.append(f"loss {alignment.loss:.3f}, relative plan entropy {alignment.entropy:.2f}")
-    if not alignment.converged:
-        text.append(f"; not converged: {alignment.violation:.0%} of the mass is misplaced")
-    wide = console(width=max(80, indent + 3 * len(columns) + 2))
-    wide.print(text, no_wrap=True, overflow="ignore", crop=False)
+    return text
 
 
 def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) -> None:

@@ -147,4 +147,4 @@ def print_artifacts(common: Common, artifacts: "Sequence[Artifact]") -> None:
 
     if common.as_json or common.dry_run:
         rows = display.artifact_rows(artifacts)
-        display.show_rows("what would be made", rows, common.as_json)
+        display.show_rows("artifacts", rows, common.as_json)

@@ -9,6 +9,7 @@ from clir_cli.commands.cells import asked, cells_of, make_all, print_artifacts
 from clir_cli.errors import UserError
 from clir_cli.options import HOME, Catalogue, Common, OneCell, with_options
 
+BEST = 20  # entries of a dictionary to show
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -16,12 +17,34 @@ PICTURES = (".png", ".svg", ".pdf")
 def dictionary(common: Common, options: OneCell) -> None:
     """Induce a bilingual dictionary from a student's transport plans over the bitext.
 
+    It shows the translations with the highest scores; the file that it names has all of them.
+
     Example: clir dictionary --lang sw-en
     """
     workspace = common.workspace()
     pairs, cells = cells_of(workspace, options)
     refs = [workspace.ref("dictionary", (pair,), cell) for pair in pairs for cell in cells]
-    print_artifacts(common, make_all(common, workspace, refs))
+    artifacts = make_all(common, workspace, refs)
+    if common.dry_run:
+        print_artifacts(common, artifacts)
+        return
+    from clir_cli import display
+    from clir_cli.stages.dictionary import best_entries
+    from clir_cli.stages.support.lexicons import TABLE
+
+    tables = [artifact.path / TABLE for artifact in artifacts]
+    best = [best_entries(table, BEST) for table in tables]
+    if common.as_json:
+        rows = display.artifact_rows(artifacts)
+        display.print_json(
+            [
+                {**row, "file": str(table), "best": [vars(entry) for entry in entries]}
+                for row, table, entries in zip(rows, tables, best, strict=True)
+            ]
+        )
+        return
+    for table, entries in zip(tables, best, strict=True):
+        display.show_rows(f"the best of {table}", [vars(entry) for entry in entries])
 
 
 @with_options

@@ -30,7 +30,7 @@ class Alignment:
     Each row of ``shares`` sums to 1: where the token's mass goes; to 0 if none of it is moved.
     ``loss`` is the sum of plan times cost, ``entropy`` is relative: 0 for a hard plan, 1 for
     independent sides. ``violation`` is the share of the mass by which the marginals are off; above
-    ``transport.tolerance`` the plan has not ``converged``.
+    ``transport.tolerance`` the plan has not ``converged``. ``eps`` is that of the plan.
     """
 
     query_tokens: list[str]
@@ -40,6 +40,7 @@ class Alignment:
     entropy: float
     violation: float
     converged: bool
+    eps: float
 
 
 def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str) -> Alignment:
@@ -74,6 +75,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
         entropy=float(transport.entropy()[0]),
         violation=float(transport.violation[0]),
         converged=converged,
+        eps=settings.transport.eps,
     )
 
 
@@ -104,7 +106,10 @@ def draw(alignment: Alignment, path: Path, title: str) -> bool:
     )
     axes.set_xticks(range(columns), english, rotation=60, ha="right")
     axes.set_yticks(range(rows), query)
-    axes.set_title(f"{title}   loss {alignment.loss:.3f}", fontsize=10, loc="left")
+    axes.set_xlabel("English (teacher)")
+    axes.set_ylabel("query language (student)")
+    loss = f"eps {alignment.eps:g}   loss {alignment.loss:.3f}"
+    axes.set_title(f"{title}   {loss}", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label="share of the token's mass", shrink=0.9)
     content = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:

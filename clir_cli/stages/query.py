@@ -1,5 +1,6 @@
-"""search --query: the best documents for one text, and the words of theirs that match."""
+"""search --query: the best documents for one text, the words that match, and their scores."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,29 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.records import Document
 from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.errors import UserError
+from clir_cli.evaluation.fusion import NORMALISERS
+from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.stages.index import Index
 from clir_cli.stages.search import Search, rank
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
-Spans = list[tuple[int, int]]
+Span = tuple[int, int]
+PASSAGE = 320  # characters of a document to show
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one word of the query adds to a document's score; of fused runs, what a run adds.
+
+    ``span`` is the word of the document that is nearest to it, if there is one. The part of all
+    other tokens (special ones, punctuation) has no ``name``.
+    """
+
+    name: str
+    score: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -24,13 +41,32 @@ class Hit:
     """A document found for one query; ``marks`` are the spans of its text that the query matches.
 
     ``query`` is the text that was searched for: its translation, for methods that translate.
+    ``parts`` sum to the score, but for the rounding of an index.
     """
 
     rank: int
     score: float
     document: Document
-    marks: Spans
+    marks: Sequence[Span]
     query: str
+    parts: Sequence[Part] = ()
+
+    @property
+    def passage(self) -> Span:
+        """Return the part of the text that has most matches."""
+        length = len(self.document.full_text)
+        starts = [max(0, min(low - PASSAGE // 4, length - PASSAGE)) for low, _ in self.marks]
+
+        def matches(start: int) -> int:
+            return sum(start <= low and high <= start + PASSAGE for low, high in self.marks)
+
+        start = max(starts, key=matches, default=0)
+        words = [(low, high) for low, high, _ in word_spans(self.document.full_text)]
+        inside = [(low, high) for low, high in words if start <= low and high <= start + PASSAGE]
+        if length <= PASSAGE or not inside:
+            return 0, min(length, PASSAGE)
+        ends = inside[0][0] if start else 0, inside[-1][1]
+        return ends if start + PASSAGE < length else (ends[0], length)
 
 
 def search_text(workspace: Workspace, ref: Ref, text: str) -> list[Hit]:
@@ -45,13 +81,19 @@ def search_text(workspace: Workspace, ref: Ref, text: str) -> list[Hit]:
     job = Search(workspace, ref, typed=text)
     best = rank(job)["query"]
     by_id = {document.id: document for document in job.collection.documents}
-    marker = _token_marks if job.method.scorer == "maxsim" else _word_marks
-    texts = job.texts if job.method.scorer != "fusion" else [text]
-    marks = marker(job, [by_id[key] for key, _ in best], texts[0])
-    return [
-        Hit(number, score, by_id[key], spans, texts[0])
-        for number, ((key, score), spans) in enumerate(zip(best, marks, strict=True), start=1)
-    ]
+    documents = [by_id[key] for key, _ in best]
+    searched = job.texts[0] if job.method.scorer != "fusion" else text
+    explain = {"maxsim": _token_parts, "fusion": _run_parts}.get(job.method.scorer, _word_parts)
+    hits = []
+    for number, parts in enumerate(explain(job, documents, searched)):
+        document, score = documents[number], best[number][1]
+        marks = sorted({part.span for part in parts if part.span})
+        if job.method.scorer != "maxsim":
+            query = set(words(searched))
+            spans = word_spans(document.full_text)
+            marks = [(low, high) for low, high, word in spans if word in query]
+        hits.append(Hit(number + 1, score, document, marks, searched, parts))
+    return hits
 
 
 def _check_inputs(workspace: Workspace, ref: Ref) -> None:
@@ -66,36 +108,57 @@ def _check_inputs(workspace: Workspace, ref: Ref) -> None:
                 part.digests(workspace)
 
 
-def _word_marks(_: Search, documents: Sequence[Document], text: str) -> list[Spans]:
-    query = set(words(text))
+def _word_parts(job: Search, documents: Sequence[Document], text: str) -> list[list[Part]]:
+    """Return what each word of a query adds to the BM25 score of each document."""
+    position = {document.id: at for at, document in enumerate(job.collection.documents)}
+    terms, texts = words(text), [document.full_text for document in job.collection.documents]
+    parts: list[dict[str, Part]] = [{} for _ in documents]
+    for term, scores in zip(terms, bm25_scores(texts, terms), strict=True):
+        for document, found in zip(documents, parts, strict=True):
+            score = float(scores[position[document.id]])
+            if math.isfinite(score):
+                spans = word_spans(document.full_text)
+                first = next((low, high) for low, high, word in spans if word == term)
+                before = found[term].score if term in found else 0.0
+                found[term] = Part(term, before + score, first)
+    return [list(found.values()) for found in parts]
+
+
+def _run_parts(job: Search, documents: Sequence[Document], _: str) -> list[list[Part]]:
+    """Return what each run adds to the fused score of each document."""
+    normalise = NORMALISERS[job.workspace.settings.fusion.by]
+    runs = {label: normalise(run["query"]) for label, run in job.runs.items() if "query" in run}
     return [
-        [(low, high) for low, high, word in word_spans(document.full_text) if word in query]
-        for document in documents
+        [Part(label, run[each.id]) for label, run in runs.items() if each.id in run]
+        for each in documents
     ]
 
 
-def _token_marks(job: Search, documents: Sequence[Document], text: str) -> list[Spans]:
-    """Return the words of each document whose tokens are nearest to the words of the query."""
+def _token_parts(job: Search, documents: Sequence[Document], text: str) -> list[list[Part]]:
+    """Return what each word of a query adds to MaxSim, and the word that is nearest to it."""
     workspace, index = job.workspace, job.index
     encoder, packed = job.encoded
     limit = workspace.settings.teacher
     spans = encoder.spans(text, limit.query_tokens, job.kind)
-    # Only tokens that are part of words: no comma, no special token.
-    in_words = [
-        number
-        for number, (low, high) in enumerate(spans)
-        if any(character.isalnum() for character in text[low:high])
-    ]
-    query = packed[0][in_words]
+    query_words = [(low, high) for low, high, _ in word_spans(text)]
     teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
     position = {identity: number for number, identity in enumerate(index.ids)}
-    marks = []
+    found = []
     for document in documents:
         tokens = teacher.spans(document.full_text, limit.document_tokens, "document")
-        embeddings = _embeddings(index, position[document.id]).to(query)
-        nearest = (query @ embeddings.T).argmax(dim=1).tolist()
-        marks.append(_whole_words(document.full_text, {tokens[token] for token in nearest}))
-    return marks
+        embeddings = _embeddings(index, position[document.id]).to(packed[0])
+        best, nearest = (packed[0] @ embeddings.T).max(dim=1)
+        parts, rest = [], float(best.sum())
+        for low, high in query_words:
+            own = [at for at, (start, stop) in enumerate(spans) if start < high and low < stop]
+            if own:  # not behind the limit
+                score = sum(float(best[at]) for at in own)
+                token = tokens[int(nearest[max(own, key=lambda at: float(best[at]))])]
+                part = Part(text[low:high], score, _whole_word(document.full_text, token))
+                parts.append(part)
+                rest -= score
+        found.append([*parts, Part("", rest)])
+    return found
 
 
 def _embeddings(index: Index, position: int) -> torch.Tensor:
@@ -106,10 +169,8 @@ def _embeddings(index: Index, position: int) -> torch.Tensor:
     raise IndexError(position)
 
 
-def _whole_words(text: str, spans: set[tuple[int, int]]) -> Spans:
-    """Return the words that the spans lie in; punctuation and special tokens are left out."""
-    return [
-        (low, high)
-        for low, high, _ in word_spans(text)
-        if any(start < high and low < stop for start, stop in spans)
-    ]
+def _whole_word(text: str, token: Span) -> Span | None:
+    """Return the word that a token lies in; None for punctuation and special tokens."""
+    start, stop = token
+    words_of = word_spans(text)
+    return next(((low, high) for low, high, _ in words_of if start < high and low < stop), None)

@@ -72,6 +72,12 @@ class Search:
         return list(texts.values())
 
     @cached_property
+    def runs(self) -> dict[str, Run]:
+        """Return the runs to fuse, by the label of their cells."""
+        cells = fused_cells(self.workspace.settings.fusion.runs, self.ref.cell)
+        return {cell.label: _part(self, self.ref.other("run", cell=cell)) for cell in cells}
+
+    @cached_property
     def encoded(self) -> tuple[Encoder, Packed]:
         """Return the encoder of the method's queries, and their token embeddings."""
         encoder = open_encoder(self.workspace, self.ref)
@@ -101,9 +107,7 @@ def rank(job: Search) -> Rankings:
     """Return the best documents of each query with their scores, best first."""
     settings = job.workspace.settings
     if job.method.scorer == "fusion":
-        cells = fused_cells(settings.fusion.runs, job.ref.cell)
-        runs = [_part(job, job.ref.other("run", cell=cell)) for cell in cells]
-        return fuse(runs, settings.fusion.by, settings.search.top_k)
+        return fuse(list(job.runs.values()), settings.fusion.by, settings.search.top_k)
     documents, all_scores = _scores(job)
     rankings: dict[str, list[tuple[str, float]]] = {}
     title = f"search {job.ref.pair} {job.ref.cell.label}"

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TaskID
 
-from clir_cli.console import Talk, Words, console
+from clir_cli.console import Talk, bar_columns, console
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done
 
@@ -84,13 +84,7 @@ def watching(
 ) -> Iterator[tuple[Watch, Talk]]:
     """Yield what reports the progress of tasks, and what their stages speak through."""
     screen = console(stderr=True)
-    columns = (
-        Words("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        Words("{task.fields[note]}"),
-    )
+    columns = bar_columns(MofNCompleteColumn())
     hidden = quiet or not screen.is_terminal
     with Progress(*columns, console=screen, disable=hidden, transient=True) as bars:
         bar = bars.add_task("cells", total=sum(goals.values()), note="")

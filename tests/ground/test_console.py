@@ -16,7 +16,7 @@ from clir_cli import display
 from clir_cli.artifacts.command import Command
 from clir_cli.console import Talk, Words, console
 from clir_cli.corpus.records import Document, Pair
-from clir_cli.stages.query import Hit
+from clir_cli.stages.query import Hit, Part
 from clir_cli.study import tables
 
 # Mark-up, emoji, and what a terminal obeys: colours, titles, C1, letters from right to left.
@@ -53,6 +53,43 @@ def test_a_translation_is_shown_where_one_was_searched_for(capsys) -> None:
     assert "sw-en, nmt: water that is clean" in capsys.readouterr().out
     display.show_hits({(Pair("sw", "en"), "ot"): [hit]}, hit.query)
     assert "water that" not in capsys.readouterr().out
+
+
+def test_a_passage_is_around_the_matches_and_each_word_of_the_query_has_its_part(
+    capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    text = f"{'before ' * 60}clean water{' after' * 60}"
+    low = text.index("clean")
+    spans = [(low, low + 5), (low + 6, low + 11)]
+    parts = [Part("safi", 0.75, spans[0]), Part("maji", 1.0, spans[1]), Part("", 0.5)]
+    hit = Hit(1, 2.25, Document("d", "", text), spans, "safi maji", parts)
+    display.show_hits({(Pair("sw", "en"), "ot"): [hit]})
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == ["sw-en, ot", "1  2.25  d"]
+    assert told[2].startswith("   ... before before")
+    assert told[-2].endswith("after ...")
+    assert told[-1] == "   safi → clean 0.75, maji → water 1.00, other tokens 0.50"
+    assert "*clean* *water*" in " ".join(line.strip() for line in told)
+    assert max(map(len, told)) <= 60
+    display.show_hits({(Pair("sw", "en"), "bm25"): []})
+    assert capsys.readouterr().out == "sw-en, bm25: no document has a word of the query\n"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_bar_has_step_share_and_time_before_what_may_be_cut(monkeypatch, columns) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Talk().progress(unit="steps") as bars:
+        note = "epoch 2  loss 0.663  plan entropy 4.83  182 pairs/s  and more that is not needed"
+        bars.add_task("distill so-en ot.plain", total=102, completed=51, note=note)
+        screen = console(width=columns)
+        with screen.capture() as captured:
+            screen.print(bars.make_tasks_table(bars.tasks))
+    (line,) = captured.get().splitlines()
+    assert line.strip().startswith("51/102 steps 50 %")
+    assert "left distill so-en ot.plain  epoch 2  loss" in line
+    assert line.rstrip().endswith("…")
+    assert len(line) <= columns
 
 
 @pytest.mark.parametrize("name", NAMES)

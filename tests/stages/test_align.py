@@ -95,3 +95,13 @@ def test_a_plan_that_did_not_converge_is_shown_as_such(align):
     outcome = align(*SENTENCES, *few, "--quiet")
     assert not outcome.err
     assert re.search(r"not converged: \d+% of the mass is misplaced", outcome.out)
+    assert "a row a token of sw, a column a token of English" in outcome.out
+    assert "eps 0.02, loss " in outcome.out
+
+
+def test_a_plan_that_is_wider_than_the_screen_goes_on_below(align, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    told = align("maji safi", words).out.splitlines()
+    assert max(map(len, told)) <= 40
+    assert sum(line.lstrip().startswith("[CLS] ") for line in told) == 2

@@ -26,6 +26,10 @@ def test_documents_alone_are_indexed_and_asked(call, small_collection, home, tmp
         words = (*PAIR, "--method", method, "--query", "maize in the sun", "--json")
         hits = call("search", *words).json
         assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
+        for hit in hits:
+            assert sum(part["score"] for part in hit["parts"]) == pytest.approx(hit["score"], 1e-2)
+            assert hit["passage"] in hit["text"]
+    assert {part["of"] for part in hits[0]["parts"]} <= {"maize", "in", "the", "sun"}
     assert "farming" in hits[0]["document"]  # of BM25: the words are English
     line = refused(call("search", *PAIR))
     assert "has no queries in 'sw' and 'en'" in line

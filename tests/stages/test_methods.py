@@ -28,8 +28,15 @@ def test_dictionaries_bm25_and_fusion_go_through_all_stages(chain, home):
     outcome = chain("dictionary", *SMALL)
     assert outcome.code == 0, outcome.err
     assert "precision at 1 0." in outcome.err  # against the dictionary of the sample
-    with (home / "sample/sw-en/ot/dictionary/dictionary.tsv").open(encoding="utf-8") as stream:
+    file = home / "sample/sw-en/ot/dictionary/dictionary.tsv"
+    with file.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert outcome.out.startswith(f"the best of {file}\n")
+    (told,) = chain("dictionary", "--json", *SMALL).json
+    scores = [entry["score"] for entry in told["best"]]
+    assert scores == sorted((float(row["score"]) for row in rows), reverse=True)[:20]
+    assert (told["file"], told["state"]) == (str(file), "current")
+    assert told["best"][0].keys() == {"word", "english", "score", "pairs"}
     assert {"word": "maji", "english": "water"}.items() <= rows[
         [row["word"] for row in rows].index("maji")
     ].items()
@@ -39,6 +46,10 @@ def test_dictionaries_bm25_and_fusion_go_through_all_stages(chain, home):
     outcome = chain("search", *chosen)
     assert outcome.code == 0, outcome.err
     assert "the dictionary knows" in outcome.err
+    fused = chain("search", *chosen[2:], "--method", "fusion", "--query", "maji", "--json").json
+    for hit in fused:
+        assert {part["of"] for part in hit["parts"]} <= {"ot", "dictionary-bm25"}
+        assert sum(part["score"] for part in hit["parts"]) == pytest.approx(hit["score"])
     outcome = chain("evaluate", *chosen, "--metric", "map", "--json")
     assert outcome.code == 0, outcome.err
     value = {row["method"]: row["value"] for row in outcome.json}

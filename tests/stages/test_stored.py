@@ -96,6 +96,9 @@ def test_words_of_one_query_are_marked_over_rounded_codes(call):
     assert outcome.code == 0, outcome.err
     assert [hit["rank"] for hit in outcome.json] == [1, 2, 3, 4, 5]
     assert all(hit["matched"] for hit in outcome.json)
+    for hit in outcome.json:
+        assert [part["of"] for part in hit["parts"]] == ["clean", "water", None]
+        assert sum(part["score"] for part in hit["parts"]) == pytest.approx(hit["score"], 1e-2)
 
 
 def flip(path):
