@@ -5,6 +5,7 @@ The entries are data (``data/catalogue/*.toml``), one table per source. A folder
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ Kind = Literal["bitext", "collections", "dictionaries"]
 # What a licence says of commercial use: allows it, forbids it, or is not stated.
 Terms = Literal["open", "noncommercial", "unstated"]
 HUB = "https://huggingface.co"
+OPUS, OPUS_STORE = "opus:", "https://object.pouta.csc.fi"
+OPUS_NAME = re.compile(r"opus:([a-zA-Z0-9][\w.-]*)/([a-zA-Z0-9][\w.-]*)", re.ASCII)
 WEB = ("http://", "https://")
 
 
@@ -83,6 +86,7 @@ class CatalogueEntry:
     machine_translated: bool = False  # the side of the query language
     # The source's names of its languages, if one file (an archive, an id of ir_datasets) has all.
     codes: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""  # of a corpus of OPUS, which has a file for each pair: which, OPUS alone knows
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -101,10 +105,13 @@ class CatalogueEntry:
         queries can be read for every language, for methods that use those.
         """
         for_all = self.kind == "collections" and (language == "en" or self.languages == ("en",))
-        return for_all or language in self.languages
+        return for_all or language in self.languages or bool(self.base)
 
     def files_for(self, language: str) -> tuple[CatalogueFile, ...]:
         """Return the files a query language needs, or none when the source lacks the language."""
+        if self.base:
+            name = f"{'-'.join(sorted((language, 'en')))}.txt.zip"
+            return (CatalogueFile(name, url=self.base + name, lang=language),)
         files = self.files if self.has(language) else ()
         return tuple(file for file in files if file.lang in ("", "en", language))
 
@@ -235,11 +242,36 @@ def models() -> dict[str, Model]:
 
 
 def source(kind: Kind, name: str) -> CatalogueEntry:
-    """Return one source; UserError, with the nearest name, if the catalogue does not have it."""
+    """Return one source; UserError, with the nearest name, if the catalogue does not have it.
+
+    Bitext may be any corpus of OPUS, ``opus:NAME/VERSION``.
+    """
+    if kind == "bitext" and name.startswith(OPUS):
+        return _of_opus(name)
     known = sources(kind)
     if name not in known:
         raise UserError(f"unknown {kind} source {name!r}: {nearest(name, known)}")
     return known[name]
+
+
+def _of_opus(name: str) -> CatalogueEntry:
+    if not (found := OPUS_NAME.fullmatch(name)):
+        example = "write corpus and version as on opus.nlpl.eu, such as opus:WikiMatrix/v1"
+        raise UserError(f"unknown bitext source {name!r}: {example}")
+    corpus, version = found.groups()
+    return CatalogueEntry(
+        name=name,
+        kind="bitext",
+        format="moses",
+        title=f"OPUS {corpus} {version}",
+        licence="see its page",
+        homepage=f"https://opus.nlpl.eu/{corpus}-{version}.php",
+        citation="Tiedemann, Parallel Data, Tools and Interfaces in OPUS, LREC 2012",
+        files=(),
+        # As for the corpora of OPUS that the catalogue has.
+        options={"in_order": False, "faults": "skip", "drop_test_texts": True},
+        base=f"{OPUS_STORE}/OPUS-{corpus}/{version}/moses/",
+    )
 
 
 def chosen(kind: Kind, settings: BitextSettings | DictionarySettings) -> list[CatalogueEntry]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clir_cli.corpus.catalogue import languages
+from clir_cli.corpus.catalogue import OPUS, languages
 from clir_cli.corpus.formats.columns import ENGLISH, is_other_language
 from clir_cli.corpus.records import Pair, parse_pair
 from clir_cli.errors import UserError
@@ -23,11 +23,12 @@ def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
 
     Raises:
         UserError: The text names no pair, or the catalogue lacks its language and there are no
-            ``bitext.files``.
+            ``bitext.files``, nor a corpus of OPUS.
     """
     name = text.strip().lower()
     code = re.fullmatch(r"(?!en-)([a-z]{2,3})-en", name)
-    if code and (settings.bitext.files or made):
+    has_any = any(name.startswith(OPUS) for name in settings.bitext.sources)
+    if code and (settings.bitext.files or has_any or made):
         return Pair(code[1], "en")
     try:
         return parse_pair(text, languages())

@@ -8,13 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from clir_cli.corpus.catalogue import CatalogueFile, host_path
+from clir_cli.corpus.catalogue import WEB, CatalogueFile, host_path
 from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
 from clir_cli.corpus.http import Advance, download
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
 
-WEB = ("http://", "https://")
 BLOCK = 1 << 16
 PAGE = 1 << 10  # bytes that show whether a file is a web page
 SIGNATURES = {".zip": b"PK", ".gz": b"\x1f\x8b"}  # how files of a kind begin

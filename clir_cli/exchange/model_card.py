@@ -146,7 +146,8 @@ def _data(card: Card) -> str:
         translated = notes.get("machine_translated") or ()
         counts = notes.get("sources") or dict.fromkeys(card.sources, "not recorded")
         for name, count in counts.items():
-            entry = known.get(name)
+            of_opus = name.startswith(catalogue.OPUS)
+            entry = catalogue.source("bitext", name) if of_opus else known.get(name)
             count = f"{count:,}" if isinstance(count, int) else count
             licence = entry.licence if entry else "not known to clir: files of the user"
             machine = " (machine-translated)" if name in translated else ""

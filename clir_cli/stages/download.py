@@ -9,12 +9,12 @@ from pathlib import Path
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
-from clir_cli.corpus.catalogue import CatalogueEntry, Model, Package
+from clir_cli.corpus.catalogue import WEB, CatalogueEntry, Model, Package
 from clir_cli.corpus.collections import IRDS, RequiredFile, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import fetch, is_offline, sources
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import write_text
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
@@ -138,7 +138,7 @@ def download(
             if file.declared.folder is not None:
                 raise UserError(f"{file.path}: no such file; {file.entry.name} needs it")
             raise UserError(f"{file.path}: missing from the package; install clir-cli again")
-    rows = [_row(file) for file in files]
+    rows = [_row(file, workspace.mirror) for file in files]
     if workspace.dry_run:
         _say_terms(workspace, files)
     else:
@@ -149,12 +149,20 @@ def download(
     return rows
 
 
-def _row(file: RequiredFile) -> dict[str, object]:
+def _found_size(file: RequiredFile, mirror: str) -> int:
+    """Return the size of a file that a mirror's folder or the cache has; 0 if none has it."""
+    if not file.declared.url.startswith(WEB):
+        return 0
+    places = sources(file.declared, mirror)
+    return next((place.stat().st_size for place in places if isinstance(place, Path)), 0)
+
+
+def _row(file: RequiredFile, mirror: str) -> dict[str, object]:
     supplied = f"user-supplied: {file.user_supplied}" if file.user_supplied else ""
     return {
         "source": file.entry.name,
         "file": file.path.name,
-        "bytes": file.size,
+        "bytes": file.size or _found_size(file, mirror),
         "licence": file.entry.licence,
         "terms": file.entry.terms,
         "machine_translated": file.entry.machine_translated,
@@ -185,7 +193,13 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
             if declared.url.startswith(IRDS):
                 irds.fetch(declared.url.removeprefix(IRDS), path)
             else:
-                fetch(declared, path, mirror=workspace.mirror, advance=advance, link=True)
+                try:
+                    fetch(declared, path, mirror=workspace.mirror, advance=advance, link=True)
+                except NotThere as error:
+                    if not file.entry.base:
+                        raise
+                    what = f"OPUS has no {declared.lang}-en of it, or no such corpus or version"
+                    raise NotThere(f"{file.entry.name}: {what}: {error}") from None
 
         for done in [pool.submit(fetch_one, file) for file in missing]:
             done.result()
