@@ -126,6 +126,13 @@ class Common:
             if given:
                 raise UserError(f"{option}: {command} makes nothing; leave it out")
 
+    def refuse_computing(self, command: str, *, makes: bool = True) -> None:
+        """Refuse options about models, for a command that runs none, or that ``makes`` nothing."""
+        if self.device != "auto":
+            raise UserError(f"--device {self.device}: {command} runs no model; leave it out")
+        if self.force and not makes:
+            raise UserError(f"--force: {command} always writes its result; leave it out")
+
     def refuse_unused(self, command: str) -> None:
         """Refuse options that a command that copies files does not heed."""
         for option, given in (("--dry-run", self.dry_run), ("--json", self.as_json)):

@@ -76,6 +76,7 @@ def import_run(
     Example: clir evaluate --lang sw-en --metric map --method ot,pyserini-bm25 --baseline ot
     """
     common.refuse_unused("clir import")
+    common.refuse_computing("clir import")
     from clir_cli.exchange.runs import import_runs
 
     workspace = common.workspace(collection)
@@ -98,6 +99,7 @@ def export_collection(
     Example: clir export collection sample-trec --lang sw-en --format trec
     """
     common.refuse_unused("clir export")
+    common.refuse_computing("this export")
     from clir_cli.exchange.files import export_collection as export
 
     workspace = common.workspace(collection)
@@ -123,6 +125,7 @@ def export_queries(
     Example: clir export queries topics.en.tsv --lang sw-en --suite open --english
     """
     common.refuse_unused("clir export")
+    common.refuse_computing("this export")
     from clir_cli.exchange.files import export_queries as export
 
     workspace = common.workspace(collection)
@@ -142,6 +145,7 @@ def export_qrels(
     Example: clir export qrels qrels.txt --lang sw-en --suite open
     """
     common.refuse_unused("clir export")
+    common.refuse_computing("this export")
     from clir_cli.exchange.files import export_qrels as export
 
     workspace = common.workspace(collection)
@@ -161,6 +165,7 @@ def export_run(
     Example: clir export run ot.trec --lang sw-en --method ot
     """
     common.refuse_unused("clir export")
+    common.refuse_computing("this export")
     from clir_cli.exchange.files import export_run as export
 
     workspace = common.workspace(collection)

@@ -57,6 +57,7 @@ def download(
     from clir_cli import display
     from clir_cli.stages import download as stages
 
+    common.refuse_computing("clir download")
     if licence not in ("any", "open"):
         raise UserError(f"--licence {licence!r}: any, or open")
     workspace = common.workspace(collection, mirror=mirror)
@@ -216,6 +217,7 @@ def evaluate(
     from clir_cli.evaluation.gaps import parse_metrics
     from clir_cli.stages import evaluate as stages
 
+    common.refuse_computing("clir evaluate", makes=False)
     names = parse_metrics(metric)
     workspace = common.workspace(collection)
     pairs, cells = cells_of(workspace, options, imported=True)

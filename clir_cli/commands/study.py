@@ -129,6 +129,7 @@ def report(
     from clir_cli import display, files
     from clir_cli.study.report.page import report as draw
 
+    common.refuse_computing("clir report", makes=False)
     workspace = common.workspace()
     if not output.parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.parent}; make it first")
