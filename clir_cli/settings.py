@@ -250,13 +250,19 @@ class JointSettings(Section):
 class IndexSettings(Section):
     """How documents are stored, and limits for indexing and search."""
 
-    later = frozenset({"format", "lists", "memory"})
+    later = frozenset({"format", "lists", "memory", "passage_tokens", "passage_overlap"})
 
     dtype: Literal["float16", "float32"] = Field(
         "float16", description="type of the stored numbers"
     )
     format: Literal["dense", "int8", "residual1", "residual2", "residual4"] = Field(
         "dense", description="dense keeps `dtype`; the others are lossy (docs/index.md)"
+    )
+    passage_tokens: int = Field(
+        0, ge=0, le=100_000, description="split documents into passages, the best one counts; 0: no"
+    )
+    passage_overlap: int = Field(
+        32, ge=0, le=100_000, description="most tokens that a passage shares with the one before"
     )
     lists: bool = Field(
         False, description="inverted lists for search.candidates; residual formats have them anyway"

@@ -21,6 +21,7 @@ from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import call, ray_cluster
 from clir_cli.retrieval import memory, store
 from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.passages import best_of, read_passages
 from clir_cli.retrieval.ranking import BATCH_TOKENS, Ranker, Scoring, best_indices
 from clir_cli.retrieval.store import Shard
 from clir_cli.settings import Settings
@@ -51,7 +52,8 @@ class ShardedRanker(Ranker):
         merged = torch.full((len(queries), self.documents), float("-inf"))
         for answer in self.ask(partial(request, queries=queries)):
             for query, (places, scores) in enumerate(answer):
-                merged[query, places] = scores
+                # A document may have passages with several workers.
+                merged[query, places] = torch.maximum(merged[query, places], scores)
         return merged
 
 
@@ -78,7 +80,8 @@ class PartSearcher:
     """A worker's view of an index: it searches some of the shards, and maps all of them.
 
     ``ranker`` has the whole index; ``shards`` are those that it searches, ``places`` those of their
-    documents among all, in order; ``worker`` is its number among ``workers``, from 0.
+    documents among all, in order; ``worker`` is its number among ``workers``, from 0. ``rows`` says
+    which of the places each row has, if rows are passages.
     """
 
     ranker: Ranker
@@ -86,6 +89,7 @@ class PartSearcher:
     places: Tensor
     worker: int
     workers: int
+    rows: Tensor | None = None
 
     def best(self, queries: Packed, depth: int, scoring: Scoring) -> Answer:
         """Return the best ``depth`` of the worker's documents for each query.
@@ -95,6 +99,8 @@ class PartSearcher:
         """
         answer = []
         for scores in self.ranker.scores(self._on_device(queries), self.shards, scoring):
+            if self.rows is not None:
+                scores = best_of(scores, self.rows, len(self.places))
             if scoring == "full":
                 floor = scores.topk(min(depth, len(scores))).values[-1]
                 best = torch.nonzero(scores >= floor).flatten()
@@ -127,11 +133,14 @@ def open_part(
     """Open an index where a worker runs; ``parts`` are the numbers of every worker's shards."""
     on = runtime.choose_device(device)  # one line instead of a traceback if it is not there
     shards = list(store.read_shards(folder))
-    ranker = Ranker(shards, memory=memory, device=on)
-    places = torch.arange(ranker.documents).split([len(shard) for shard in shards])
+    ranker = Ranker(shards, memory=memory, device=on, passages=read_passages(folder))
+    rows = torch.arange(ranker.rows).split([len(shard) for shard in shards])
     numbers = parts[worker]
-    own = torch.cat([places[number] for number in numbers])
-    return PartSearcher(ranker, [shards[number] for number in numbers], own, worker, len(parts))
+    own, held = torch.cat([rows[number] for number in numbers]), None
+    if ranker.passages is not None:
+        own, held = ranker.passages.documents[own].unique(return_inverse=True)
+    held_shards = [shards[number] for number in numbers]
+    return PartSearcher(ranker, held_shards, own, worker, len(parts), held)
 
 
 # ------------------------------------------------------------------ workers kept between methods
@@ -178,7 +187,9 @@ def sharded_ranker(
         _OPEN[key] = partial(cluster.ask_all, workers), torch.device(device), stack
         atexit.register(release)  # after Ray has registered its own end, so that it runs first
     ask, on, _ = _OPEN[key]
-    return ShardedRanker(shards, search.top_k, search.candidates, limit, on, ask=ask)
+    return ShardedRanker(
+        shards, search.top_k, search.candidates, limit, on, read_passages(folder), ask=ask
+    )
 
 
 def release() -> None:

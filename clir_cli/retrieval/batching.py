@@ -15,11 +15,13 @@ class TokenizedText:
         ids: Token ids.
         attended: Number of tokens that are attended to; the rest is query expansion.
         selected: Indices of the tokens that have an embedding; None for all.
+        is_cut: True if the text has more tokens.
     """
 
     ids: list[int]
     attended: int
     selected: list[int] | None = None
+    is_cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)

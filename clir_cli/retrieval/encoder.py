@@ -95,10 +95,15 @@ class Encoder:
 
         The length is at most ``max_tokens``, the model's positions, and the text format's length.
         """
+        return self._tokenized(texts, self.limit(max_tokens, kind), kind)[0]
+
+    def _tokenized(
+        self, texts: Sequence[str], longest: int, kind: TextKind
+    ) -> tuple[list[list[int]], list[bool]]:
+        """Return token ids, and of which texts there are more (False if it is not known)."""
         if not texts:  # which the tokenizer refuses
-            return []
+            return [], []
         prefixed = [self.text_format.prefix(kind) + text for text in texts]
-        longest = self.limit(max_tokens, kind)
         try:
             encoded = self.tokenizer(prefixed, truncation=True, max_length=longest, padding=False)
         except TypeError:  # half of a character, as JSON may have it
@@ -106,7 +111,10 @@ class Encoder:
             if wrong is None:
                 raise
             raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
-        return [list(ids) for ids in encoded["input_ids"]]
+        rows = [list(ids) for ids in encoded["input_ids"]]
+        details = encoded.encodings  # slow tokenizers have none
+        full = (details is not None and len(ids) == longest for ids in rows)
+        return rows, [at and bool(details[row].overflowing) for row, at in enumerate(full)]
 
     def limit(self, max_tokens: int, kind: TextKind) -> int:
         """Return the longest text of a kind in tokens, if ``max_tokens`` are allowed."""
@@ -121,7 +129,8 @@ class Encoder:
         """Return tokenised texts with prefix, query expansion and skipped tokens."""
         inputs = []
         expansion = self.text_format.expansion if kind == "query" else None
-        for ids in self.tokenize(texts, max_tokens, kind):
+        tokenized = self._tokenized(texts, self.limit(max_tokens, kind), kind)
+        for ids, is_cut in zip(*tokenized, strict=True):
             attended = len(ids)
             if expansion:
                 ids = ids + [self._expansion_token] * (expansion.length - len(ids))
@@ -129,7 +138,7 @@ class Encoder:
             selected = None
             if self._skipped and kind in self.text_format.skipped_in:
                 selected = [i for i, token in enumerate(ids) if token not in self._skipped]
-            inputs.append(TokenizedText(ids, attended, selected))
+            inputs.append(TokenizedText(ids, attended, selected, is_cut))
         return inputs
 
     @cached_property

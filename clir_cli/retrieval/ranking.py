@@ -20,10 +20,11 @@ from clir_cli.retrieval.maxsim import (
     require_scores,
     rounding_pays,
 )
+from clir_cli.retrieval.passages import Passages, best_of
 from clir_cli.retrieval.store import Shard, gather
 
 BATCH_TOKENS = 512  # query tokens that share each decoded block
-GATHERED = 4096  # documents that are re-scored at once
+GATHERED = 4096  # rows that are re-scored at once
 AGAIN = 2  # times top_k documents are scored in float32 after a search in int8
 STATM = Path("/proc/self/statm")
 Scoring = Literal["full", "rounded", "centroids"]  # in float32, in int8, by centroids alone
@@ -40,6 +41,7 @@ class Ranker:
             all (below 1), is found by centroids and re-scored.
         memory: Bytes that the process may take; None for no limit.
         device: Where scores are computed; None for where the queries are.
+        passages: What part of which document each row is; None if rows are whole documents.
     """
 
     shards: Sequence[Shard]
@@ -47,11 +49,17 @@ class Ranker:
     candidates: float = 0.0
     memory: int | None = None
     device: torch.device | None = None
+    passages: Passages | None = None
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows: documents, or passages of documents."""
+        return sum(len(shard) for shard in self.shards)
 
     @property
     def documents(self) -> int:
         """Return the number of documents."""
-        return sum(len(shard) for shard in self.shards)
+        return self.passages.count if self.passages else self.rows
 
     @property
     def rescored(self) -> int:
@@ -101,7 +109,7 @@ class Ranker:
         fixed = resident_bytes() + 4 * (6 * BLOCK_CELLS + 2 * WINDOW_CELLS)
         longest = max((len(shard) for shard in self.shards if shard.lists), default=0)
         fixed += 4 * BATCH_TOKENS * longest
-        a_query = 16 * max(1, self.documents)  # scores, approximate scores, and sorting them
+        a_query = 16 * max(1, self.rows)  # scores, approximate scores, and sorting them
         room = (self.memory - fixed) // a_query
         if room < 1:
             least = (fixed + a_query) / 1e9
@@ -137,7 +145,10 @@ class Ranker:
     # The methods below are distributed in ``clir_cli.cluster.shard_search``.
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
-        return self.scores(queries, self.shards, scoring)
+        scores = self.scores(queries, self.shards, scoring)
+        if self.passages is None:
+            return scores
+        return best_of(scores, self.passages.documents, self.documents)
 
     def _rescore(
         self, queries: Packed, chosen: Sequence[Tensor], *, rounded: bool
@@ -147,7 +158,7 @@ class Ranker:
             yield self.again(queries[query], indices, rounded=rounded)
 
     def scores(self, queries: Packed, shards: Sequence[Shard], scoring: Scoring) -> Tensor:
-        """Return scores (queries, documents of the shards) in float32 on the CPU."""
+        """Return scores (queries, rows of the shards) in float32 on the CPU."""
         if scoring == "centroids":
             lists, gains = nearest_lists(queries, shards[0].codec)
             parts = [approximate(queries, shard, lists, gains) for shard in shards]
@@ -161,11 +172,16 @@ class Ranker:
     def again(self, query: Tensor, chosen: Tensor, *, rounded: bool = False) -> Tensor:
         """Return scores (M,) of the documents ``chosen`` (M,), which ascend."""
         queries = Packed(query, torch.tensor([0, len(query)]))
-        scores = []
-        for part in chosen.split(GATHERED):
+        rows = chosen if self.passages is None else self.passages.rows(chosen)
+        parts = []
+        for part in rows.split(GATHERED):
             documents = gather(self.shards, part, release=self.memory is not None)
-            scores.append(maxsim_batch(queries, documents, rounded=rounded)[0].cpu())
-        return torch.cat(scores)
+            parts.append(maxsim_batch(queries, documents, rounded=rounded)[0].cpu())
+        scores = torch.cat(parts)
+        if self.passages is None:
+            return scores
+        places = torch.searchsorted(chosen, self.passages.documents[rows])
+        return best_of(scores, places, len(chosen))
 
 
 def best_indices(scores: Tensor, count: int) -> Tensor:

@@ -42,11 +42,13 @@ def _stem(number: int) -> str:
     return f"shard-{number:05d}"
 
 
-def write_checksums(folder: Path, number: int, fingerprint: str, digests: np.ndarray) -> None:
+def write_checksums(
+    folder: Path, number: int, fingerprint: str, digests: np.ndarray, cut: Sequence[int] = ()
+) -> None:
     """Record what a shard was made from, and its files as they are now.
 
     ``fingerprint`` is the digest of all that the shard's bytes depend on beside the texts,
-    ``digests`` (rows, DIGEST) are those of the texts.
+    ``digests`` (rows, DIGEST) are those of the texts, ``cut`` the rows whose text was too long.
     """
     files = {
         path.name.removeprefix(_stem(number)): {
@@ -57,7 +59,14 @@ def write_checksums(folder: Path, number: int, fingerprint: str, digests: np.nda
     }
     texts = _digest_of(digests)
     record = {"recipe": fingerprint, "texts": texts, "rows": len(digests), "files": files}
+    record |= {"cut": list(cut)} if cut else {}
     write_text(checksum_path(folder, number), json.dumps(record, indent=1) + "\n")
+
+
+def cut_rows(folder: Path, number: int) -> list[int]:
+    """Return the rows of a shard whose text was too long; none if it is not recorded."""
+    record = json.loads(checksum_path(folder, number).read_text(encoding="utf-8"))
+    return list(record.get("cut", ()))
 
 
 def fault(folder: Path, number: int, fingerprint: str, digests: np.ndarray) -> str:

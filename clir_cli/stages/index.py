@@ -1,7 +1,8 @@
 """index: the teacher encodes the documents, once for every pair and method of a suite."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +23,14 @@ from clir_cli.artifacts.store import (
     require,
     stale,
 )
-from clir_cli.corpus.records import Collection
+from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import MissingInput, UserError
-from clir_cli.retrieval import shard_checksums, shard_layout, store
+from clir_cli.retrieval import passages, shard_checksums, shard_layout, store
 from clir_cli.retrieval.batching import usual_batch
+from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.passages import Passages
 from clir_cli.retrieval.shard_checksums import text_digests
+from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.stages.support import encoding, index_codec
 from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.sources import read_collection
@@ -83,7 +87,11 @@ def _fill(
     batch = settings.batch_tokens or usual_batch(device)
     teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
     teacher = centred_teacher(workspace, teacher)
-    size = encoding.shard_size(settings, teacher, workspace.settings.teacher.document_tokens)
+    longest = workspace.settings.teacher.document_tokens
+    size = encoding.shard_size(settings, teacher, settings.passage_tokens or longest)
+    whole, parts = collection, None
+    if settings.passage_tokens:
+        collection, parts = _in_passages(workspace, collection, teacher)
     if before is not None and is_readable(before) and _is_whole(before, store.CODEC):
         shard_checksums.link(before / store.CODEC, draft / store.CODEC)
         index_codec.record_codec(draft)
@@ -108,11 +116,16 @@ def _fill(
         workspace.talk.say(f"made again: {line}")
     rows = [row for block in blocks for row in block.documents.tolist()]
     in_order = [collection.documents[row] for row in rows]
-    files.write_text(draft / IDS, "".join(f"{document.id}\n" for document in in_order))
+    named = whole.documents if parts else in_order
+    files.write_text(draft / IDS, "".join(f"{document.id}\n" for document in named))
+    if parts:
+        parts = Passages(parts.documents[rows], parts.spans[rows])
+        passages.write_passages(draft, parts)
     shard_layout.write_layout(draft, digests, blocks)
     tokens = sum(int(shard.offsets[-1]) for shard in store.read_shards(draft))
     notes = {
-        "documents": len(collection.documents),
+        "documents": len(whole.documents),
+        **({"passages": len(rows)} if parts else _cut(workspace, draft, blocks, teacher)),
         "tokens": tokens,
         "dimensions": teacher.dimensions,
         **index_codec.measured(workspace, in_order, teacher, draft),
@@ -121,6 +134,37 @@ def _fill(
     files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
     (draft / index_codec.RECORD).unlink(missing_ok=True)
     return tokens
+
+
+def _in_passages(
+    workspace: Workspace, collection: Collection, teacher: Encoder
+) -> tuple[Collection, Passages]:
+    """Return a collection whose documents are the passages of another's, and what they are of."""
+    texts = [document.full_text for document in collection.documents]
+    settings = workspace.settings
+    parts = passages.split(teacher, texts, settings.index, settings.teacher.document_tokens)
+    workspace.talk.say(f"{len(parts.spans):,} passages of {len(texts):,} documents")
+    rows = zip(parts.documents.tolist(), parts.spans.tolist(), strict=True)
+    documents = [
+        Document(collection.documents[number].id, "", texts[number][begin:end])
+        for number, (begin, end) in rows
+    ]
+    return replace(collection, documents=documents), parts
+
+
+def _cut(
+    workspace: Workspace, draft: Path, blocks: Sequence[ShardDocuments], teacher: Encoder
+) -> dict[str, int]:
+    """Return how many documents are longer than the teacher takes, if any, and report them."""
+    count = sum(len(shard_checksums.cut_rows(draft, number)) for number in range(len(blocks)))
+    if not count:
+        return {}
+    limit = teacher.limit(workspace.settings.teacher.document_tokens, "document")
+    workspace.talk.say(
+        f"{count:,} documents were cut at {limit} tokens (teacher.document_tokens); --set "
+        f"index.passage_tokens={limit} indexes all of their text"
+    )
+    return {"documents_cut": count}
 
 
 # ------------------------------------------------------------------ the index before
@@ -179,10 +223,14 @@ def _is_whole(before: Path, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Index:
-    """An index that was opened for search: its shards, and document ids in their order."""
+    """An index that was opened for search: its shards, and document ids in their order.
+
+    If there are ``passages``, these are the rows of the shards, and number the ids.
+    """
 
     ids: list[str]
     shards: list[store.Shard]
+    passages: Passages | None = None
 
 
 def open_index(workspace: Workspace) -> Index:
@@ -198,5 +246,7 @@ def open_index(workspace: Workspace) -> Index:
             del workspace.cache[other]
         folder = graph.require_current(workspace, ref).path
         ids = (folder / IDS).read_text(encoding="utf-8").splitlines()
-        workspace.cache[key] = Index(ids, list(store.read_shards(folder)))
+        workspace.cache[key] = Index(
+            ids, list(store.read_shards(folder)), passages.read_passages(folder)
+        )
     return workspace.cache[key]

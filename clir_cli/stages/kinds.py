@@ -40,6 +40,10 @@ DOWNLOADED = (
     "dictionary.files", "teacher.model", "student.model", "nmt.model", "models",
     "contrastive.collection",
 )  # fmt: skip
+# The settings of an index that change its bytes.
+INDEXED = (
+    "dtype", "shard_documents", "precision", "format", "lists", "passage_tokens", "passage_overlap",
+)  # fmt: skip
 
 
 def _stage(name: str) -> Callable[[Workspace, Ref], object]:
@@ -301,10 +305,7 @@ graph.SPECS |= {
         settings=lambda _: {
             "document_tokens": "teacher.document_tokens",
             "centre": "teacher.centre",
-            **{
-                key: f"index.{key}"
-                for key in ("dtype", "shard_documents", "precision", "format", "lists")
-            },
+            **{key: f"index.{key}" for key in INDEXED},
         },
         inputs=lambda ref: [
             sources.documents_input(ref.settings, ()),

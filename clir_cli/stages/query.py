@@ -145,8 +145,12 @@ def _token_parts(job: Search, documents: Sequence[Document], text: str) -> list[
     position = {identity: number for number, identity in enumerate(index.ids)}
     found = []
     for document in documents:
-        tokens = teacher.spans(document.full_text, limit.document_tokens, "document")
-        embeddings = _embeddings(index, position[document.id]).to(packed[0])
+        begin, end, embeddings = _scored_part(index, position[document.id], document, packed[0])
+        text_of = document.full_text[begin:end]
+        tokens = [
+            (begin + first, begin + last)
+            for first, last in teacher.spans(text_of, limit.document_tokens, "document")
+        ]
         best, nearest = (packed[0] @ embeddings.T).max(dim=1)
         parts, rest = [], float(best.sum())
         for low, high in query_words:
@@ -159,6 +163,23 @@ def _token_parts(job: Search, documents: Sequence[Document], text: str) -> list[
                 rest -= score
         found.append([*parts, Part("", rest)])
     return found
+
+
+def _scored_part(
+    index: Index, position: int, document: Document, query: torch.Tensor
+) -> tuple[int, int, torch.Tensor]:
+    """Return the characters (begin, end) that score a document, and their token embeddings.
+
+    These are all of it, or its best passage for the query tokens (n, d).
+    """
+    if index.passages is None:
+        return 0, len(document.full_text), _embeddings(index, position).to(query)
+    rows = index.passages.rows(torch.tensor([position])).tolist()
+    vectors = [_embeddings(index, row).to(query) for row in rows]
+    scores = [float((query @ each.T).amax(dim=1).sum()) for each in vectors]
+    best = scores.index(max(scores))
+    begin, end = index.passages.spans[rows[best]].tolist()
+    return begin, end, vectors[best]
 
 
 def _embeddings(index: Index, position: int) -> torch.Tensor:

@@ -159,7 +159,8 @@ def ranker_of(workspace: Workspace, index: Index) -> Ranker:
     settings = workspace.settings
     if workspace.engine.name == "local":
         search = settings.search
-        return Ranker(index.shards, search.top_k, search.candidates, settings.index.memory_bytes)
+        limit = settings.index.memory_bytes
+        return Ranker(index.shards, search.top_k, search.candidates, limit, passages=index.passages)
     return sharded_ranker(
         workspace.engine,
         settings,

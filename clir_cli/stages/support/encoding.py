@@ -67,10 +67,15 @@ class ShardEncoder:
             advance=advance,
         )
 
-    def write(self, number: int, packed: Packed, digests: np.ndarray) -> None:
-        """Write a shard of texts with these digests, and then its checksum file."""
+    def write(
+        self, number: int, packed: Packed, digests: np.ndarray, cut: Sequence[int] = ()
+    ) -> None:
+        """Write a shard of texts with these digests, ``cut`` the rows that were too long.
+
+        Its checksum file comes last.
+        """
         store.write_shard(self.draft, number, packed, self.codec)
-        shard_checksums.write_checksums(self.draft, number, self.made_from, digests)
+        shard_checksums.write_checksums(self.draft, number, self.made_from, digests, cut)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,9 @@ class IndexJob:
             draft, number, store.select_documents(shard, torch.from_numpy(reused.rows))
         )
         digests = self.digests[block.documents]
-        shard_checksums.write_checksums(draft, number, made_from, digests)
+        held_cut = set(shard_checksums.cut_rows(self.before, reused.shard))
+        cut = [row for row, old in enumerate(reused.rows.tolist()) if old in held_cut]
+        shard_checksums.write_checksums(draft, number, made_from, digests, cut)
         return ""
 
 
@@ -197,7 +204,8 @@ def encode_here(job: IndexJob, blocks: Blocks, total: int) -> None:
             packed = encoder.encode(inputs, advance)
             if written is not None:
                 written.result()
-            written = writes.submit(encoder.write, number, packed, job.digests[block.documents])
+            digests = job.digests[block.documents]
+            written = writes.submit(encoder.write, number, packed, digests, _cut(inputs))
             del packed, inputs
         if written is not None:
             written.result()
@@ -254,7 +262,12 @@ def _open_in_worker(
 
 def _encode_in_worker(encoder: ShardEncoder, shard: tuple[int, list[str], np.ndarray]) -> None:
     number, texts, digests = shard
-    encoder.write(number, encoder.encode(encoder.inputs(texts)), digests)
+    inputs = encoder.inputs(texts)
+    encoder.write(number, encoder.encode(inputs), digests, _cut(inputs))
+
+
+def _cut(inputs: Sequence[TokenizedText]) -> list[int]:
+    return [row for row, text in enumerate(inputs) if text.is_cut]
 
 
 def _worker_bytes(

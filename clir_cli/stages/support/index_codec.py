@@ -9,6 +9,7 @@ from clir_cli.errors import UserError
 from clir_cli.files import file_digest, write_text
 from clir_cli.retrieval import index_recall, store
 from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.retrieval.passages import read_passages
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.stages.support.workspace import Workspace
 
@@ -60,8 +61,8 @@ def measured(
 ) -> dict[str, object]:
     """Return notes on the size of an index, and on how much of the ranking its format keeps.
 
-    Documents are in the order of the shards, which are in ``draft``; the teacher encodes some again
-    if they are stored rounded.
+    Documents, or passages, are in the order of the shards, which are in ``draft``; the teacher
+    encodes some again if they are stored rounded.
 
     Returns:
         ``bytes_a_token``; if the vectors are rounded, ``format`` and ``format_recall``, the share
@@ -84,8 +85,9 @@ def measured(
     if codec.has_lists:
         rows = index_recall.evenly_spaced(total, QUERIED)
         queries = index_recall.sampled_queries(index_recall.documents_at(shards, rows))
-        counts = sorted({min(total, TOP_K * multiple) for multiple in MULTIPLES})
-        ranker = Ranker(shards, TOP_K, memory=workspace.settings.index.memory_bytes)
+        limit = workspace.settings.index.memory_bytes
+        ranker = Ranker(shards, TOP_K, memory=limit, passages=read_passages(draft))
+        counts = sorted({min(ranker.documents, TOP_K * multiple) for multiple in MULTIPLES})
         try:
             recalls = index_recall.candidate_recall(ranker, queries, counts)
         except UserError as error:  # an index is not lost for want of memory to measure it
