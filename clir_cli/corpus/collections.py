@@ -5,7 +5,6 @@ A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``)
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
+from clir_cli.corpus.formats.collection_toml import Fields, read_settings
 from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
+from clir_cli.corpus.formats.tables import TABLES, files_under, text_files
 from clir_cli.corpus.records import Collection, Document
 from clir_cli.errors import UserError, check_utf8, nearest
 from clir_cli.files import digest
@@ -221,15 +222,7 @@ def _documents_digest(documents: Iterable[Document]) -> str:
 
 
 def _files_under(folder: Path) -> list[Path]:
-    """Return all files of a folder, also those behind links to folders, each folder once."""
-    paths: list[Path] = []
-    walked: set[str] = set()
-    for top, folders, names in os.walk(folder, followlinks=True):
-        walked.add(os.path.realpath(top))
-        real = {name: os.path.realpath(f"{top}/{name}") for name in folders}
-        folders[:] = [name for name in folders if real[name] not in walked]
-        paths += [Path(top) / name for name in names]
-    return sorted(path for path in paths if parse_cache.FOLDER not in path.parts)
+    return [path for path in files_under(folder) if parse_cache.FOLDER not in path.parts]
 
 
 def _own_parser(folder: Path, language: str) -> _Parser:
@@ -239,13 +232,15 @@ def _own_parser(folder: Path, language: str) -> _Parser:
     layout = "a collection has corpus.jsonl, and queries.jsonl and qrels/test.tsv to score runs"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")
-    suffixes = (".jsonl", *(f".jsonl{packed}" for packed in SUFFIXES), ".parquet")
+    kinds = [f"{kind}{packed}" for kind in (".jsonl", *TABLES) for packed in ("", *SUFFIXES)]
+    suffixes = (*kinds, ".parquet")
     queries = _first(folder / f"queries.{language}", suffixes)
     if not queries.exists():
         queries = _first(folder / "queries", suffixes)
     tables = (".tsv", *(f".tsv{packed}" for packed in SUFFIXES), ".parquet")
     qrels = _first(folder / "qrels" / "test", tables)
-    languages = {_first(folder / "corpus", suffixes): "", qrels: "", queries: language}
+    corpus = _corpus(folder, suffixes)
+    languages = {corpus: "", qrels: "", queries: language}
     # Documents alone can be searched; a file of almost the name is no reason to do without.
     if not qrels.exists() and not _seen(folder, qrels):
         del languages[qrels]
@@ -254,12 +249,35 @@ def _own_parser(folder: Path, language: str) -> _Parser:
     for path in languages:
         if not path.exists():
             raise UserError(f"{path}: missing; {layout}{_seen(folder, path)}")
-        require_regular(path)
+        if not path.is_dir() or path != corpus:
+            require_regular(path)
     english = _first(folder / "queries.en", suffixes)
     if english.is_file():
         languages.setdefault(english, "en")
-    files = [LocalFile(p, CatalogueFile(p.name, lang=lang)) for p, lang in languages.items()]
-    return _Parser(partial(read_beir, files), list(languages))
+    roles = {corpus: "corpus"}
+    files = [
+        LocalFile(path, CatalogueFile(path.name, lang=lang, role=roles.get(path, "")))
+        for path, lang in languages.items()
+    ]
+    fields = read_settings(folder, Fields, {}).model_dump()
+    read = [file for path in languages for file in (text_files(path) if path.is_dir() else [path])]
+    request = ReadRequest(language, fields, folder=folder)
+    return _Parser(partial(read_beir, files, request), read, [json.dumps(fields)])
+
+
+def _corpus(folder: Path, suffixes: tuple[str, ...]) -> Path:
+    """Return the file of the documents, or the folder of their texts: ``corpus``, or the whole."""
+    file, texts = _first(folder / "corpus", suffixes), folder / "corpus"
+    if texts.is_dir() and file.exists():
+        raise UserError(f"{file} and {texts}: keep one of them")
+    if texts.is_dir() and not text_files(texts):
+        raise UserError(f"{texts}: no .txt in it")
+    if file.exists() or texts.is_dir():
+        return texts if texts.is_dir() else file
+    # A note beside a corpus of a wrong name is no document.
+    beside = {*folder.glob("queries*"), *folder.glob("qrels*"), *folder.glob("qrels/*")}
+    found = {path for path in _files_under(folder) if not path.name.startswith(".")} - beside
+    return folder if found and found == set(text_files(folder)) else file
 
 
 def _first(stem: Path, suffixes: tuple[str, ...]) -> Path:

@@ -72,3 +72,18 @@ def test_a_collection_to_train_on_needs_queries_and_judgments(clir, home, small_
     own = ("--set", f"contrastive.collection={small_collection}")
     line = refused(clir("train", *words, *own))
     assert "has 0 queries in 'en' with a document that answers them" in line
+
+
+def test_a_folder_of_texts_is_indexed_in_passages_and_asked(clir, quick, home, tmp_path):
+    folder = tmp_path / "my_texts"
+    (folder / "news").mkdir(parents=True)
+    (folder / "a.txt").write_text("The ferry leaves at noon.\n", encoding="utf-8")
+    long = "Maize dries in the sun. " * 60 + "The well is deep."
+    (folder / "news" / "b.txt").write_text(long, encoding="utf-8")
+    own = ("--home", home, *quick, "--collection", folder, "--set", "index.passage_tokens=64")
+    assert clir("index", *own).code == 0
+    words = (*PAIR, "--method", "english", "--query", "The well is deep.", "--json")
+    hits = clir("search", *words, *own).json
+    assert {hit["document"] for hit in hits} == {"a.txt", "news/b.txt"}
+    found = {hit["document"]: hit["passage"] for hit in hits}
+    assert found["a.txt"] == "The ferry leaves at noon." and found["news/b.txt"] in long

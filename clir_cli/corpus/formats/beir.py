@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.collection_toml import Fields
 from clir_cli.corpus.formats.jsonl_parquet import (
     Record,
     id_of,
@@ -20,6 +21,7 @@ from clir_cli.corpus.formats.reading import (
     excerpt,
     text_lines,
 )
+from clir_cli.corpus.formats.tables import read_any_records
 from clir_cli.corpus.formats.zips import buffered, only_member, open_zip
 from clir_cli.corpus.records import Document
 from clir_cli.errors import UserError
@@ -27,23 +29,28 @@ from clir_cli.errors import UserError
 # Records, or judgments (query, document, grade), each with its place in the file.
 Records = Iterator[tuple[str, Record]]
 Judgments = Iterator[tuple[str, tuple[Any, ...]]]
+USUAL = Fields()
 JUDGMENT = ("query-id", "corpus-id", "score")
 
 
-def read_beir(files: Sequence[LocalFile], _: ReadRequest | None = None) -> ParsedCollection:
+def read_beir(files: Sequence[LocalFile], request: ReadRequest | None = None) -> ParsedCollection:
     """Read the BEIR layout: corpus.jsonl, and queries*.jsonl and qrels/test.tsv if there are any.
 
-    Each file of queries is in the language that is declared. Compressed files and ``.parquet`` hold
-    the same columns. Pyserini's names of columns are read too: ``id`` and ``contents``.
+    Each file of queries is in the language that is declared. Compressed files, ``.parquet``,
+    ``.csv`` and ``.tsv`` hold the same columns, and the corpus may be a folder of texts. Pyserini's
+    names of columns are read too, ``id`` and ``contents``; other names are options (``Fields``).
     """
+    options = request.options if request else {}
+    fields = Fields(**{name: options[name] for name in Fields.model_fields if name in options})
     by_part: dict[str, list[LocalFile]] = {}
     for file in files:
-        part = "qrels" if file.path.parent.name == "qrels" else file.path.name.split(".")[0]
+        in_qrels = file.path.parent.name == "qrels"
+        part = file.declared.role or ("qrels" if in_qrels else file.path.name.split(".")[0])
         by_part.setdefault(part, []).append(file)
     corpus = by_part["corpus"][0].path
-    documents = _documents(corpus, read_records(corpus))
+    documents = _documents(corpus, read_any_records(corpus), fields)
     queries = {
-        file.declared.lang: _queries(file.path, read_records(file.path))
+        file.declared.lang: _queries(file.path, read_any_records(file.path), fields)
         for file in by_part.get("queries", ())
     }
     if "qrels" not in by_part:
@@ -78,30 +85,38 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
     return ParsedCollection(documents, {"en": in_split}, qrels)
 
 
-def _documents(path: Path, rows: Records, *, may_be_empty: bool = False) -> list[Document]:
+def _documents(
+    path: Path, rows: Records, fields: Fields = USUAL, *, may_be_empty: bool = False
+) -> list[Document]:
     documents = []
-    for key, where, row in _with_ids(path, rows):
-        title = text_of(row, "title", where, may_be_empty=True) if "title" in row else ""
+    name = fields.title or "title"
+    for key, where, row in _with_ids(path, rows, fields.id):
+        has_title = bool(fields.title) or name in row
+        title = text_of(row, name, where, may_be_empty=True) if has_title else ""
         # Of some documents only the title is known.
-        empty = may_be_empty or bool(title)
-        text = text_of(row, "text", where, also="contents", may_be_empty=empty)
+        text = _text(row, fields.text, where, may_be_empty or bool(title))
         documents.append(Document(key, title, text))
     return documents
 
 
-def _queries(path: Path, rows: Records) -> dict[str, str]:
+def _queries(path: Path, rows: Records, fields: Fields = USUAL) -> dict[str, str]:
     return {
-        key: text_of(row, "text", where, also="contents")
-        for key, where, row in _with_ids(path, rows)
+        key: _text(row, fields.query, where)
+        for key, where, row in _with_ids(path, rows, fields.query_id)
     }
 
 
-def _with_ids(path: Path, rows: Records) -> Iterator[tuple[str, str, Record]]:
+def _text(row: Record, name: str, where: str, may_be_empty: bool = False) -> str:
+    also = "" if name else "contents"
+    return text_of(row, name or "text", where, also=also, may_be_empty=may_be_empty)
+
+
+def _with_ids(path: Path, rows: Records, name: str = "") -> Iterator[tuple[str, str, Record]]:
     seen: set[str] = set()
     for where, row in rows:
-        key = id_of(row, "_id", where, also="id")
+        key = id_of(row, name or "_id", where, also="" if name else "id")
         if key in seen:
-            raise UserError(f"{where}: _id {key!r} occurs twice")
+            raise UserError(f"{where}: {name or '_id'} {key!r} occurs twice")
         seen.add(key)
         yield key, where, row
     if not seen:

@@ -20,6 +20,7 @@ from clir_cli.corpus.formats.bitext_readers import (
 from clir_cli.corpus.formats.columns import ENGLISH, named_columns, required_columns
 from clir_cli.corpus.formats.jsonl_parquet import Record, read_records, text_of
 from clir_cli.corpus.formats.opening import (
+    LONGEST_LINE,
     limited_lines,
     open_text,
     require_regular,
@@ -150,7 +151,9 @@ def read_csv(path: Path, faults: Faults, language: str = "") -> Iterator[Sentenc
             faults.report(path, number, what)
 
 
-def csv_rows(path: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    path: Path, faults: Faults, longest: int = LONGEST_LINE
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file with the number of their last line; blank lines are skipped.
 
     What the first line has most of divides the cells: a comma, a semicolon or a tab.
@@ -158,7 +161,7 @@ def csv_rows(path: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
     with open_text(path) as stream:
         head = stream.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
         divider = max(",;\t", key=lambda mark: head.count(mark.encode()))
-        lines = (line.decode(errors="surrogateescape") for line in limited_lines(stream))
+        lines = (line.decode(errors="surrogateescape") for line in limited_lines(stream, longest))
         first = next(lines, "").removeprefix("\ufeff")
         rows = csv.reader(chain([first], lines), delimiter=divider, strict=True)
         try:

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.formats.collection_toml import SETTINGS, read_settings
 from clir_cli.corpus.formats.opening import open_text
 from clir_cli.corpus.formats.reading import (
     ParsedCollection,
@@ -26,10 +27,8 @@ from clir_cli.corpus.formats.reading import (
     excerpt,
 )
 from clir_cli.corpus.records import Document
-from clir_cli.errors import UserError, nearest
-from clir_cli.suites import read_toml
+from clir_cli.errors import UserError
 
-SETTINGS = "collection.toml"
 HELP = "docs/collections.md shows the layout"
 
 
@@ -55,7 +54,7 @@ class Layout(BaseModel):
 def is_trec(folder: Path) -> bool:
     """Return True if a directory has the layout of this reader rather than BEIR's."""
     is_own = (folder / SETTINGS).is_file() or any(folder.glob("documents*"))
-    return is_own and not any(folder.glob("corpus.*"))
+    return is_own and not any(folder.glob("corpus.*")) and not (folder / "corpus").is_dir()
 
 
 def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
@@ -92,15 +91,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
 
 
 def _layout(folder: Path, options: Mapping[str, Any]) -> Layout:
-    path = folder / SETTINGS
-    defaults = {key: value for key, value in options.items() if key in Layout.model_fields}
-    try:
-        layout = Layout(**{**defaults, **(read_toml(path) if path.is_file() else {})})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        hint = nearest(key, Layout.model_fields) if key not in Layout.model_fields else first["msg"]
-        raise UserError(f"{path}: {key}: {hint}") from None
+    path, layout = folder / SETTINGS, read_settings(folder, Layout, options)
     with suppress(LookupError, ValueError):
         if ASCII.decode(layout.encoding or "utf-8") == ASCII.decode("ascii"):
             return layout
