@@ -155,6 +155,13 @@ def test_every_figure_tells_its_command_and_the_students_their_settings(html):
     assert "clir distill --suite sample --lang sw-en --method ot" in learned
 
 
+def test_training_data_with_licence_device_and_time_are_told_and_tables_their_n(html):
+    environment = html[html.index('id="environment"') :]
+    training = re.sub(r"<[^>]+>|\s+", " ", environment[: environment.index("Versions")])
+    assert re.search(r"sw-en +ot +\d+ +sample \d+ \(CC0-1\.0\) +cpu +\d+\.\d", training)
+    assert re.search(r"n = \d+ queries; 95 % intervals by bootstrap", html)
+
+
 def test_the_numbers_are_those_of_the_tables(html, suite):
     with (suite / "results/sample/scores.csv").open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["metric"] == "map"]

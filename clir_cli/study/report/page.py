@@ -8,6 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from clir_cli import runtime
+from clir_cli.corpus import catalogue
 from clir_cli.evaluation import gaps
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import charts
@@ -97,7 +98,31 @@ def environment(results: Results) -> Section:
     ]  # fmt: skip
     table = TableBlock("Versions", ["", "students were made with", "this report with"], rows)
     text = "Numbers repeat on the same machine and versions; elsewhere last digits may differ."
-    return Section("environment", "Environment", text, [table])
+    return Section(
+        "environment",
+        "Environment",
+        text,
+        [*([_training(results)] if results.students else []), table],
+    )
+
+
+def _training(results: Results) -> TableBlock:
+    """Return what each student was trained on, where, and how long it took."""
+    known = catalogue.sources("bitext")
+    rows = []
+    for student in results.students:
+        notes = student.manifest.get("notes", {})
+        sources = [
+            f"{name} {count:,} ({known[name].licence if name in known else 'your own'})"
+            for name, count in notes.get("sources", {}).items()
+        ]
+        pairs = f"{notes['train_pairs']:,}" if "train_pairs" in notes else "-"
+        seconds = student.manifest.get("seconds")
+        cells = (student.method, pairs, ", ".join(sources) or "-", notes.get("device", "-"))
+        time = "-" if seconds is None else f"{seconds / 60:.1f}"
+        rows.append([TableCell(student.pair), *map(TableCell, cells), TableCell(time)])
+    header = ["pair", "student", "pairs", "from (licence)", "device", "minutes"]
+    return TableBlock("Training", header, rows, "Minutes of the command that finished it.")
 
 
 def render(template: str = "page.html.j2", **context: object) -> str:

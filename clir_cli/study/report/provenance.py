@@ -52,7 +52,7 @@ def scored(
         commands.append(results.command("evaluate", lang, *options, metric, on=collection))
     students = [s for s in results.students if s.method in labels and s.pair in pairs]
     imports = [run.command for run in imported_runs(results, collection, labels)]
-    return trained(students, [*commands, *imports, *distillations(results.suite, students)])
+    return trained(students, [*distillations(results.suite, students), *imports, *commands])
 
 
 def imported_runs(

@@ -95,11 +95,13 @@ def _table(results: Results, collection: CollectionScores, metric: str, focus: F
             score = scores.get(ScoreKey(pair, label, metric))
             row.append(_cell(score, compared.get(label)) if score else number_cell(None))
         rows.append(row)
-    note = ""
+    counts = sorted({score.queries for score in scores.values()})
+    numbers = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
+    note = f"n = {numbers} queries; {100 * focus.confidence:.0f} % intervals by bootstrap. "
     if focus.method in labels and len(labels) > 1:
         legend = significance.legend(focus.method)
-        note = f"{legend} over a row, paired {TESTS[focus.test]} over queries. d is Cohen's d_z."
-    return TableBlock(metric, ["pair", *labels], rows, note)
+        note += f"{legend} over a row, paired {TESTS[focus.test]} over queries. d is Cohen's d_z."
+    return TableBlock(metric, ["pair", *labels], rows, note.strip())
 
 
 def _compared(
