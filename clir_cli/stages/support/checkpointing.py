@@ -207,7 +207,7 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
             metrics = "".join(
                 f"  {name.replace('_', ' ')} {value:.2f}" for name, value in step.metrics.items()
             )
-            note = f"{speed:.0f} pairs/s  loss {step.loss:.3f}{metrics}"
+            note = f"epoch {step.epoch + 1}  loss {step.loss:.3f}{metrics}  {speed:.0f} pairs/s"
             progress.update(bar, completed=step.number, note=note)
             log.flush()
             _checkpoint(workspace, training, step, draft)
