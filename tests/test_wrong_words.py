@@ -1,10 +1,12 @@
 """Wrong words on the command line: one line says what is wrong, and nothing is left."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
 from command_words import DISTILL, refused, tree
+from outcomes import well
 
 EVALUATE = "evaluate --lang sw-en"
 no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -123,6 +125,21 @@ def test_without_models_and_data_the_command_that_brings_them_is_told(
 ) -> None:
     assert said in refused(clir(*words.split()))
     assert tree(empty) == []
+
+
+@pytest.mark.parametrize("where", ["--set", "--config"])
+def test_with_files_of_one_pair_the_command_that_brings_the_model_is_accepted(
+    clir, empty, where
+) -> None:
+    Path("rw-en.tsv").write_text("amazi\twater\numuriro\tfire\n", encoding="utf-8")
+    Path("mine.toml").write_text('[bitext]\nfiles = ["rw-en.tsv"]\n', encoding="utf-8")
+    given = {"--set": 'bitext.files=["rw-en.tsv"]', "--config": "mine.toml"}[where]
+    error = refused(clir("distill", "--lang", "rw-en", where, given))
+    assert "is missing; make it with: clir download --lang all --set 'bitext.files=[]'" in error
+    words = shlex.split(error.partition("make it with: clir ")[2])
+    assert "models: all-MiniLM-L6-v2" in well(clir(*words, "--dry-run")).out
+    well(clir(*words))
+    assert Path("artifacts/models/all-MiniLM-L6-v2").is_dir()
 
 
 def test_the_command_that_mends_it_repeats_what_was_typed(clir, home, tmp_path) -> None:

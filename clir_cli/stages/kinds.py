@@ -69,7 +69,24 @@ def _download_command(ref: Ref) -> Command:
     large = [name for name in sources.training_names(ref.settings) if name.startswith(IRDS)]
     if ref.kind == "training collection" and large:  # fetched as one that tests
         collection = [("--collection", large[0])]
-    return Command("download", (("--lang", pairs), *collection))
+    left_out = [("--set", f"{key}=[]") for key in _files_of_one_pair(ref)]
+    return Command("download", (("--lang", pairs), *collection, *left_out))
+
+
+def _files_of_one_pair(ref: Ref) -> list[str]:
+    """Return the settings of own files that a download for all pairs would refuse.
+
+    A model's download has no pair, and own files are not fetched, so that it does without them.
+    """
+    own = {
+        "bitext.files": ref.settings.bitext.files,
+        "dictionary.files": ref.settings.dictionary.files,
+    }
+    return [
+        key
+        for key, names in own.items()
+        if not ref.pairs and any("{lang}" not in name for name in names)
+    ]
 
 
 def _downloaded(ref: Ref) -> list[str]:
@@ -83,7 +100,8 @@ def _downloaded(ref: Ref) -> list[str]:
     trained = {
         key for key, name in names.items() if name == used_models.TRAINED or trained_cell(name)
     }
-    return [key for key in (*DOWNLOADED, *space) if key not in trained]
+    left_out = {*trained, *_files_of_one_pair(ref)}
+    return [key for key in (*DOWNLOADED, *space) if key not in left_out]
 
 
 def _model_inputs(ref: Ref) -> list[Input]:
