@@ -29,7 +29,7 @@ def dictionary(common: Common, options: OneCell) -> None:
         print_artifacts(common, artifacts)
         return
     from clir_cli import display
-    from clir_cli.stages.dictionary import best_entries
+    from clir_cli.corpus.dictionaries import best_entries
     from clir_cli.stages.support.lexicons import TABLE
 
     tables = [artifact.path / TABLE for artifact in artifacts]

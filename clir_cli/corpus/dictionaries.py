@@ -5,8 +5,10 @@ words is a term. Translations are kept as written, best first: those of the user
 of each source in the order of the settings.
 """
 
+import csv
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from clir_cli.corpus import catalogue
@@ -110,3 +112,30 @@ def _entries(settings: DictionarySettings, pair: Pair, downloads: Path) -> Itera
             checked_digest(file)
         request = ReadRequest(pair.query, {**source.options, **codes}, faults=faults)
         yield from DICTIONARY_READERS[source.format](files, request)
+
+
+@dataclass(frozen=True)
+class DictionaryEntry:
+    """A word, its English translation, its score (0 to 1), and the number of pairs with both."""
+
+    word: str
+    english: str
+    score: float
+    pairs: int
+
+
+def best_entries(table: Path, count: int) -> list[DictionaryEntry]:
+    """Return the entries of a dictionary's file with the highest scores, at most ``count``.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8") as stream:
+            entries = [
+                DictionaryEntry(row["word"], row["english"], float(row["score"]), int(row["pairs"]))
+                for row in csv.DictReader(stream, delimiter="\t")
+            ]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{table}: damaged; make it again with --force") from None
+    return sorted(entries, key=lambda entry: (-entry.score, -entry.pairs))[:count]

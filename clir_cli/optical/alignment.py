@@ -6,11 +6,11 @@ shows which English word translates a word; what one sentence leaves open, the n
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from clir_cli.corpus.dictionaries import DictionaryEntry
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.optical.objectives import TokenBatch, aligned, cosine_cost
@@ -21,16 +21,6 @@ from clir_cli.training.batches import pad_vectors
 
 BATCH_SIZE = 64  # pairs whose plans are computed together
 Advance = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class DictionaryEntry:
-    """A word, its English translation, its score (0 to 1), and the number of pairs with both."""
-
-    word: str
-    english: str
-    score: float
-    pairs: int
 
 
 def induce_dictionary(

@@ -9,9 +9,8 @@ from typing import Any
 from clir_cli import files, runtime
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
-from clir_cli.corpus.dictionaries import Dictionary
-from clir_cli.errors import UserError
-from clir_cli.optical.alignment import DictionaryEntry, induce_dictionary
+from clir_cli.corpus.dictionaries import Dictionary, DictionaryEntry
+from clir_cli.optical.alignment import induce_dictionary
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.lexicons import TABLE
 from clir_cli.stages.support.sources import load_bitext, load_given_dictionary
@@ -42,23 +41,6 @@ def dictionary(workspace: Workspace, ref: Ref) -> Path:
     summary = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in notes.items())
     workspace.talk.say(f"{artifact.path}: {summary}")
     return artifact.path
-
-
-def best_entries(table: Path, count: int) -> list[DictionaryEntry]:
-    """Return the entries of a dictionary's file with the highest scores, at most ``count``.
-
-    Raises:
-        UserError: The file is damaged.
-    """
-    try:
-        with table.open(newline="", encoding="utf-8") as stream:
-            entries = [
-                DictionaryEntry(row["word"], row["english"], float(row["score"]), int(row["pairs"]))
-                for row in csv.DictReader(stream, delimiter="\t")
-            ]
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{table}: damaged; make it again with --force") from None
-    return sorted(entries, key=lambda entry: (-entry.score, -entry.pairs))[:count]
 
 
 def _induce(workspace: Workspace, ref: Ref) -> list[DictionaryEntry]:
