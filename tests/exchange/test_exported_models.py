@@ -90,8 +90,12 @@ def test_an_exported_student_and_teacher_rank_as_clir_does(export, world, copy):
     for mine, other in zip(own, asked, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=0)
     for query, row in zip(queries, student.similarity(asked, found), strict=True):
-        best = [documents[index].id for index in row.argsort(descending=True)[:10]]
-        assert best == sorted(own_run[query], key=lambda name: -own_run[query][name])[:10]
+        score = dict(zip((document.id for document in documents), row.tolist(), strict=True))
+        tenth = sorted(score.values())[-10]
+        best = sorted(own_run[query], key=lambda name: -own_run[query][name])[:10]
+        # The index has float16, so that documents closer than that may change places.
+        assert all(score[name] >= tenth - 1e-3 for name in best)
+        assert all(abs(score[name] - own_run[query][name]) < 1e-3 for name in best)
 
     card = (copy / "student" / "README.md").read_text(encoding="utf-8")
     with (copy / "results" / "sample" / "scores.csv").open(newline="") as stream:

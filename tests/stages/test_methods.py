@@ -31,7 +31,7 @@ def test_dictionaries_bm25_and_fusion_go_through_all_stages(chain, home):
     file = home / "sample/sw-en/ot/dictionary/dictionary.tsv"
     with file.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert outcome.out.startswith(f"the best of {file}\n")
+    assert outcome.out.split()[:4] == ["the", "best", "of", str(file)]
     (told,) = chain("dictionary", "--json", *SMALL).json
     scores = [entry["score"] for entry in told["best"]]
     assert scores == sorted((float(row["score"]) for row in rows), reverse=True)[:20]

@@ -290,13 +290,13 @@ def test_the_best_epoch_is_that_of_the_best_mrr(folder):
 
 def test_each_text_is_tokenised_once(folder, monkeypatch):
     encoder, seen = load_encoder(folder, CPU), []
-    tokenize = Encoder.tokenize
+    tokenize = Encoder._tokenized
 
     def counted(self, texts, *words):
         seen.extend(texts)
         return tokenize(self, texts, *words)
 
-    monkeypatch.setattr(Encoder, "tokenize", counted)
+    monkeypatch.setattr(Encoder, "_tokenized", counted)
     made = task(source(), mining=Mining(1, 3, 0, 0.95))
     made.start(encoder)
     made.begin(encoder, 0)
