@@ -71,7 +71,7 @@ def own_tables(kind: str, taken: Container[str]) -> Iterator[tuple[str, dict[str
         if not (CODE if kind == "languages" else NAME).fullmatch(name):
             right = "two or three letters" if kind == "languages" else "letters, digits, -, _ and ."
             raise UserError(f"{file}: [{name}] is no name; one of {kind} has {right}")
-        with _told(file, name):
+        with _named_in(file, name):
             _Parts.model_validate(table)
         if kind == "models" or table.get("base", "").startswith("http"):  # else none is written
             _refuse_outside(table, f"{file}: [{name}]")
@@ -110,20 +110,20 @@ def checked(kind: type[Entry], values: Mapping[str, Any], file: Path | None, nam
     """
     if file is None:
         return kind(**values)
-    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in values.keys() - set(known):
         raise UserError(f"{file}: [{name}] no such key {key}; {nearest(key, known)}")
-    with _told(file, name):
+    with _named_in(file, name):
         return TypeAdapter(kind).validate_python(values)
 
 
 @contextmanager
-def _told(file: Path, name: str) -> Iterator[None]:
+def _named_in(file: Path, name: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         what = f"{first['msg'][0].lower()}{first['msg'][1:]} (got {shortened(first['input'])})"
-        told = f"{key} is missing; add it" if first["type"] == "missing" else f"{key}: {what}"
-        raise UserError(f"{file}: [{name}] {told}") from None
+        fault = f"{key} is missing; add it" if first["type"] == "missing" else f"{key}: {what}"
+        raise UserError(f"{file}: [{name}] {fault}") from None

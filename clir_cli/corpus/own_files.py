@@ -38,7 +38,7 @@ def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
 
 
 def own_files(settings: BitextSettings | DictionarySettings, pair: Pair) -> list[Path]:
-    """Return the files of a pair; ``train.{en,sw}`` are two, that of the query language first.
+    """Return the files of a pair; ``train.{en,sw}`` are two files, the query language first.
 
     Raises:
         UserError: Braces name no side in English, or none that may be in the query language.

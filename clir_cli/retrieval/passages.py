@@ -1,6 +1,6 @@
 """Passages: overlapping parts of long documents, each a row of the index (MaxP).
 
-The score of a document is that of its best passage (Dai and Callan, SIGIR 2019).
+A document has the score of its best passage (Dai and Callan, SIGIR 2019).
 """
 
 from bisect import bisect_left, bisect_right

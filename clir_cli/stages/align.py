@@ -30,7 +30,7 @@ class Alignment:
     Each row of ``shares`` sums to 1: where the token's mass goes; to 0 if none of it is moved.
     ``loss`` is the sum of plan times cost, ``entropy`` is relative: 0 for a hard plan, 1 for
     independent sides. ``violation`` is the share of the mass by which the marginals are off; above
-    ``transport.tolerance`` the plan has not ``converged``. ``eps`` is that of the plan.
+    ``transport.tolerance`` the plan has not ``converged``. The plan was made with ``eps``.
     """
 
     query_tokens: list[str]

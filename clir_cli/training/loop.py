@@ -338,8 +338,8 @@ def remove_dropout(model: nn.Module) -> None:
 def attention_of_training(encoder: Encoder) -> AbstractContextManager[None]:
     """Return the context in which attention is trained: its kernel.
 
-    On a CPU in bfloat16 the gradient of torch's fused kernel takes 2 to 5 times as long as that of
-    the plain products for texts of up to 256 tokens (2 cores, AVX-512).
+    On a CPU in bfloat16 torch's fused kernel is slow backwards: for texts of up to 256 tokens plain
+    products compute the gradient in a half to a fifth of its time (2 cores, AVX-512).
     """
     is_slow = encoder.device.type == "cpu" and encoder.precision == torch.bfloat16
     return sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext()

@@ -15,7 +15,8 @@ SETTINGS = "collection.toml"
 class Fields(BaseModel):
     """The fields of documents and queries in JSON lines, parquet and tables.
 
-    An empty name stands for the usual ones: ``_id`` or ``id``, ``title``, ``text`` or ``contents``.
+    If a name is empty, the usual ones are read: ``_id`` or ``id``, ``title``, ``text`` or
+    ``contents``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
