@@ -32,6 +32,7 @@ from clir_cli.errors import UserError
 
 COLUMNS = "a pair is two columns with a tab between"
 QUOTED = re.compile(r'"(?=.*"")(?:[^"]|"")*"')
+LONGEST_CELL = 1 << 17  # characters; a sentence is never so long
 NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes that are no UTF-8, as surrogateescape has them
 
 
@@ -152,7 +153,7 @@ def read_csv(path: Path, faults: Faults, language: str = "") -> Iterator[Sentenc
 
 
 def csv_rows(
-    path: Path, faults: Faults, longest: int = LONGEST_LINE
+    path: Path, faults: Faults, longest: int = LONGEST_LINE, longest_cell: int = LONGEST_CELL
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file with the number of their last line; blank lines are skipped.
 
@@ -164,6 +165,7 @@ def csv_rows(
         lines = (line.decode(errors="surrogateescape") for line in limited_lines(stream, longest))
         first = next(lines, "").removeprefix("\ufeff")
         rows = csv.reader(chain([first], lines), delimiter=divider, strict=True)
+        before = csv.field_size_limit(longest_cell)  # of the process: the next file has its own
         try:
             for cells in rows:
                 if any(map(NO_UTF8.search, cells)):
@@ -172,6 +174,8 @@ def csv_rows(
                     yield rows.line_num, cells
         except csv.Error as error:
             raise UserError(f"{path}, line {rows.line_num}: cannot be read: {error}") from None
+        finally:
+            csv.field_size_limit(before)
 
 
 def read_named(path: Path, faults: Faults, language: str = "") -> Iterator[SentencePair]:

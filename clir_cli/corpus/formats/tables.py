@@ -1,6 +1,5 @@
 """Records of documents and queries: JSON lines, parquet, CSV, TSV, or a folder of text files."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,9 +47,8 @@ def _rows(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[s
 
 
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(LONGEST_RECORD)
     faults = Faults("skip")
-    for number, cells in csv_rows(path, faults, LONGEST_RECORD):
+    for number, cells in csv_rows(path, faults, LONGEST_RECORD, LONGEST_RECORD):
         if faults.skipped:
             break
         yield number, cells
