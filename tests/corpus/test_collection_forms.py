@@ -108,7 +108,7 @@ def test_a_folder_of_texts_is_a_collection(tmp_path, top):
         ({"corpus.jsonl": NAMED, "collection.toml": "id = 3\n"}, "id: Input should be a valid str"),
         ({"a b.txt": "x"}, "_id 'a b.txt' has white space in it"),
         ({"a.txt": " \n"}, "a.txt: 'text' is empty"),
-        ({"a.txt": "x", "a.txt.gz": gzip.compress(b"x")}, "_id 'a.txt' occurs twice"),
+        ({"a.txt": "x", "a.txt.gz": gzip.compress(b"x", mtime=0)}, "_id 'a.txt' occurs twice"),
         ({"a.txt": "x".encode("utf-16")}, "a.txt: UTF-16 or UTF-32, or no text; save it as UTF-8"),
         ({"README.txt": "x", "corpus.json": "{}"}, "corpus.jsonl: missing; a collection has"),
         ({"corpus/a.md": "x"}, "corpus: no .txt in it"),

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from clir_cli.settings import BitextSettings
 ROWS = [("maji, safi", "clean water"), ('"moto"', "fire"), ("करा", "do")]
 MEMORY = """<?xml version="1.0"?><!DOCTYPE tmx SYSTEM "tmx14.dtd">
 <tmx version="1.4"><header/><body>{}</body></tmx>"""
+# Without the time, which names of tests would have: workers must collect the same ones.
+packed = partial(gzip.compress, mtime=0)
 UNIT = '<tu><tuv xml:lang="{}"><seg>{}</seg></tuv><tuv xml:lang="en"><seg>{}</seg></tuv></tu>'
 
 
@@ -136,11 +139,12 @@ CALL = "; call one 'sw' and one 'en', or 'source' and 'target'"
         ("a.csv", "sw,en\n", r"a.csv: no sentence pair in it \(bitext.files\)"),
         ("a.csv", 'sw,en\nmaji,"water\n', "a.csv, line 2: cannot be read: unexpected end of data"),
         ("a.csv", 'sw,en\n"maji"x,water\n', "a.csv, line 2: cannot be read: ',' expected after"),
+        ("a.csv", f"sw,en\nx,{'y' * 200_000}\n", "line 2: cannot be read: field larger than"),
         ("a.csv", "sw,en\nmaji,water,x\n", "line 2: columns: 3, not 2 as in the first line; corr"),
         ("a.csv", "sw,en\n ,water\n", "a.csv, line 2: empty line; correct it, or skip such"),
         ("a.csv", b"sw,en\nmaji,w\xe9\n", "a.csv, line 2: not valid UTF-8; correct it, or skip"),
         ("a.csv", "sw,en\n".encode("utf-16"), "a.csv: UTF-16 or UTF-32, or no text; save it as"),
-        ("a.csv.gz", gzip.compress(b"sw,en\n" * 99)[:-9], "a.csv.gz: truncated or damaged"),
+        ("a.csv.gz", packed(b"sw,en\n" * 99)[:-9], "a.csv.gz: truncated or damaged"),
         ("a.jsonl", '{"id": 1, "label": ""}', f"line 1: the columns are 'id, label'{CALL}"),
         ("a.jsonl", "", "a.jsonl: no sentence pair in it"),
         ("a.jsonl", '{"sw": "maji", "en": 3}', "line 1: 'en' is 3, where a text is needed"),
@@ -151,7 +155,7 @@ CALL = "; call one 'sw' and one 'en', or 'source' and 'target'"
         ("a.jsonl", '{"sw": null, "en": "b"}', "a.jsonl, line 1: empty line; correct it"),
         ("a.tmx", memory("fr"), "a.tmx, unit 1: no text in 'sw', only in fr; correct it, or skip"),
         ("a.tmx", "", "a.tmx: truncated or damaged after unit 0: no element found"),
-        ("a.tmx.gz", gzip.compress(memory().encode())[:-9], "a.tmx.gz: truncated or damaged"),
+        ("a.tmx.gz", packed(memory().encode())[:-9], "a.tmx.gz: truncated or damaged"),
         ("a.tmx", BOMB, "a.tmx: truncated or damaged after unit 0: limit on input amplification"),
         ("a.tmx", ENTITY, "a.tmx: truncated or damaged after unit 0: undefined entity &x;"),
         ("a.zip", b"PK", "a.zip: truncated or damaged zip"),
