@@ -133,11 +133,13 @@ class Common:
         if self.force and not makes:
             raise UserError(f"--force: {command} always writes its result; leave it out")
 
-    def refuse_unused(self, command: str) -> None:
-        """Refuse options that a command that copies files does not heed."""
+    def refuse_unused(self, command: str, *, runs_model: bool = False) -> None:
+        """Refuse options that a command that writes files for other tools does not use."""
         for option, given in (("--dry-run", self.dry_run), ("--json", self.as_json)):
             if given:
                 raise UserError(f"{option}: {command} has nothing to show; leave it out")
+        if not runs_model:
+            self.refuse_computing(command)
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:

@@ -33,7 +33,7 @@ def export_student(
     Example: clir export student my-student --lang sw-en
     Example: clir export student my-student --lang so-en --method kd-cosine --suite open
     """
-    common.refuse_unused("clir export")
+    common.refuse_unused("this export", runs_model=True)
     workspace = common.workspace(collection)
     pairs, cells = cells_of(workspace, options)
     if len(cells) > 1 or (len(pairs) > 1 and not options.joint):
@@ -49,7 +49,7 @@ def export_teacher(common: Common, folder: Folder) -> None:
 
     Example: clir export teacher my-teacher --suite open
     """
-    common.refuse_unused("clir export")
+    common.refuse_unused("this export", runs_model=True)
     from clir_cli.exchange.models import export_teacher as export
 
     export(common.workspace(), folder)
@@ -76,7 +76,6 @@ def import_run(
     Example: clir evaluate --lang sw-en --metric map --method ot,pyserini-bm25 --baseline ot
     """
     common.refuse_unused("clir import")
-    common.refuse_computing("clir import")
     from clir_cli.exchange.runs import import_runs
 
     workspace = common.workspace(collection)
@@ -98,8 +97,7 @@ def export_collection(
     Example: clir export collection ntrex-sw --lang sw-en --suite open
     Example: clir export collection sample-trec --lang sw-en --format trec
     """
-    common.refuse_unused("clir export")
-    common.refuse_computing("this export")
+    common.refuse_unused("this export")
     from clir_cli.exchange.files import export_collection as export
 
     workspace = common.workspace(collection)
@@ -124,8 +122,7 @@ def export_queries(
     Example: clir export queries topics.sw.tsv --lang sw-en --suite open
     Example: clir export queries topics.en.tsv --lang sw-en --suite open --english
     """
-    common.refuse_unused("clir export")
-    common.refuse_computing("this export")
+    common.refuse_unused("this export")
     from clir_cli.exchange.files import export_queries as export
 
     workspace = common.workspace(collection)
@@ -144,8 +141,7 @@ def export_qrels(
 
     Example: clir export qrels qrels.txt --lang sw-en --suite open
     """
-    common.refuse_unused("clir export")
-    common.refuse_computing("this export")
+    common.refuse_unused("this export")
     from clir_cli.exchange.files import export_qrels as export
 
     workspace = common.workspace(collection)
@@ -164,8 +160,7 @@ def export_run(
 
     Example: clir export run ot.trec --lang sw-en --method ot
     """
-    common.refuse_unused("clir export")
-    common.refuse_computing("this export")
+    common.refuse_unused("this export")
     from clir_cli.exchange.files import export_run as export
 
     workspace = common.workspace(collection)
