@@ -124,6 +124,8 @@ def _index_row(manifest: Mapping[str, Any]) -> Row:
     return {
         "format": notes.get("format") or manifest["config"]["dtype"],
         "documents": notes.get("documents"),
+        "passages": notes.get("passages"),
+        "documents_cut": notes.get("documents_cut"),
         "tokens": notes.get("tokens"),
         "bytes_a_token": notes.get("bytes_a_token"),
         "ranking_kept": notes.get("format_recall"),

@@ -59,16 +59,25 @@ def documents_of(folder):
 ASK = ("search", "--lang", "sw-en", "--method", "english", "--query", ANSWER, "--json")
 
 
-def test_what_is_at_the_end_of_a_long_document_is_found_with_passages(call, tmp_path, models):
+def test_what_is_at_the_end_of_a_long_document_is_found_with_passages(call, clir, tmp_path, models):
     call = partial(call, teacher=models / "all-MiniLM-L6-v2")
     told = well(call("index")).err
     assert "1 documents were cut at 160 tokens (teacher.document_tokens); --set index.pass" in told
     assert notes_of(tmp_path)["documents_cut"] == 1
+    listed = ("ls", "indexes", "--json", "--home", tmp_path / "home")
+    (row,) = well(clir(*listed)).json
+    assert (row["documents"], row["passages"], row["documents_cut"]) == (25, None, 1)
     before = well(call(*ASK)).json
     assert before[0]["document"] != "long"
     told = well(call("index", *PASSAGES, "--force")).err
     notes = notes_of(tmp_path)
     assert notes["documents"] == 25 and "documents_cut" not in notes
+    (row,) = well(clir(*listed)).json
+    assert (row["documents"], row["passages"], row["documents_cut"]) == (
+        25,
+        notes["passages"],
+        None,
+    )
     assert f"{notes['passages']:,} passages of 25 documents" in told
     hits = well(call(*ASK, *PASSAGES)).json
     assert len({hit["document"] for hit in hits}) == len(hits) == 5
