@@ -7,7 +7,7 @@ The entries are data (``data/catalogue/*.toml``), one table per source. A folder
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -259,19 +259,26 @@ def _of_opus(name: str) -> CatalogueEntry:
         example = "write corpus and version as on opus.nlpl.eu, such as opus:WikiMatrix/v1"
         raise UserError(f"unknown bitext source {name!r}: {example}")
     corpus, version = found.groups()
-    return CatalogueEntry(
-        name=name,
-        kind="bitext",
-        format="moses",
-        title=f"OPUS {corpus} {version}",
-        licence="see its page",
-        homepage=f"https://opus.nlpl.eu/{corpus}-{version}.php",
-        citation="Tiedemann, Parallel Data, Tools and Interfaces in OPUS, LREC 2012",
-        files=(),
-        # As for the corpora of OPUS that the catalogue has.
-        options={"in_order": False, "faults": "skip", "drop_test_texts": True},
-        base=f"{OPUS_STORE}/OPUS-{corpus}/{version}/moses/",
-    )
+    table = {
+        "opus": f"{corpus}/{version}",
+        "title": f"OPUS {corpus} {version}",
+        "licence": "see its page",
+        "citation": "Tiedemann, Parallel Data, Tools and Interfaces in OPUS, LREC 2012",
+    }
+    base = _shared_by_opus(corpus, version)["base"]
+    return replace(_entry(name, "bitext", table, None), base=base)
+
+
+def _shared_by_opus(corpus: str, version: str) -> dict[str, Any]:
+    """Return what the entries of all corpora of OPUS have in common (``opus`` in the catalogue)."""
+    return {
+        "format": "moses",
+        "homepage": f"https://opus.nlpl.eu/{corpus}-{version}.php",
+        "base": f"{OPUS_STORE}/OPUS-{corpus}/{version}/moses/",
+        "in_order": False,
+        "faults": "skip",
+        "drop_test_texts": True,
+    }
 
 
 def chosen(kind: Kind, settings: BitextSettings | DictionarySettings) -> list[CatalogueEntry]:
@@ -292,6 +299,8 @@ def _filled(table: dict[str, Any], name: str, text: str) -> dict[str, Any]:
 
 
 def _entry(name: str, kind: Kind, table: dict[str, Any], own: Path | None) -> CatalogueEntry:
+    if own is None and "opus" in table:
+        table = {**_shared_by_opus(*table.pop("opus").split("/")), **table}
     base, rows, codes = table.pop("base", ""), table.pop("files", []), table.pop("codes", {})
     known = [each.name for each in fields(CatalogueEntry)]
     texts = {key: table.pop(key) for key in known if key in table}
