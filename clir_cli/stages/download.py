@@ -26,6 +26,7 @@ from clir_cli.stages.support.used_models import TRAINED, space_of
 from clir_cli.stages.support.workspace import Workspace
 
 PARALLEL = 4
+Lacking = tuple[RequiredFile, NotThere]
 TERMS = {
     "noncommercial": "the licence forbids commercial use ({})",
     "unstated": "no licence is stated that allows commercial use ({})",
@@ -104,7 +105,7 @@ def fetch_part(workspace: Workspace, ref: Ref) -> None:
         fetch_model(workspace, ref)
     else:
         files = _required(workspace, [ref])
-        _fetch_files(workspace, files)
+        _refuse_lacking(_fetch_files(workspace, files))
         _refuse_missing(files)
 
 
@@ -142,9 +143,10 @@ def download(
     if workspace.dry_run:
         _say_terms(workspace, files)
     else:
-        _fetch_files(workspace, files)
+        lacking = _fetch_files(workspace, files)
         for name in model_names(workspace):
             fetch_model(workspace, workspace.ref("model", name=name))
+        _refuse_lacking(lacking)
         _refuse_missing(files)
     return rows
 
@@ -172,12 +174,17 @@ def _row(file: RequiredFile, mirror: str) -> dict[str, object]:
     }
 
 
-def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
+def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[Lacking]:
+    """Fetch what is missing; return the files that no server has, with what it answered.
+
+    Raises:
+        UserError: A file cannot be fetched for another reason; the others are there.
+    """
     missing = [
         file for file in files if not file.there and file.declared.url and not file.user_supplied
     ]
     if not missing:
-        return
+        return []
     _refuse_offline(missing, workspace.mirror)
     _say_terms(workspace, missing)
     total = sum(file.size for file in missing)
@@ -188,7 +195,7 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
         ThreadPoolExecutor(PARALLEL) as pool,
     ):
 
-        def fetch_one(file: RequiredFile) -> None:
+        def fetch_one(file: RequiredFile) -> NotThere | None:
             declared, path = file.declared, file.path
             if declared.url.startswith(IRDS):
                 irds.fetch(declared.url.removeprefix(IRDS), path)
@@ -196,15 +203,33 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
                 try:
                     fetch(declared, path, mirror=workspace.mirror, advance=advance, link=True)
                 except NotThere as error:
-                    if not file.entry.base:
-                        raise
-                    what = f"OPUS has no {declared.lang}-en of it, or no such corpus or version"
-                    raise NotThere(f"{file.entry.name}: {what}: {error}") from None
+                    return error
+            return None
 
-        for done in [pool.submit(fetch_one, file) for file in missing]:
-            done.result()
-    fetched = sum(file.path.stat().st_size for file in missing)
-    workspace.talk.say(f"downloaded {len(missing)} files, {fetched / 1e6:.1f} MB")
+        answers = [done.result() for done in [pool.submit(fetch_one, file) for file in missing]]
+    lacking = [(file, error) for file, error in zip(missing, answers, strict=True) if error]
+    sizes = [f.path.stat().st_size for f, error in zip(missing, answers, strict=True) if not error]
+    if sizes:
+        workspace.talk.say(f"downloaded {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
+    return lacking
+
+
+def _refuse_lacking(lacking: Sequence[Lacking]) -> None:
+    """Report all files that no server has in one line: each source, with the first answer."""
+    sources: dict[str, list[Lacking]] = {}
+    for file, error in lacking:
+        sources.setdefault(file.entry.name, []).append((file, error))
+    reasons = []
+    for name, files in sources.items():
+        entry, answer = files[0][0].entry, str(files[0][1])
+        if entry.base:
+            pairs = ", ".join(f"{file.declared.lang}-en" for file, _ in files)
+            answer = f"{name}: OPUS has no {pairs} of it, or no such corpus or version: {answer}"
+        elif len(files) > 1:
+            answer += f"; and {len(files) - 1} more files of {name}"
+        reasons.append(answer)
+    if reasons:
+        raise NotThere("; ".join(reasons))
 
 
 def _say_terms(workspace: Workspace, files: Sequence[RequiredFile]) -> None:

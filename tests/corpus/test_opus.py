@@ -94,6 +94,14 @@ def test_a_pair_that_the_store_lacks_is_one_line(clir, home, store) -> None:
     assert "en-so.txt.zip is missing" in refused(clir("distill", *words("so-en", home)))
 
 
+def test_the_pairs_that_the_store_lacks_are_named_together(clir, home, store) -> None:
+    call = ("download", *words("so-en,rw-en,tl-en", home), "--quiet")
+    line = refused(clir(*call))
+    assert f"{NAME}: OPUS has no so-en, tl-en of it, or no such corpus" in line
+    assert (home / "downloads" / store.removeprefix("http://") / PLACE).is_file()
+    assert (home / "models" / "all-MiniLM-L6-v2" / "manifest.json").is_file()
+
+
 @pytest.mark.parametrize("name", ["opus:", "opus:Wiki", "opus:a/../b", "opus:../v1", "opus:a/"])
 def test_a_name_without_corpus_and_version_is_refused(clir, home, name) -> None:
     line = refused(clir("distill", *words("rw-en", home, name)))
