@@ -51,7 +51,7 @@ def load_collection(
 ) -> "Collection":
     """Load documents, queries of a language (and English ones, if any) and relevance judgments.
 
-    ``name`` is one of ``clir ls collections``, ``irds:ID``, or a folder in BEIR or TREC layout. The
+    ``name`` is one of ``clir ls collections``, ``irds:ID``, ``hf:ORG/NAME``, or a folder. The
     result has ``documents``, ``queries[language][query id]`` and ``qrels[query id][document id]``.
     """
     from clir_cli.corpus import collections

@@ -35,7 +35,7 @@ Joint = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of batches and dropout.", min=0, max=LARGEST_SEED)]
 OneCollection = Annotated[
-    str, typer.Option(help="A name (clir ls collections), irds:ID, or your folder (BEIR or TREC).")
+    str, typer.Option(help="A name (clir ls collections), irds:ID, hf:ORG/NAME, or your folder.")
 ]
 
 Engine = Annotated[

@@ -28,6 +28,7 @@ from clir_cli.artifacts.manifest import (
     read_manifest,
     verify,
 )
+from clir_cli.corpus.records import REVISION
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import alone, digest, file_digest, remove, write_text
 from clir_cli.runtime import versions
@@ -296,9 +297,17 @@ def stale(artifact: Artifact) -> str:
         f"{key}: {_brief(value)} -> {_brief(now.get(key))}"
         for key, value in changed_settings(artifact).items()
     ]
-    changed += changed_inputs(artifact)
+    changed += [_change(artifact, name) for name in changed_inputs(artifact)]
     what = "; ".join(changed[:3]) or "another version of clir"
     return f"{artifact.path} was made from something else ({what})"
+
+
+def _change(artifact: Artifact, name: str) -> str:
+    """Return an input's name, and of a revision what it was and is."""
+    if not name.startswith(REVISION):
+        return name
+    was = read_manifest(artifact.path)["inputs"].get(name)
+    return f"{name}: {_brief(was)} -> {_brief(artifact.inputs.get(name))}"
 
 
 def changed_settings(artifact: Artifact) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Collections: from the catalogue by name, of ir_datasets by id, or the user's own directory.
+"""Collections: from the catalogue by name, of ir_datasets or the hub, or the user's own directory.
 
 A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``).
 """
@@ -6,13 +6,14 @@ A directory is in BEIR layout, or in that of TREC and CLEF (``formats/trec.py``)
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from clir_cli.corpus import catalogue, parse_cache
+from clir_cli.corpus import catalogue, hub, parse_cache
 from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
 from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
@@ -21,16 +22,17 @@ from clir_cli.corpus.formats.collection_toml import Fields, read_settings
 from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.formats.tables import TABLES, files_under, text_files
-from clir_cli.corpus.records import Collection, Document
-from clir_cli.errors import UserError, check_utf8, nearest
+from clir_cli.corpus.records import REVISION, Collection, Document
+from clir_cli.errors import MissingInput, UserError, check_utf8, nearest
 from clir_cli.files import digest
 
-IRDS = "irds:"
+IRDS, HF = "irds:", hub.HF
+ELSEWHERE = (IRDS, HF)  # what their publishers list, not the catalogue
 
 
 def is_directory(name: str) -> bool:
     """Return True if ``--collection`` names a folder rather than an entry of the catalogue."""
-    if name in catalogue.sources("collections") or name.startswith(IRDS):
+    if name in catalogue.sources("collections") or name.startswith(ELSEWHERE):
         return False
     return "/" in name or Path(name).is_dir()
 
@@ -51,14 +53,15 @@ def collection_label(name: str) -> str:
     A folder that is called as a collection of the catalogue gets a digest of its path, too.
     """
     label = collection_name(name)
-    if is_directory(name) and (label in catalogue.sources("collections") or "irds-" in label):
+    taken = label in catalogue.sources("collections") or "irds-" in label
+    if is_directory(name) and (taken or label.startswith("hf-")):
         label += f"-{digest(str(Path(name).resolve()))[:8]}"
     return label
 
 
 def collection_name(name: str) -> str:
     """Return the name of a collection without its place: a copy of a collection has its name."""
-    if name.startswith(IRDS):
+    if name.startswith(ELSEWHERE):
         return re.sub(r"[^\w.]+", "-", name)
     label = Path(name).resolve().name if is_directory(name) else name
     check_utf8("the name of the collection", label)  # a link may lead to any
@@ -69,7 +72,8 @@ def collection_name(name: str) -> str:
 class RequiredFile:
     """Something a source (``entry``) needs: the declared file, its local path, where it comes from.
 
-    ``declared.url`` is an address to fetch from, or ``irds:ID#part`` for what ir_datasets fetches.
+    ``declared.url`` is an address to fetch from, ``irds:ID#part`` for what ir_datasets fetches, or
+    ``hf:NAME`` for the list of files of a data set of the hub.
     It is empty for what is in the package and for what the user must supply.
     """
 
@@ -92,15 +96,30 @@ class RequiredFile:
         return self.declared.bytes or found or self.declared.about
 
 
+def hub_name(name: str) -> hub.HubName | None:
+    """Return what a collection is called on the hub; None if it is not one of the hub's.
+
+    Raises:
+        UserError: ``hf:`` is followed by no name of a data set.
+    """
+    known = catalogue.sources("collections").get(name)
+    if known and known.format == "hub":
+        return hub.parse_name(HF + str(known.options["repository"]))
+    return hub.parse_name(name) if name.startswith(HF) else None
+
+
 def required_files(name: str, language: str, downloads: Path) -> list[RequiredFile]:
     """Return what a collection needs to be read in a language; nothing for a user's directory."""
     if is_directory(name):
         return []
-    entry = _entry(name)
-    if not entry.has(language):
-        return []
-    request = _request(entry, language, downloads)
+    entry = _entry(name, language, downloads)
     required = partial(RequiredFile, entry)
+    listed = []
+    if named := hub_name(name):
+        listed = [required(CatalogueFile(named.name, named.name), hub.pin_path(named, downloads))]
+    if not entry.has(language):
+        return listed
+    request = _request(entry, language, downloads)
     if entry.user_supplied:
         declared = CatalogueFile(f"brought/{entry.name}")
         return [required(declared, request.folder, entry.user_supplied)]
@@ -109,14 +128,15 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
             required(CatalogueFile(part, f"{IRDS}{part}"), irds.marker_of(request.folder, part))
             for part in irds.ids_for(request).parts
         ]
-    return [required(file.declared, file.path) for file in entry.local_files(language, downloads)]
+    local = entry.local_files(language, downloads)
+    return listed + [required(file.declared, file.path) for file in local]
 
 
 def load_collection(name: str, language: str, downloads: Path) -> Collection:
     """Read a collection with the queries of one language, and the English ones where it has them.
 
-    ``name`` is one of the catalogue, ``irds:ID``, or a directory. With ``en`` as language there are
-    documents and English queries alone.
+    ``name`` is one of the catalogue, ``irds:ID``, ``hf:ORG/NAME``, or a directory. With ``en`` as
+    language there are documents and English queries alone.
 
     Raises:
         MissingInput: A file of the catalogue has not been fetched.
@@ -141,6 +161,7 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
             "documents": _documents_digest(documents),
             "qrels": digest(qrels),
             **{f"queries.{code}": digest(texts) for code, texts in queries.items()},
+            **parser.revision,
         }
         count = len(documents)
         content = {"documents": count, "queries": queries, "qrels": qrels, "digests": digests}
@@ -154,12 +175,17 @@ class _Parser(NamedTuple):
     parse: Callable[[], ParsedCollection]
     files: Sequence[Path]
     facts: Sequence[str] = ()
+    revision: Mapping[str, str] = MappingProxyType({})  # of the hub, as one of the digests
 
 
 def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
-    entry = _entry(name)
+    entry = _entry(name, language, downloads)
+    if entry.format == "hub" and not entry.files:
+        raise MissingInput(f"the list of files of {name} has not been fetched")
     if not entry.has(language):
-        raise UserError(f"collection {name} has no queries in {language!r}")
+        subsets = entry.options.get("subsets")
+        hint = f"; its queries are called {', '.join(subsets)}" if subsets else ""
+        raise UserError(f"collection {name} has no queries in {language!r}{hint}")
     request = _request(entry, language, downloads)
     reader = COLLECTION_READERS[entry.format]
     facts = [json.dumps([entry.format, entry.options, entry.codes], default=str)]
@@ -178,7 +204,9 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
         return reader(files, request)
 
     facts += [known_digest(*file) for file in files]
-    return _Parser(parse, [file.path for file in files], facts)
+    commit = entry.options.get("commit") if entry.format == "hub" else None
+    revision = {REVISION + name: str(commit)} if commit else {}
+    return _Parser(parse, [file.path for file in files], facts, revision)
 
 
 def _reread(name: str, parser: _Parser, expected: str) -> list[Document]:
@@ -193,8 +221,10 @@ def is_supplied(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _entry(name: str) -> CatalogueEntry:
+def _entry(name: str, language: str, downloads: Path) -> CatalogueEntry:
     known = catalogue.sources("collections")
+    if named := hub_name(name):
+        return _hub_entry(known.get(name), named, language, downloads)
     if name in known:
         return known[name]
     if name.startswith(IRDS) and name != IRDS:
@@ -204,6 +234,16 @@ def _entry(name: str) -> CatalogueEntry:
             options={"id": name.removeprefix(IRDS)}, codes={"en": "en"},
         )  # fmt: skip
     raise UserError(f"unknown collection {name!r}: {nearest(name, known)}, or a directory")
+
+
+def _hub_entry(
+    known: CatalogueEntry | None, named: hub.HubName, language: str, downloads: Path
+) -> CatalogueEntry:
+    """Return a data set with its files for a language; with none if its list is not there."""
+    pin = hub.read_pin(hub.pin_path(named, downloads))
+    options = known.options if known else {}
+    entry = hub.entry_of(named, language, pin, options)
+    return replace(known, files=entry.files, options=entry.options) if known else entry
 
 
 def _request(entry: CatalogueEntry, language: str, downloads: Path) -> ReadRequest:

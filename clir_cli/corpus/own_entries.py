@@ -19,7 +19,7 @@ CODE = re.compile("(?!en$)[a-z]{2,3}")
 # The others read what one publisher has, and only that.
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "bitext": ("files", "moses", "tmx"),
-    "collections": ("beir", "beir-zip", "squad", "irds"),
+    "collections": ("beir", "beir-zip", "hub", "squad", "irds"),
     "dictionaries": ("tsv", "muse", "moses"),
 }
 # What an entry of the user may leave out, where those of the package have it.
@@ -94,7 +94,9 @@ def _refuse_unread(kind: str, table: Mapping[str, Any], where: str) -> None:
     if (form := table["format"]) not in FORMATS[kind]:
         raise UserError(f"{where} format {form!r} is not read; {nearest(str(form), FORMATS[kind])}")
     rows, codes = table.get("files", []), table.get("codes", {})
-    if form != "irds" and not rows:
+    if form == "hub" and not table.get("repository"):
+        raise UserError(f'{where} repository is missing; add repository = "ORG/NAME"')
+    if form not in ("hub", "irds") and not rows:
         raise UserError(f'{where} files is missing; add files = [{{ path = "..." }}]')
     if any("{code}" in row["path"] for row in rows) and not (codes or "variants" in table):
         raise UserError(f'{where} a path has {{code}}; add the languages: codes = {{ rw = "kin" }}')

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from clir_cli.errors import UserError, nearest
 
+# The digest of a data set of the hub that is called so is no sha256 but its commit.
+REVISION = "revision of "
+
 
 class SentencePair(NamedTuple):
     """A sentence in the query language and its English translation."""

@@ -1,6 +1,7 @@
 """Transfers: one file from a mirror, a shared cache or its URL to its path, whole, or not at all.
 
 Environment: ``CLIR_CACHE`` names a folder that is only read, with the layout of a mirror;
+data sets of the hub are also in the cache of huggingface_hub (``HF_HOME``);
 ``CLIR_OFFLINE=1`` or ``HF_HUB_OFFLINE=1`` forbids the network. corpus/http.py has more.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from clir_cli.corpus.catalogue import WEB, CatalogueFile, host_path
 from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
 from clir_cli.corpus.http import Advance, download
+from clir_cli.corpus.hub_cache import cached_file
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
 
@@ -28,7 +30,7 @@ def is_offline() -> bool:
 def sources(
     declared: CatalogueFile, mirror: str = "", elsewhere: bool = True
 ) -> Iterator[Path | str]:
-    """Yield where a file may be had, first to last: the mirror, the shared cache, its own URL.
+    """Yield where a file may be had, first to last: the mirror, shared caches, its own URL.
 
     Paths are of files that exist. URLs may lack the file, and there are none without a network.
 
@@ -42,10 +44,15 @@ def sources(
             yield from [place] * online
         elif Path(place).is_file():
             yield Path(place)
+        elif cached := cached_file(declared.url, Path(mirror)):
+            yield cached
     if declared.url and (elsewhere or not mirror):
         folder = os.environ.get("CLIR_CACHE", "")
         if folder and is_whole(path := Path(folder) / host_path(declared.url), declared):
             yield path.resolve()
+        cached = cached_file(declared.url)
+        if cached and is_whole(cached, declared):
+            yield cached.resolve()
         yield from [declared.url] * online
 
 
@@ -96,7 +103,7 @@ def fetch(
                     is_pinned = bool(declared.bytes or declared.sha256)
                     if not (is_pinned and is_whole(part, declared)):  # else only not renamed
                         download(source, part, declared, advance, pause, not mirror)
-                elif link and str(source) != place:
+                elif link and not (mirror and source.is_relative_to(mirror)):
                     # Of another name: the partial file is written to, so it must be no link.
                     part = target.with_name(target.name + ".link")
                     part.unlink(missing_ok=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
+from clir_cli.corpus import hub as hub_sets
 from clir_cli.corpus.catalogue import WEB, CatalogueEntry, Model, Package
-from clir_cli.corpus.collections import IRDS, RequiredFile, required_files
+from clir_cli.corpus.collections import IRDS, RequiredFile, hub_name, required_files
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import fetch, is_offline, sources
@@ -53,6 +54,27 @@ def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
     return list(files.values())
 
 
+def _listed(workspace: Workspace, refs: list[Ref]) -> list[RequiredFile]:
+    """Return ``_required`` once the lists of files of the hub's data sets are here.
+
+    With ``--force`` they are asked for again, since a revision that is no commit may have moved. In
+    a dry run they are not kept.
+    """
+    for name in dict.fromkeys(name for ref in refs for name in _collections_of(ref)):
+        if (named := hub_name(name)) is None:
+            continue
+        path = hub_sets.pin_path(named, workspace.downloads)
+        if not path.is_file() or (workspace.force and not named.is_fixed):
+            hub_sets.fetch_pin(named, path, workspace.mirror, not workspace.dry_run)
+    return _required(workspace, refs)
+
+
+def _collections_of(ref: Ref) -> Sequence[str]:
+    if ref.kind == "collection":
+        return [ref.settings.collection]
+    return training_names(ref.settings) if ref.kind == "training collection" else []
+
+
 def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
     settings, downloads = ref.settings, workspace.downloads
     if ref.kind == "bitext":
@@ -60,12 +82,9 @@ def _files_of(workspace: Workspace, ref: Ref) -> Iterator[RequiredFile]:
     if ref.kind == "dictionary files":
         dictionaries = catalogue.chosen("dictionaries", settings.dictionary)
         yield from _catalogued(workspace, dictionaries, ref.pairs)
-    if ref.kind == "collection":
-        for language in [pair.query for pair in ref.pairs] or ["en"]:
-            yield from required_files(settings.collection, language, downloads)
-    if ref.kind == "training collection":
-        for name in training_names(settings):
-            yield from required_files(name, ref.name, downloads)
+    for name in _collections_of(ref):
+        for language in [pair.query for pair in ref.pairs] or [ref.name or "en"]:
+            yield from required_files(name, language, downloads)
 
 
 def _catalogued(
@@ -104,7 +123,7 @@ def fetch_part(workspace: Workspace, ref: Ref) -> None:
     if ref.kind == "model":
         fetch_model(workspace, ref)
     else:
-        files = _required(workspace, [ref])
+        files = _listed(workspace, [ref])
         _refuse_lacking(_fetch_files(workspace, files))
         _refuse_missing(files)
 
@@ -125,7 +144,7 @@ def download(
         UserError: A file cannot be fetched, is not the one that the catalogue pins, or must be
             supplied by the user; everything else is fetched before that is reported.
     """
-    files = _required(workspace, _data(workspace.settings, pairs))
+    files = _listed(workspace, _data(workspace.settings, pairs))
     if licence == "open":
         left_out = dict.fromkeys(f.entry.name for f in files if f.entry.terms != "open")
         files = [file for file in files if file.entry.terms == "open"]
@@ -163,7 +182,7 @@ def _row(file: RequiredFile, mirror: str) -> dict[str, object]:
     supplied = f"user-supplied: {file.user_supplied}" if file.user_supplied else ""
     return {
         "source": file.entry.name,
-        "file": file.path.name,
+        "file": file.declared.path if file.entry.format == "hub" else file.path.name,
         "bytes": file.size or _found_size(file, mirror),
         "licence": file.entry.licence,
         "terms": file.entry.terms,
@@ -197,13 +216,15 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[La
 
         def fetch_one(file: RequiredFile) -> NotThere | None:
             declared, path = file.declared, file.path
-            if declared.url.startswith(IRDS):
-                irds.fetch(declared.url.removeprefix(IRDS), path)
-            else:
-                try:
+            try:
+                if declared.url.startswith(IRDS):
+                    irds.fetch(declared.url.removeprefix(IRDS), path)
+                elif file.entry.format == "hub":
+                    hub_sets.fetch_file(declared, path, workspace.mirror, advance)
+                else:
                     fetch(declared, path, mirror=workspace.mirror, advance=advance, link=True)
-                except NotThere as error:
-                    return error
+            except NotThere as error:
+                return error
             return None
 
         answers = [done.result() for done in [pool.submit(fetch_one, file) for file in missing]]

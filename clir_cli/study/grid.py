@@ -20,7 +20,7 @@ from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import assignment
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue, dictionaries
-from clir_cli.corpus.collections import IRDS, collection_label, is_directory
+from clir_cli.corpus.collections import ELSEWHERE, collection_label, is_directory
 from clir_cli.corpus.own_files import pair_of, require_own_files_of_each
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
@@ -151,7 +151,7 @@ def _completed(grid: Grid, base: Base) -> Grid:
     collections = grid.collections or (base.settings.collection,)
     known = catalogue.sources("collections")
     for name in collections:
-        if name not in known and not name.startswith(IRDS) and not is_directory(name):
+        if name not in known and not name.startswith(ELSEWHERE) and not is_directory(name):
             raise UserError(f"collections: unknown collection {name!r}; {nearest(name, known)}")
     return replace(grid, methods=tuple(method.name for method in methods), collections=collections)
 
@@ -247,7 +247,7 @@ def _has_queries(collection: str, pair: Pair, method: str) -> bool:
     """Return True if a collection has the queries that a method reads; unknown ones may have."""
     source = catalogue.sources("collections").get(collection)
     language = "en" if METHODS[method].queries == "english" else pair.query
-    return source is None or language in source.languages
+    return source is None or source.format == "hub" or language in source.languages
 
 
 def _check_reach(grid: Grid, points: Sequence[Point]) -> None:

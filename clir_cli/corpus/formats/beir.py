@@ -48,16 +48,17 @@ def read_beir(files: Sequence[LocalFile], request: ReadRequest | None = None) ->
         part = file.declared.role or ("qrels" if in_qrels else file.path.name.split(".")[0])
         by_part.setdefault(part, []).append(file)
     corpus = by_part["corpus"][0].path
-    documents = _documents(corpus, read_any_records(corpus), fields)
+    documents = documents_of(corpus, read_any_records(corpus), fields)
     queries = {
-        file.declared.lang: _queries(file.path, read_any_records(file.path), fields)
+        file.declared.lang: queries_of(file.path, read_any_records(file.path), fields)
         for file in by_part.get("queries", ())
     }
     if "qrels" not in by_part:
         return ParsedCollection(documents, queries, {})
     judged = by_part["qrels"][0].path
-    judgments = _recorded(judged) if judged.suffix == ".parquet" else _tab_separated(judged)
-    qrels = _qrels(judged, judgments, queries, {document.id for document in documents})
+    is_parquet = judged.suffix == ".parquet"
+    judgments = recorded(read_records(judged)) if is_parquet else tab_separated(judged)
+    qrels = qrels_of(judged, judgments, queries, {document.id for document in documents})
     return ParsedCollection(documents, queries, qrels)
 
 
@@ -76,18 +77,19 @@ def read_beir_zip(files: Sequence[LocalFile], request: ReadRequest) -> ParsedCol
         )
         with buffered(archive, corpus) as stream:
             lines = json_lines(f"{path / corpus}", stream)
-            documents = _documents(path / corpus, lines, may_be_empty=True)
+            documents = documents_of(path / corpus, lines, may_be_empty=True)
         with buffered(archive, topics) as stream:
-            queries = _queries(path / topics, json_lines(f"{path / topics}", stream))
-        judgments = _tab_separated(path / judged, archive.read(judged))
-        qrels = _qrels(path / judged, judgments, {"en": queries})
+            queries = queries_of(path / topics, json_lines(f"{path / topics}", stream))
+        judgments = tab_separated(path / judged, archive.read(judged))
+        qrels = qrels_of(path / judged, judgments, {"en": queries})
     in_split = {query: text for query, text in queries.items() if query in qrels}
     return ParsedCollection(documents, {"en": in_split}, qrels)
 
 
-def _documents(
+def documents_of(
     path: Path, rows: Records, fields: Fields = USUAL, *, may_be_empty: bool = False
 ) -> list[Document]:
+    """Return the documents of records; UserError if one lacks id or text, or an id comes twice."""
     documents = []
     name = fields.title or "title"
     for key, where, row in _with_ids(path, rows, fields.id):
@@ -99,7 +101,8 @@ def _documents(
     return documents
 
 
-def _queries(path: Path, rows: Records, fields: Fields = USUAL) -> dict[str, str]:
+def queries_of(path: Path, rows: Records, fields: Fields = USUAL) -> dict[str, str]:
+    """Return the queries of records by id; raises as ``documents_of``."""
     return {
         key: _text(row, fields.query, where)
         for key, where, row in _with_ids(path, rows, fields.query_id)
@@ -123,13 +126,15 @@ def _with_ids(path: Path, rows: Records, name: str = "") -> Iterator[tuple[str, 
         raise UserError(f"{path}: no records")
 
 
-def _recorded(path: Path) -> Judgments:
-    query, document, grade = JUDGMENT
-    for where, row in read_records(path):
+def recorded(rows: Records, names: tuple[str, str, str] = JUDGMENT) -> Judgments:
+    """Yield the judgments of records with columns of those names."""
+    query, document, grade = names
+    for where, row in rows:
         yield where, (id_of(row, query, where), id_of(row, document, where), row.get(grade))
 
 
-def _tab_separated(path: Path, raw: bytes | None = None) -> Judgments:
+def tab_separated(path: Path, raw: bytes | None = None) -> Judgments:
+    """Yield the judgments of a table, with or without the names of its columns."""
     for number, line in enumerate(text_lines(path, raw), start=1):
         cells, where = line.split("\t"), f"{path}, line {number}"
         if not line or (number == 1 and cells[0] == JUDGMENT[0]):
@@ -140,7 +145,7 @@ def _tab_separated(path: Path, raw: bytes | None = None) -> Judgments:
         yield where, tuple(cell.strip() for cell in cells)
 
 
-def _qrels(
+def qrels_of(
     path: Path,
     judgments: Judgments,
     queries: Mapping[str, Mapping[str, str]],

@@ -22,7 +22,7 @@ from clir_cli.corpus.collections import (
 )
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.own_files import own_files
-from clir_cli.corpus.records import Collection, Pair
+from clir_cli.corpus.records import REVISION, Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import digest
 from clir_cli.settings import Settings
@@ -155,11 +155,17 @@ def read_collection(workspace: Workspace, language: str) -> Collection:
 def documents_input(settings: Settings, pairs: tuple[Pair, ...]) -> Input:
     """Return the documents of the collection to search as an input."""
     language = pairs[0].query if pairs else "en"
-    return Input(
-        lambda workspace: {"documents": read_collection(workspace, language).digests["documents"]},
-        Ref("collection", settings, pairs),
-        ("collection",),
-    )
+
+    def digests(workspace: Workspace) -> Mapping[str, str]:
+        return _digests_of(read_collection(workspace, language), "documents")
+
+    return Input(digests, Ref("collection", settings, pairs), ("collection",))
+
+
+def _digests_of(collection: Collection, part: str, name: str = "") -> dict[str, str]:
+    """Return the digest of a part, called ``name``, and the revision of a data set of the hub."""
+    revision = {key: value for key, value in collection.digests.items() if key.startswith(REVISION)}
+    return {name or part: collection.digests[part], **revision}
 
 
 def queries_input(settings: Settings, pair: Pair, language: str, method: str) -> Input:
@@ -168,7 +174,7 @@ def queries_input(settings: Settings, pair: Pair, language: str, method: str) ->
     def digests(workspace: Workspace) -> Mapping[str, str]:
         collection = read_collection(workspace, pair.query)
         queries_in(collection, language, method)
-        return {"queries": collection.digests[f"queries.{language}"]}
+        return _digests_of(collection, f"queries.{language}", "queries")
 
     return Input(digests, Ref("collection", settings, (pair,)), ("collection",))
 
