@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 from command_words import DISTILL, refused, tree
+from outcomes import well
 
 from clir_cli.artifacts import command
 from clir_cli.cli import GROUPS, app
@@ -56,6 +57,25 @@ def test_lists_answer_without_the_heavy_libraries() -> None:
     )
     done = python(script, "methods", "suites", "languages", "bitext", "collections")
     assert done.stdout.splitlines()[-1] == "{0} False False"
+
+
+def test_what_finds_everything_current_imports_no_heavy_library(clir, home, tmp_path) -> None:
+    own = ("--home", home, "--lang", "sw-en")
+    scores = ("--metric", "map", "--baseline", "bm25", "--results", tmp_path / "results")
+    runs = (*own, "--method", "bm25,english-bm25")
+    calls = [("download", *own), ("search", *runs), ("evaluate", *runs, *scores)]
+    for call in calls:
+        well(clir(*call))
+    before = (tmp_path / "results" / "sample" / "scores.csv").read_bytes()
+    script = (
+        "import json, sys\nfrom clir_cli.cli import run\n"
+        "codes = [run(json.loads(call)) for call in sys.argv[1:]]\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'scipy.stats', 'httpx'}\n"
+        "print(codes, sorted(heavy & sys.modules.keys()))"
+    )
+    done = python(script, *(json.dumps([*map(str, call)]) for call in calls))
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0] []", done.stderr
+    assert (tmp_path / "results" / "sample" / "scores.csv").read_bytes() == before
 
 
 def test_verbs_of_two_words_are_parsed_as_they_are_declared() -> None:

@@ -6,12 +6,11 @@ data sets of the hub are also in the cache of huggingface_hub (``HF_HOME``);
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clir_cli.corpus.catalogue import WEB, CatalogueFile, host_path
 from clir_cli.corpus.checksums import is_whole, known_digest, record_of, write_record
-from clir_cli.corpus.http import Advance, download
 from clir_cli.corpus.hub_cache import cached_file
 from clir_cli.errors import MissingInput, NotThere, UserError
 from clir_cli.files import alone, file_digest
@@ -67,7 +66,7 @@ def fetch(
     target: Path,
     *,
     mirror: str = "",
-    advance: Advance = lambda _: None,
+    advance: Callable[[int], None] = lambda _: None,
     pause: float = 1.0,
     link: bool = False,
     elsewhere: bool = True,
@@ -91,6 +90,8 @@ def fetch(
     """
     if is_whole(target, declared):
         return False
+    from clir_cli.corpus.http import download  # httpx, which nothing here needs before
+
     place = _on_mirror(mirror, declared) if mirror else ""
     refusal: UserError | None = None
     with alone(target, wait=True):

@@ -1,29 +1,35 @@
-"""Score tables: ``results/<suite>/scores.csv`` and ``per_query.csv``."""
+"""Score tables: ``results/<suite>/scores.csv`` and ``per_query.csv``.
+
+Tables are written without pandas: importing it takes longer than all of a small evaluation.
+"""
 
 import csv
+import io
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from clir_cli.errors import UserError
 from clir_cli.files import alone, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
 
 KEY = ["suite", "collection", "pair", "method", "variant", "seed", "metric"]
 COLUMNS = [*KEY, "value", "queries", "ci_low", "ci_high"]
 PER_QUERY_COLUMNS = [*KEY, "query", "value"]
 
 
-def publish(
-    folder: Path, rows: Sequence[dict[str, object]], per_query: Sequence[dict[str, object]]
-) -> None:
+def publish(folder: Path, rows: Sequence[Row], per_query: Sequence[Row]) -> None:
     """Update ``scores.csv`` and ``per_query.csv`` in a folder."""
     update(folder / "scores.csv", rows, COLUMNS)
     update(folder / "per_query.csv", per_query, PER_QUERY_COLUMNS)
 
 
-def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) -> None:
+def update(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Put rows into a table; rows of the same key are replaced, the others kept.
 
     The table is sorted by key and written whole or not at all, by one process at a time.
@@ -32,19 +38,41 @@ def update(path: Path, rows: Sequence[dict[str, object]], columns: list[str]) ->
         UserError: The file is no score table.
     """
     key = [column for column in columns if column in (*KEY, "query")]
-    table = pd.DataFrame(rows, columns=columns)
     with alone(path, wait=True):
-        if path.exists():
-            table = pd.concat([read_table(path, columns), table])
-        table = table.drop_duplicates(key, keep="last").sort_values(key)
-        write_text(path, table.to_csv(index=False, lineterminator="\n"))
+        head, before = read_rows(path, columns) if path.exists() else ([], [])
+        table = {tuple(row[name] for name in key): row for row in [*before, *rows]}
+        head = list(dict.fromkeys([*head, *columns]))
+        write_text(path, _text(head, (table[values] for values in sorted(table))))
 
 
-def read_table(path: Path, needed: Collection[str], numbers: Collection[str] = ()) -> pd.DataFrame:
-    """Return a CSV table that clir has written: text as it is, ``seed`` whole.
+def _text(columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """Return a table as CSV; None, NaN and what a row lacks are empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        writer.writerow(["" if value is None or value != value else value for value in values])
+    return out.getvalue()
 
-    ``numbers`` are columns of numbers, if they are there; what is empty is NaN, and nothing else
-    is.
+
+def read_table(
+    path: Path, needed: Collection[str], numbers: Collection[str] = ()
+) -> "pd.DataFrame":
+    """Return a table as ``read_rows`` does, in pandas."""
+    import pandas as pd
+
+    head, rows = read_rows(path, needed, numbers)
+    return pd.DataFrame(rows, columns=head)
+
+
+def read_rows(
+    path: Path, needed: Collection[str], numbers: Collection[str] = ()
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the columns and rows of a CSV table that clir has written.
+
+    Text is as it is, ``seed`` a whole number. ``numbers`` are columns of numbers, if they are
+    there; what is empty is NaN, and nothing else is.
 
     Raises:
         UserError: It is no file, no such table, or was cut off; the line is named.
@@ -68,11 +96,12 @@ def read_table(path: Path, needed: Collection[str], numbers: Collection[str] = (
         try:
             if is_cut and number == len(rows):
                 raise ValueError
-            typed.append([read(text) for read, text in zip(readers, row, strict=True)])
+            values = [read(text) for read, text in zip(readers, row, strict=True)]
+            typed.append(dict(zip(head, values, strict=True)))
         except ValueError:
             message = f"{path}: row {number} is damaged"
             raise UserError(f"{message}; move the file away, and make it again") from None
-    return pd.DataFrame(typed, columns=head)
+    return head, typed
 
 
 def _number(text: str) -> float:

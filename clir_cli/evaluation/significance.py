@@ -50,13 +50,19 @@ def legend(baseline: str) -> str:
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the two-sided p-value of Student's t-test of paired values (queries,)."""
-    from scipy import stats
+    """Return the two-sided p-value of Student's t-test of paired values (queries,).
 
+    It is that of ``scipy.stats.ttest_1samp``, which takes a second to import.
+    """
     difference = _difference(a, b)
     if _constant(difference):  # no variance to test against: equal, or apart in every query
         return 1.0 if len(difference) < 2 or math.isclose(difference[0], 0) else 0.0
-    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+    from scipy import special
+
+    count, mean = len(difference), difference.mean()
+    variance = ((difference - mean) ** 2).mean() * (count / (count - 1))
+    t = mean / np.sqrt(variance / count)
+    return float(2 * special.stdtr(count - 1, -abs(t)))
 
 
 def randomisation(

@@ -11,7 +11,7 @@ from clir_cli.corpus import catalogue
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
 from clir_cli.evaluation import measures, scoring
-from clir_cli.evaluation.scores import COLUMNS, read_table
+from clir_cli.evaluation.scores import COLUMNS, read_rows
 from clir_cli.exchange.model_card import CardScore
 from clir_cli.retrieval.models import model_digest
 from clir_cli.stages.support.paths import column_variant
@@ -59,14 +59,15 @@ def _rows(workspace: Workspace, ref: Ref, results: Path) -> Iterator[CardScore]:
     path = results / workspace.suite / "scores.csv"
     if not path.exists():
         return
-    table = read_table(path, COLUMNS, NUMBERS)
+    _, table = read_rows(path, COLUMNS, NUMBERS)
     cell, variant = ref.cell, column_variant(workspace.settings, ref.cell)
     wanted = {str(pair) for pair in cell.joint or ref.pairs}
-    for row in table.itertuples():
-        is_own = (row.method, row.variant, row.seed) == (cell.method, variant, cell.seed)
-        if is_own and row.suite == workspace.suite and row.pair in wanted:
-            score = row.metric, row.value, row.ci_low, row.ci_high, int(row.queries)
-            yield CardScore(row.collection, row.pair, *score)
+    own = (workspace.suite, cell.method, variant, cell.seed)
+    for row in table:
+        of = (row["suite"], row["method"], row["variant"], row["seed"])
+        if of == own and row["pair"] in wanted:
+            score = row["metric"], row["value"], row["ci_low"], row["ci_high"], int(row["queries"])
+            yield CardScore(row["collection"], row["pair"], *score)
 
 
 def _run_of(workspace: Workspace, ref: Ref, row: CardScore) -> Ref:

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from clir_cli import files
 from clir_cli.artifacts import store
 from clir_cli.artifacts.store import Artifact
@@ -93,9 +91,9 @@ def read(path: Path, points: Sequence[Point]) -> list[Row]:
     """Return the rows of a tidy table; what is empty there is None, and a variant never is."""
     values = [(key, value) for point in points for key, value in point.values.items()]
     axes = {key: type(value) for key, value in values if value is not None}
-    table = scores.read_table(path, [*KEY, *FIGURES], NUMBERS)
+    _, table = scores.read_rows(path, [*KEY, *FIGURES], NUMBERS)
     rows: list[Row] = []
-    for row in table.to_dict("records"):
+    for row in table:
         row |= {key: _setting(row[key], kind) for key, kind in axes.items()}
         row = {key: None if value in ("", None) or value != value else value
                for key, value in row.items()}  # fmt: skip
@@ -112,6 +110,8 @@ def _setting(text: str, kind: type) -> Any:
 
 
 def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    import pandas as pd
+
     table = pd.DataFrame(rows, columns=columns)
     files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
@@ -124,8 +124,7 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
     pairs = {str(point.pair) for point in cells.points}
     if pairs == set(cells.points[0].settings.pairs):
         pairs.add(gaps.ALL_PAIRS)
-    table = scores.read_table(cells.folder / PER_QUERY, scores.PER_QUERY_COLUMNS)
-    per_query = table.to_dict("records")
+    _, per_query = scores.read_rows(cells.folder / PER_QUERY, scores.PER_QUERY_COLUMNS)
     if published := [row for row in rows if row["value"] is not None and row["pair"] in pairs]:
         by_query = [row for row in per_query if row["pair"] in pairs]
         scores.publish(cells.published, published, by_query)

@@ -37,6 +37,10 @@ TWO = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 def test_the_paired_t_test_gives_what_is_printed_for_the_sleep_data() -> None:
     assert paired_t(ONE, TWO) == pytest.approx(0.002833, abs=1e-6)
     assert effect_size(TWO, ONE) == pytest.approx(1.58 / 1.229995, abs=1e-5)
+    many = np.random.default_rng(1).random((2, 397))
+    for a, b in ((ONE, TWO), (TWO[:2], ONE[:2]), many):
+        difference = np.round(np.subtract(a, b), 12)
+        assert paired_t(a, b) == pytest.approx(stats.ttest_1samp(difference, 0).pvalue, rel=1e-12)
 
 
 def test_the_randomisation_test_is_exact_where_the_exchanges_can_be_counted() -> None:
