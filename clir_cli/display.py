@@ -10,11 +10,21 @@ from rich.text import Text
 
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
-from clir_cli.console import STAND_INS, console, marked, one_line, printable, put, score_text
+from clir_cli.console import (
+    STAND_INS,
+    console,
+    marked,
+    one_line,
+    printable,
+    put,
+    score_text,
+    size_text,
+)
 from clir_cli.corpus.records import Pair
 from clir_cli.layout import put_wrapped, show_table, width
 
 if TYPE_CHECKING:  # these bring torch with them
+    from clir_cli.settings import EvaluationSettings
     from clir_cli.stages.align import Alignment
     from clir_cli.stages.query import Hit, Part
 
@@ -81,7 +91,7 @@ def _word(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}: {part}" for name, part in value.items())
     if key.endswith("bytes"):
-        return _size(value)
+        return size_text(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -93,9 +103,9 @@ def _source(row: Row) -> Row:
     if row["supply"]:
         size = "user-supplied"
     elif row["bytes_are_all"]:
-        size = _size(row["bytes"]) if row["bytes"] else "on this machine"
+        size = size_text(row["bytes"]) if row["bytes"] else "on this machine"
     else:
-        size = f"more than {_size(row['bytes'])}" if row["bytes"] else "unknown"
+        size = f"more than {size_text(row['bytes'])}" if row["bytes"] else "unknown"
     return {
         "name": row["name"],
         "title": title,
@@ -105,10 +115,6 @@ def _source(row: Row) -> Row:
         "licence": row["licence"],
         "home": row["home"],
     }
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def show_settings(rows: Sequence[Row], suite: str) -> None:
@@ -290,17 +296,19 @@ def _heat_map(
     return text
 
 
-def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) -> None:
+def show_scores(
+    rows: Sequence[Row], names: Sequence[str], evaluation: "EvaluationSettings"
+) -> None:
     """Print a table a measure: a row a pair, a column a method, each with its interval.
 
     Where rows have a baseline, a method that is significantly above or below it is marked.
     """
-    from clir_cli.evaluation import significance
+    from clir_cli.evaluation import gaps, significance
     from clir_cli.study import tables
 
     first, columns = rows[0], list(dict.fromkeys(map(_column, rows)))
     baseline = first.get("baseline", "")
-    notes = [significance.legend(baseline)] if baseline else []
+    notes = [significance.legend(baseline, evaluation.test)] if baseline else []
     for name in names:
         scores = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
         if not scores:  # of no pair; what was left out is reported
@@ -312,8 +320,8 @@ def show_scores(rows: Sequence[Row], names: Sequence[str], confidence: float) ->
             for pair in dict.fromkeys(pair for pair, _ in scores)
         ]
         title = (
-            f"{name} on {first['collection']} ({first['suite']}), {counts} queries, "
-            f"{100 * confidence:.0f} % interval"
+            f"{gaps.written(name)} on {first['collection']} ({first['suite']}), {counts} queries, "
+            f"{100 * evaluation.confidence:.0f} % interval"
         )
         tables.text(tables.TextTable(title, ["pair", *columns], body, notes))
 

@@ -234,5 +234,5 @@ def evaluate(
     if common.as_json:
         display.print_json(rows)
     else:
-        display.show_scores(rows, names, workspace.settings.evaluation.confidence)
+        display.show_scores(rows, names, workspace.settings.evaluation)
     workspace.talk.say(f"tables: {results / workspace.suite}/scores.csv and per_query.csv")

@@ -95,10 +95,11 @@ def reproduce(
     if common.as_json:
         display.print_json([row for rows in outcome.rows.values() for row in rows])
     else:
+        evaluation = workspace.settings.evaluation
         for experiment in experiments:
             rows = outcome.rows.get(experiment.name, [])
             for metric in experiment.metrics if rows else ():
-                table = tables.draw(experiment.title, rows, experiment.table, metric)
+                table = tables.draw(experiment.title, rows, experiment.table, metric, evaluation)
                 tables.FORMATS[style](table)
     if outcome.code:
         raise typer.Exit(outcome.code)

@@ -38,6 +38,19 @@ def parse_metrics(text: str) -> list[str]:
     return list(dict.fromkeys(names)) or measures.parse_measures(text)
 
 
+def written(metric: str) -> str:
+    """Return a metric as papers write it.
+
+    >>> written("ndcg@10"), written("gap-map"), written("rank-distance")
+    ('nDCG@10', 'gap in MAP', 'rank distance')
+    """
+    if metric == RANK_DISTANCE:
+        return metric.replace("-", " ")
+    base, at, cutoff = metric.removeprefix(GAP).partition("@")
+    gap_in = "gap in " * metric.startswith(GAP)
+    return f"{gap_in}{measures.WRITTEN.get(base, base)}{at}{cutoff}"
+
+
 def split_metrics(names: Sequence[str]) -> MetricSplit:
     """Sort metrics into those of one run and those across pairs."""
     across = dict.fromkeys(name for name in names if name == RANK_DISTANCE or name.startswith(GAP))

@@ -24,6 +24,11 @@ NAMES = {
     "success": "Success",
     "rprec": "Rprec",
 }
+# As papers write them.
+WRITTEN = {
+    "map": "MAP", "mrr": "MRR", "ndcg": "nDCG", "recall": "Recall", "p": "P",
+    "success": "Success", "rprec": "R-Prec",
+}  # fmt: skip
 NEED_CUTOFF = {"recall", "p", "success"}
 EXAMPLES = ("map", "mrr", "ndcg@10", "recall@100", "p@10", "success@5", "rprec")
 

@@ -16,6 +16,7 @@ from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
 
 RESAMPLES = 10_000
 LEVEL = 0.05
+SPOKEN = {"t": "t-test", "randomisation": "randomisation test"}  # the keys are those of TESTS
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ def mark(p_value: float | None, difference: float) -> str:
     return "▲" if difference > 0 else "▼"
 
 
-def legend(baseline: str) -> str:
-    """Return what the marks of a table mean."""
+def legend(baseline: str, test: str) -> str:
+    """Return what the marks of a table mean; ``test`` is a key of TESTS."""
     level = f"{LEVEL:g}".removeprefix("0")
-    return f"▲ ▼: above or below {baseline}, p < {level} after Holm's correction"
+    return (
+        f"▲ ▼: above or below {baseline} by a paired {SPOKEN[test]}, p < {level} after Holm's "
+        "correction"
+    )
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:

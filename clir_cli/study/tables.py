@@ -1,5 +1,6 @@
 """Tidy rows to tables that people read: in the terminal, in Markdown, in LaTeX."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,11 +9,14 @@ from statistics import mean, stdev
 from typing import Any
 
 from clir_cli.console import one_line, put, score_text
-from clir_cli.evaluation import significance
+from clir_cli.evaluation import gaps, significance
 from clir_cli.layout import show_table
+from clir_cli.settings import EvaluationSettings
+from clir_cli.stages.support import methods
 from clir_cli.study.experiment import DIMENSIONS, TableLayout
 
 Row = Mapping[str, Any]
+DEFAULTS = EvaluationSettings()
 VERDICTS = ("OK", "about OK", "FAIL")
 MISSED = {"FAIL": "✗", "about OK": "~"}
 SPECIAL = {
@@ -35,25 +39,46 @@ class TextTable:
     notes: Sequence[str] = ()
 
 
-def draw(title: str, rows: Sequence[Row], layout: TableLayout, metric: str) -> TextTable:
+def draw(
+    title: str,
+    rows: Sequence[Row],
+    layout: TableLayout,
+    metric: str,
+    evaluation: EvaluationSettings = DEFAULTS,
+) -> TextTable:
     """Return the table of one metric.
 
     A cell is the score with its interval; over several seeds it is their mean and standard
     deviation. Marks show what is significantly above or below the baseline, and which expected
     scores were missed.
 
-    The title is without the metric; rows may be of any metrics.
+    The title is without the metric; rows may be of any metrics. The notes name the test and the
+    level of the intervals after ``evaluation``.
     """
     chosen = [row for row in rows if row["metric"] == metric]
     by_cell: dict[tuple[str, str], list[Row]] = {}
     for row in chosen:
         key = (_name(row, layout.rows), _name(row, layout.columns))
         by_cell.setdefault(key, []).append(row)
-    down, across = (list(dict.fromkeys(key[part] for key in by_cell)) for part in (0, 1))
+    down = list(dict.fromkeys(row for row, _ in by_cell))
+    places = {column: _place(rows[0], layout.columns) for (_, column), rows in by_cell.items()}
+    across = sorted(places, key=lambda column: places[column])
     body = [[name, *(_cell(by_cell.get((name, column), [])) for column in across)] for name in down]
     corner = " / ".join(dimension.rpartition(".")[2] for dimension in layout.rows)
-    notes = [*_notes(chosen), *_hidden(by_cell.values(), layout)]
-    return TextTable(f"{title}: {metric}", [corner, *across], body, notes)
+    notes = [*_notes(chosen, evaluation), *_hidden(by_cell.values(), layout)]
+    return TextTable(f"{title}: {gaps.written(metric)}", [corner, *across], body, notes)
+
+
+def _place(row: Row, dimensions: Sequence[str]) -> tuple[float, ...]:
+    """Return where a column stands: baselines and ceilings at the ends, numbers in order."""
+    place: list[float] = [methods.place(row["method"])[0]] if "method" in dimensions else []
+    for dimension in dimensions:
+        value = row.get(dimension)
+        if dimension == "method":
+            place.append(methods.place(row["method"])[1])
+        else:
+            place.append(value if isinstance(value, int | float) else -math.inf)
+    return tuple(place)
 
 
 def _name(row: Row, dimensions: Sequence[str]) -> str:
@@ -86,14 +111,18 @@ def _cell(rows: Sequence[Row]) -> str:
     return " ".join(filter(None, [text, mark, missed]))
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[Row], evaluation: EvaluationSettings) -> list[str]:
     notes = []
+    if counts := [row["queries"] for row in rows if row.get("queries")]:
+        span = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
+        level = f"{100 * evaluation.confidence:.0f} %"
+        notes.append(f"n = {span} queries; {level} intervals by bootstrap")
     baseline = next((row["baseline"] for row in rows if row["baseline"]), None)
     if baseline:
-        notes.append(significance.legend(baseline))
+        notes.append(significance.legend(baseline, evaluation.test))
     verdicts = Counter(row["verdict"] for row in rows)
-    if counts := [f"{name} {verdicts[name]}" for name in VERDICTS if name in verdicts]:
-        notes.append("against expected scores: " + ", ".join(counts))
+    if found := [f"{name} {verdicts[name]}" for name in VERDICTS if name in verdicts]:
+        notes.append("against expected scores: " + ", ".join(found))
     seeds = {row["seed"] for row in rows}
     if len(seeds) > 1:
         notes.append(f"± standard deviation over {len(seeds)} seeds")
@@ -141,7 +170,7 @@ def latex(table: TextTable) -> None:
         return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
     lines = [
-        f"% {one_line(table.title)}",
+        f"% {_escaped(table.title)}",
         rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
         r"\toprule",
         line(table.header),
@@ -149,7 +178,7 @@ def latex(table: TextTable) -> None:
         *(line(row) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {one_line(note)}" for note in table.notes),
+        *(f"% {_escaped(note)}" for note in table.notes),
         "",
     ]
     put("\n".join(lines))

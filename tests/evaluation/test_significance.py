@@ -177,5 +177,5 @@ def test_a_mark_needs_a_corrected_p_below_the_level_and_shows_the_sign(
 
 
 def test_the_legend_names_the_baseline_and_the_level() -> None:
-    text = "▲ ▼: above or below ot.eps0.02, p < .05 after Holm's correction"
-    assert legend("ot.eps0.02") == text
+    text = "▲ ▼: above or below ot.eps0.02 by a paired t-test, p < .05 after Holm's correction"
+    assert legend("ot.eps0.02", "t") == text

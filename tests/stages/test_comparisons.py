@@ -80,7 +80,7 @@ def test_the_table_for_people_marks_what_is_significant(clir, home, tmp_path):
     assert outcome.code == 0, outcome.err
     table, _, legend = outcome.out.partition("▲ ▼:")
     assert table.count("▲") == 2
-    assert "above or below bm25, p < .05 after Holm's correction" in legend
+    assert "above or below bm25 by a paired t-test, p < .05 after Holm's correction" in legend
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def row(pair, method, value, **more):
     plain = {
         "pair": pair, "method": method, "variant": "", "seed": 0, "collection": "sample",
         "metric": "map", "value": value, "ci_low": 0.1, "ci_high": 0.9, "baseline": "zero-shot",
-        "p_value": None, "effect": None, "verdict": None, "error": None,
+        "queries": 80, "p_value": None, "effect": None, "verdict": None, "error": None,
     }  # fmt: skip
     return {**plain, **more}
 
@@ -35,14 +35,15 @@ ROWS = [
 
 def test_cells_tell_interval_seeds_significance_verdict_and_failure():
     table = tables.draw("A title", ROWS, TableLayout(), "map")
-    assert table.title == "A title: map"
-    assert table.header == ["pair", "zero-shot", "ot", "kd_mse"]
+    assert table.title == "A title: MAP"
+    assert table.header == ["pair", "zero-shot", "kd_mse", "ot"]
     assert table.rows == [
-        ["sw-en", "0.200 [0.100, 0.900]", "0.600 ± 0.141 ▲ ✗", "-"],
-        ["de-en", "0.400 [0.100, 0.900]", "0.300 [0.100, 0.900] ▼", "failed"],
+        ["sw-en", "0.200 [0.100, 0.900]", "-", "0.600 ± 0.141 ▲ ✗"],
+        ["de-en", "0.400 [0.100, 0.900]", "failed", "0.300 [0.100, 0.900] ▼"],
     ]
     assert table.notes == [
-        "▲ ▼: above or below zero-shot, p < .05 after Holm's correction",
+        "n = 80 queries; 95 % intervals by bootstrap",
+        "▲ ▼: above or below zero-shot by a paired t-test, p < .05 after Holm's correction",
         "against expected scores: OK 1, FAIL 1",
         "± standard deviation over 2 seeds",
     ]
@@ -65,23 +66,34 @@ def test_settings_are_dimensions_too():
     assert table.header == ["pair", "ot, eps 0.05", "ot, eps 0.2"]
 
 
+def test_columns_go_from_baselines_over_values_to_the_ceiling():
+    cells = [("english", None), ("ot", 0.5), ("zero-shot", None), ("ot", 0.05), ("bm25", None)]
+    rows = [
+        row("sw-en", method, 0.5, metric="ndcg@10", **{"transport.eps": eps})
+        for method, eps in cells
+    ]
+    table = tables.draw("t", rows, TableLayout(columns=["method", "transport.eps"]), "ndcg@10")
+    assert table.title == "t: nDCG@10"
+    assert table.header == ["pair", "zero-shot", "bm25", "ot, eps 0.05", "ot, eps 0.5", "english"]
+
+
 def test_what_rows_of_a_cell_differ_in_is_noted():
     rows = [row("sw-en", "ot", value, variant=f"v{value}") for value in (0.4, 0.6)]
     layout = TableLayout(columns=["method"])
     assert tables.draw("t", rows, layout, "map").notes[-1] == (
         "± also over variant, which rows and columns leave out"
     )
-    assert len(tables.draw("t", rows, TableLayout(), "map").notes) == 1
+    assert len(tables.draw("t", rows, TableLayout(), "map").notes) == 2
 
 
 def test_markdown_and_latex(capsys):
     table = tables.draw("A title", ROWS, TableLayout(), "map")
     tables.markdown(table)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2:4] == ["| pair | zero-shot | ot | kd_mse |", "| --- | ---: | ---: | ---: |"]
+    assert lines[2:4] == ["| pair | zero-shot | kd_mse | ot |", "| --- | ---: | ---: | ---: |"]
     tables.latex(table)
     text = capsys.readouterr().out
-    assert r"pair & zero-shot & ot & kd\_mse \\" in text
+    assert r"pair & zero-shot & kd\_mse & ot \\" in text
     assert r"0.600 $\pm$ 0.141 $\uparrow$ $\times$" in text
     assert text.count(r"\\") == 3
     tables.text(table)
@@ -121,8 +133,8 @@ def test_texts_stay_texts_in_markdown_and_latex(capsys):
     assert (head, first) == (f"| {text} | kd_x |", f"| [0.1, 0.2] ~ | {text} |")
     tables.latex(table)
     lines = capsys.readouterr().out.rstrip("\n").split("\n")
-    assert lines[0].startswith("% a|b*c* \\input{x}")
-    assert lines[-1].startswith("% a|b*c* \\input{x}")
+    assert lines[0].startswith("% a\\textbar{}b*c* \\textbackslash{}input\\{x\\}")
+    assert lines[-1] == lines[0]
     assert all("input{x}" not in line for line in lines[1:-1])
     assert r"a\textbar{}b*c* \textbackslash{}input\{x\}" in lines[3]
     assert r"\%" in lines[3]

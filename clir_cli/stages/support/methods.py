@@ -1,7 +1,7 @@
 """The methods: how queries are encoded and documents scored. One entry per method."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -151,6 +151,35 @@ METHODS = {
         ),
     )
 }
+
+
+def place(name: str) -> tuple[int, int]:
+    """Return where the column of a method stands: baselines, students, fused runs, ceilings.
+
+    Within a group it is the order of ``METHODS``; runs of other tools end the baselines.
+    """
+    method, order = METHODS.get(name), list(METHODS)
+    if method is None:
+        return 0, len(order)
+    by_scorer = 2 if method.scorer == "fusion" else int(method.has_student)
+    return (3 if method.queries == "english" else by_scorer), order.index(name)
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Return labels of columns by the place of their method, its variants behind it.
+
+    Variants are in the order of the numbers in their names.
+
+    >>> in_order(["english", "ot.eps0.5", "ot, eps 10", "ot", "ot, eps 9", "bm25"])
+    ['bm25', 'ot', 'ot, eps 9', 'ot, eps 10', 'ot.eps0.5', 'english']
+    """
+
+    def key(label: str) -> tuple[object, ...]:
+        method, *rest = re.split(r"[.,]", label, maxsplit=1)
+        parts = re.split(r"(\d+(?:\.\d+)?)", "".join(rest))
+        return place(method), [float(p) if n % 2 else p for n, p in enumerate(parts)], label
+
+    return sorted(labels, key=key)
 
 
 def parse_methods(
