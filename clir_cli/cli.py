@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from clir_cli.commands import exchange, looking, pipeline, study, training
-from clir_cli.console import one_line, prepare_streams
+from clir_cli.console import console, one_line, prepare_streams, wrapped
 from clir_cli.errors import UserError, check_utf8
 from clir_cli.training import process_group
 
@@ -195,4 +195,6 @@ def _fail(message: str) -> int:
 
 def _tell(line: str) -> None:
     with contextlib.suppress(OSError):  # nobody reads it, and the exit code is the same
+        if sys.stderr.isatty():
+            line = "\n".join(wrapped(line, console(stderr=True).width))
         print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,9 @@ that a terminal obeys.
 
 import codecs
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from rich.text import Text
 STAND_INS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
 STAND_INS |= dict.fromkeys([*range(0x7F, 0xA0), 0x061C, *range(0x2028, 0x202F)], 0xFFFD)
 STAND_INS |= dict.fromkeys([*range(0x2066, 0x206A), *range(0xD800, 0xE000)], 0xFFFD)
+COMMAND = re.compile(r"(?<!\S)clir [a-z]+(?= |$)")
 WIDE = 130  # columns of a screen from which there is room for a bar and the elapsed time
 # What ASCII or Latin-1 has in place of our own signs.
 SIMPLER = {"▲": "^", "▼": "v", "✗": "x", "±": "+-", "…": "..."}
@@ -48,6 +51,35 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a printable text with its line breaks as spaces."""
     return printable(" ".join(text.splitlines()))
+
+
+def is_command(text: str) -> bool:
+    """Return True if a text is a command, which is copied as it is."""
+    return COMMAND.match(text) is not None
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return a text in lines that end between words; a command at its end stays whole.
+
+    >>> wrapped("no index; make it with: clir index --suite open", 24)
+    ['no index; make it with:', 'clir index --suite open']
+    """
+    found = COMMAND.search(text)
+    prose, command = (text[: found.start()], text[found.start() :]) if found else (text, "")
+    lines = textwrap.wrap(prose, width, break_long_words=False, break_on_hyphens=False)
+    if lines and len(f"{lines[-1]} {command}") <= width:
+        lines[-1] = f"{lines[-1]} {command}".rstrip()
+    elif command:
+        lines.append(command)
+    return lines or [""]
+
+
+def tell(screen: Console, message: str) -> None:
+    """Print talk: on a terminal in lines that end between words, elsewhere on one line."""
+    lines = message.splitlines() or [""]
+    if screen.is_terminal:
+        lines = [part for line in lines for part in wrapped(line, screen.width)]
+    screen.print("\n".join(lines), soft_wrap=True)
 
 
 def prepare_streams() -> None:
@@ -133,7 +165,7 @@ class Talk:
     def say(self, message: str) -> None:
         """Print one line of talk on standard error."""
         if not self.quiet:
-            console(stderr=True).print(message, soft_wrap=True)
+            tell(console(stderr=True), message)
 
     @contextmanager
     def progress(self, *, unit: str = "", total_bytes: bool = False) -> Iterator[Progress]:
@@ -171,6 +203,11 @@ def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
 def put(text: str) -> None:
     """Print text on standard output."""
     print(printable(text))
+
+
+def size_text(count: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{count / 1e9:.1f} GB" if count > 1e9 else f"{count / 1e6:.1f} MB"
 
 
 class ScoreText(NamedTuple):

@@ -1,13 +1,12 @@
 """Tables that are whole at any width: prose wraps between words, or each row becomes a block."""
 
 import os
-import textwrap
 from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.table import Table
 
-from clir_cli.console import console, one_line, put
+from clir_cli.console import console, is_command, one_line, put, wrapped
 
 PROSE = 24  # the narrowest column, in cells, in which sentences can be read
 
@@ -30,7 +29,7 @@ def put_wrapped(text: str, indent: str = "", first: str = "") -> None:
     lines = [text]
     if limit and not _is_whole(text):
         room = max(PROSE, limit - cell_len(indent))
-        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines = wrapped(text, room)
     for line in lines:
         put(f"{lead}{line}".rstrip())
         lead = indent
@@ -77,7 +76,7 @@ def _least(column: Sequence[str]) -> int:
 
 def _is_whole(cell: str) -> bool:
     """Return True for what is copied as it is: a command, or a single word."""
-    return cell.startswith("clir ") or len(cell.split()) < 2
+    return is_command(cell) or len(cell.split()) < 2
 
 
 def _put_blocks(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
-from clir_cli.console import Talk, bar_columns, console
+from clir_cli.console import Talk, bar_columns, console, tell
 from clir_cli.study.tasks import Task
 from clir_cli.study.work import Done
 
@@ -75,7 +75,7 @@ class Watch:
 
     def _say(self, line: str) -> None:
         if not self.quiet:
-            self.bars.console.print(line, soft_wrap=True)
+            tell(self.bars.console, line)
 
 
 @contextmanager

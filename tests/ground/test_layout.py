@@ -2,6 +2,7 @@
 
 import pytest
 
+from clir_cli.console import wrapped
 from clir_cli.layout import show_table
 
 HEADER = ("name", "what it is", "command")
@@ -57,3 +58,18 @@ def test_numbers_stand_to_the_right_and_are_never_wrapped(shown) -> None:
     header, rows = ("pair", "ot"), [["sw-en", "0.818 [0.773, 0.859] ▲"], ["so-en", "-"]]
     assert "│ so-en │                      - │" in shown(34, header, rows, numbers=True)
     assert "so-en\n  ot  -\n" in shown(33, header, rows, numbers=True)
+
+
+def test_prose_that_begins_as_a_command_does_is_wrapped(shown) -> None:
+    row = ["hybrid", "clir train: contrastive, on English and cross-lingual batches", ""]
+    assert "what it is  clir train: contrastive,\n" in shown(36, rows=[row])
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_talk_ends_its_lines_between_words_and_keeps_a_command_whole(columns) -> None:
+    command = "clir distill --lang sw-en --method ot --set training.epochs=1"
+    message = f"artifacts/sample/sw-en/ot/student: missing; make it with: {command}"
+    lines = wrapped(message, columns)
+    assert " ".join(lines) == message
+    assert lines[-1].endswith(command)
+    assert all(len(line) <= columns or " " not in line for line in lines[:-1])
