@@ -4,9 +4,11 @@ import os
 import platform
 import random
 import re
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clir_cli.errors import UserError, nearest
@@ -90,6 +92,22 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, str]:
+    """Return what computes here: processor, cores, and the GPUs that torch has begun to use."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        text = ""
+    named = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
+    name = named[1].strip() if named else platform.processor() or platform.machine()
+    found = {"processor": name, "cores": str(processors())}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        count = torch.cuda.device_count()
+        found["GPU"] = torch.cuda.get_device_name() + (f", {count} of them" if count > 1 else "")
     return found
 
 

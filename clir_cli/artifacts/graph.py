@@ -5,7 +5,7 @@ settings reach it (``reach``), and what must be there first (``needs``).
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -14,7 +14,7 @@ from typing import Any
 
 from clir_cli.artifacts import store
 from clir_cli.artifacts.cell import IMPORTED
-from clir_cli.artifacts.command import Command, assignment
+from clir_cli.artifacts.command import Command, Option, assignment
 from clir_cli.artifacts.spec import NEUTRAL, ArtifactSpec, Context, Input, Ref
 from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import MissingInput, UserError
@@ -255,16 +255,21 @@ def with_settings(context: Context, first: Command, ref: Ref, *, neutral: bool =
     spec = spec_of(ref)
     keys = reach(ref, past_names=False) | keys_of(*spec.shown(ref))
     keys |= keys_of(*NEUTRAL) if neutral else set()
-    cached = ("suite", ref.suite, context.config)
+    changed = changes(context, ref.settings, keys)
+    return first.adding([("--suite", ref.suite), *context.shown, *changed])
+
+
+def changes(context: Context, settings: Settings, keys: Collection[str]) -> list[Option]:
+    """Return the options that set what differs from the suite, of some settings."""
+    cached = ("suite", settings.suite, context.config)
     if cached not in context.cache:
-        context.cache[cached] = load_settings(ref.suite, context.config)
-    values = {key: value_of(ref.settings, key) for key in known_keys() if key in keys}
-    changed = [
+        context.cache[cached] = load_settings(settings.suite, context.config)
+    values = {key: value_of(settings, key) for key in known_keys() if key in keys}
+    return [
         ("--set", assignment(key, value))
         for key, value in values.items()
         if key != "collection" and value != value_of(context.cache[cached], key)
     ]
-    return first.adding([("--suite", ref.suite), *context.shown, *changed])
 
 
 # ------------------------------------------------------------------ order

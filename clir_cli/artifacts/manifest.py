@@ -31,6 +31,7 @@ class _Manifest(BaseModel):
     mend: str = ""
     source: str = ""
     versions: dict[str, str] = {}
+    hardware: dict[str, str] = {}
     finished: str = ""
     notes: dict[str, Any] = {}
 

@@ -30,7 +30,7 @@ from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.used_models import UsedModel, student_of, teacher_of
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.study.report.data import neutral_command
+from clir_cli.study.report.made import neutral_command
 
 CARD = "README.md"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clir_cli import files
-from clir_cli.artifacts import store
+from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
@@ -19,6 +19,7 @@ from clir_cli.evaluation.scoring import Result
 from clir_cli.study.cell_scores import Cells, Failure, compared, judge
 from clir_cli.study.experiment import Expected
 from clir_cli.study.grid import Point, baseline_of, is_meant
+from clir_cli.suites import known_keys
 
 KEY = ("suite", "experiment", "collection", "pair", "method", "variant", "seed")
 FIGURES = (
@@ -45,7 +46,9 @@ def plan(cells: Cells) -> Artifact:
             inputs[f"qrels {point.collection} {point.pair}"] = qrels
         else:
             inputs[point.label] = f"{ended.outcome}: {ended.error}"
-    again = cells.study.workspace.command("reproduce")
+    workspace = cells.study.workspace
+    typed = graph.changes(workspace, workspace.settings, known_keys())
+    again = workspace.command("reproduce", *typed)
     return Artifact(
         path=cells.folder,
         kind="experiment",
@@ -75,6 +78,8 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
             # The settings that the grid spans come after the key.
             axes = dict.fromkeys(key for point in cells.points for key in point.values)
             _write(draft / TABLE, _rows(cells, scored, failures), [*KEY, *axes, *FIGURES])
+            about = {"title": cells.experiment.title, "question": cells.experiment.question}
+            files.write_text(draft / "notes.json", json.dumps(about) + "\n")
             _write(draft / PER_QUERY, _query_rows(cells, scored), scores.PER_QUERY_COLUMNS)
     rows = read(planned.path / TABLE, cells.points)
     target = cells.published / f"{cells.experiment.name}.csv"

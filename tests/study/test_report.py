@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from tiny_encoders import tiny_bert
 
+from clir_cli import runtime
 from clir_cli.cli import run
 from clir_cli.errors import UserError
 from clir_cli.evaluation import scores
@@ -33,6 +35,7 @@ from clir_cli.suites import load_settings
 METHODS = "bm25,dictionary-bm25,english-bm25"
 WORDS = ("--set", "dictionary.induced=false", "--quiet")
 AXIS = "transport.eps"
+MADE_FROM = "Training data, index and machine"
 
 
 class Page(HTMLParser):
@@ -147,19 +150,22 @@ def test_every_picture_says_in_words_what_it_shows(html):
 
 def test_every_figure_tells_its_command_and_the_students_their_settings(html):
     for figure in re.findall(r"<figure>.*?</figure>", html, flags=re.DOTALL):
-        assert re.search(r'<div class="how">\s*<pre>clir \w+ ', figure)
+        assert re.search(r'<div class="how">\s*<pre><code>clir \w+ ', figure)
     learned = html[html.index('id="learning"') :]
     settings_ = re.search(r"<dt>training.epochs</dt><dd>(\d+)</dd>", learned)
     assert settings_
     assert settings_[1] == "2"
-    assert "clir distill --suite sample --lang sw-en --method ot" in learned
+    assert "clir distill --suite sample --lang sw-en --method ot" in Page(learned).text
 
 
 def test_training_data_with_licence_device_and_time_are_told_and_tables_their_n(html):
     environment = html[html.index('id="environment"') :]
-    training = re.sub(r"<[^>]+>|\s+", " ", environment[: environment.index("Versions")])
-    assert re.search(r"sw-en +ot +\d+ +sample \d+ \(CC0-1\.0\) +cpu +\d+\.\d", training)
-    assert re.search(r"n = \d+ queries; 95 % intervals by bootstrap", html)
+    training = re.sub(r"<[^>]+>|\s+", " ", environment[: environment.index("Machine and")])
+    machine = re.escape(runtime.hardware()["processor"])
+    assert re.search(rf"sw-en, ot +\d+ +sample \d+ \(CC0-1\.0\) +{machine} +\d+\.\d", training)
+    for caption in re.findall(r"<figcaption>.*?</figcaption>", html[: html.index('id="plans"')]):
+        assert re.search(r"n = \d+ (queries|sentence pairs)", caption)
+        assert re.search(r"95 % intervals by bootstrap|test", caption)
 
 
 def test_the_numbers_are_those_of_the_tables(html, suite):
@@ -177,7 +183,7 @@ def test_queries_stand_there_in_words_with_their_language(html, suite):
     lines = (FOLDER.parents[2] / "data/sample/collection/queries.sw.jsonl").read_text("utf-8")
     texts = [json.loads(line)["text"] for line in lines.splitlines()]
     assert sum(text in page.text for text in texts) >= 6
-    assert {"sw", "de"} <= {each.get("lang") for each in page.all("td")}
+    assert {"sw", "de"} <= {each.get("lang") for each in page.all("span")}
 
 
 def test_the_plan_of_a_query_is_a_table_whose_rows_share_out_a_token(html):
@@ -192,7 +198,9 @@ def test_the_plan_of_a_query_is_a_table_whose_rows_share_out_a_token(html):
 def test_no_folder_of_the_machine_is_told(html, suite):
     assert str(suite) not in html
     assert "/home/someone" not in html
-    assert "--home artifacts" in html  # the command of a cell, without the way to the folder
+    assert (
+        "--home artifacts" in Page(html).text
+    )  # the command of a cell, without the way to the folder
 
 
 def test_the_same_results_give_the_same_bytes(html, suite):
@@ -203,7 +211,7 @@ def test_the_same_results_give_the_same_bytes(html, suite):
 
 
 def test_versions_stand_at_the_end(html):
-    end = Page(html).text.split("Environment")[-1]
+    end = Page(html).text.split(MADE_FROM)[-1]
     for name in ("python", "torch", "geomloss", "cores", "training precision"):
         assert name in end
 
@@ -272,13 +280,13 @@ def test_scores_alone_make_a_report_that_tells_what_is_missing(suite, tmp_path):
     for line in found.missing:
         assert line in text
     assert "Scores on sample" in found.sections
-    assert "Environment" in found.sections
+    assert MADE_FROM in found.sections
 
 
 def test_an_experiment_alone_makes_a_report(tmp_path):
     write_experiment(tmp_path / "results/sample", experiment_rows(), "eps_ablation")
     found = draw(tmp_path)
-    assert found.sections == ("eps ablation", "Environment")
+    assert found.sections == ("eps ablation", MADE_FROM)
     assert found.verdicts == {"OK": 1, "FAIL": 1}
     assert found.failed == 1
     assert "kd-mse.eps0.2: it fell over" in Page(found.html).text
@@ -354,6 +362,25 @@ def test_variants_of_an_experiment_are_left_to_its_own_section(suite):
     assert (focus.metric, focus.method, focus.baseline) == ("map", "dictionary-bm25", "bm25")
 
 
+def test_variants_without_the_method_itself_are_shown_and_those_that_are_named(suite, tmp_path):
+    def score(variant: str) -> dict[str, object]:
+        return {"suite": "sample", "collection": "sample", "pair": "sw-en", "method": "ot",
+                "variant": variant, "seed": 0, "metric": "map", "value": 0.5, "queries": 80,
+                "ci_low": 0.4, "ci_high": 0.6}  # fmt: skip
+
+    folder = tmp_path / "results/sample"
+    write_experiment(folder, experiment_rows(), "eps_ablation")
+    scores.publish(folder, [score("eps0.2"), score("eps0.05")], [])
+    workspace = Workspace(load_settings("sample"), tmp_path)
+    found = read(workspace, tmp_path / "results")
+    assert (found.labels, found.left_to_experiments) == (["ot.eps0.05", "ot.eps0.2"], [])
+    scores.publish(folder, [score("")], [])
+    found = read(workspace, tmp_path / "results")
+    assert (found.labels, found.left_to_experiments) == (["ot"], ["ot.eps0.05", "ot.eps0.2"])
+    assert "ot.eps0.2" in report(workspace, tmp_path / "results", method="ot.eps0.2").html
+    assert replace(found, named=("ot.eps0.2",)).labels == ["ot", "ot.eps0.2"]
+
+
 # -------------------------------------------------------------------------------- axes
 
 
@@ -409,7 +436,7 @@ def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:
 def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
     workspace = Workspace(load_settings("sample"), suite / "artifacts")
     found = read(workspace, suite / "results")
-    section = experiment(found, found.experiments[0])
+    section = experiment(found, found.experiments[0], workspace.settings.evaluation)
     failed, figure, table = section.blocks
     assert failed.lines == ["sw-en kd-mse.eps0.2: it fell over"]
     chart = figure.panels[0].chart

@@ -42,7 +42,7 @@ def test_a_chart_is_coloured_by_the_page_alone() -> None:
         assert set(re.findall(r' style="([^"]*)"', svg)) <= {
             f"color: var(--s{n})" for n in range(8)
         }
-        classes = set(re.findall(r' class="([^"]*)"', svg)) - {"chart"}
+        classes = set(re.findall(r' class="([^"]*)"', svg)) - {"chart", "chart square"}
         assert {name for name in classes if not re.search(rf"\.chart \.{name}\b", style)} == set()
     assert "3 queries above the diagonal, 2 on it, 1 below" in drawn[1].text
 

@@ -1,5 +1,9 @@
 """What a report tells besides its figures: commands that can be pasted, and all seeds."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,11 +11,13 @@ from hypothesis import strategies as st
 from clir_cli.artifacts.command import Command
 from clir_cli.evaluation import scores
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.study.report.data import Student, neutral, neutral_command, read
+from clir_cli.study.report.data import read
+from clir_cli.study.report.made import Student, neutral, neutral_command
 from clir_cli.study.report.page import report
 from clir_cli.study.report.provenance import distillations, scored
 from clir_cli.suites import load_settings
 
+SETTINGS = "--set bitext.licence=free --set training.epochs=1"
 PARTS = st.text(st.sampled_from("abc09_-."), min_size=1, max_size=5)
 
 
@@ -55,17 +61,24 @@ def test_commands_name_collection_variant_and_seeds(tmp_path, monkeypatch) -> No
     found = read(workspace, tmp_path / "results", "./my docs")
     commands = scored(found, found.collections[0], ["ot", "bm25", cells[3][1]], ["map"]).commands
     rest = "--metric map --collection './my docs'"
+    of_all = "--suite sample --lang sw-en"
+    own = "--collection './my docs'"
     assert commands == [
-        f"clir evaluate --suite sample --lang sw-en --method ot,bm25 {rest}",
-        f"clir evaluate --suite sample --lang sw-en --method ot --seed 1 {rest}",
+        f"clir download {of_all} {own}",
+        f"clir index --suite sample {own}",
+        f"clir search {of_all} --method bm25,ot {own}",
+        f"clir search {of_all} --method ot --seed 1 {own}",
+        f"clir evaluate {of_all} --method bm25,ot {rest}",
+        f"clir evaluate {of_all} --method ot --seed 1 {rest}",
     ]
     commands = scored(found, found.collections[0], ["ot.joint-so+sw-en.plain"], ["map"]).commands
-    assert commands == [
+    assert commands[-1:] == [
         "clir evaluate --suite sample --lang so-en,sw-en --joint --method ot --variant plain "
         f"{rest}"
     ]
     html = report(workspace, tmp_path / "results", collection="./my docs").html
-    assert "Drawn by clir report --suite sample --collection &#39;./my docs&#39;." in html
+    text = re.sub("<[^>]+>", "", html)
+    assert "Drawn by clir report --suite sample --collection &#39;./my docs&#39;." in text
     assert 'href="#scores-my%20docs"' in html
 
 
@@ -93,6 +106,46 @@ def test_students_that_differ_in_the_pair_alone_have_one_command() -> None:
         "clir distill --suite open --lang de-en,fr-en --joint",
         "clir distill --suite open --lang so-en,sw-en --joint",
     ]
+
+
+def test_scores_have_all_commands_with_the_settings_of_what_was_made(tmp_path) -> None:
+    home = tmp_path / "artifacts" / "sample"
+    place = home / "sw-en" / "ot"
+    keep(place / "student", "distill --lang sw-en --method ot --suite sample", "x", SETTINGS)
+    keep(home / "index" / "sample", "index --suite sample --set index.dtype=float32", "i")
+    keep(place / "runs" / "sample", "search --lang sw-en --method ot --suite sample", "r", SETTINGS)
+    key = {"suite": "sample", "collection": "sample", "pair": "sw-en", "metric": "map", "seed": 0,
+           "value": 0.5, "queries": 1, "ci_low": 0.5, "ci_high": 0.5, "variant": ""}  # fmt: skip
+    rows = [{**key, "method": method} for method in ("ot", "bm25")]
+    scores.publish(tmp_path / "results/sample", rows, [{**row, "query": "q"} for row in rows])
+    found = read(Workspace(load_settings("sample"), tmp_path / "artifacts"), tmp_path / "results")
+    made_by = scored(found, found.collections[0], ["ot", "bm25"], ["map"])
+    of_pair = "--suite sample --lang sw-en"
+    assert made_by.commands == [
+        f"clir download {of_pair} --set bitext.licence=free",
+        f"clir distill {of_pair} --method ot {SETTINGS}",
+        "clir index --suite sample --set index.dtype=float32",
+        f"clir search {of_pair} --method bm25",
+        f"clir search {of_pair} --method ot {SETTINGS}",
+        f"clir evaluate {of_pair} --method bm25 --metric map",
+        f"clir evaluate {of_pair} --method ot {SETTINGS} --metric map",
+    ]
+    assert made_by.visible == made_by.commands
+    last = scored(found, found.collections[0], ["ot"], ["map"], all_stages=False)
+    assert last.visible == last.commands[-1:]
+
+
+def keep(folder: Path, command: str, fingerprint: str, more: str = "") -> None:
+    """Write the manifest of an artifact."""
+    folder.mkdir(parents=True)
+    manifest = {
+        "fingerprint": fingerprint,
+        "command": f"clir {command} {more}".rstrip(),
+        "config": {},
+        "inputs": {"index": "i"},
+        "files": {},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_several_seeds_without_values_by_query_are_all_shown(tmp_path):

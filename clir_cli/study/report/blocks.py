@@ -101,6 +101,15 @@ def number(value: float) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
+def span(counts: Sequence[int]) -> str:
+    """Return one number, or the least and the greatest of several.
+
+    >>> span([80, 80]), span([80, 397, 80])
+    ('80', '80 to 397')
+    """
+    return " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
+
+
 def p_text(p: float) -> str:
     """Return a p-value as papers write it.
 

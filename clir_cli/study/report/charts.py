@@ -70,6 +70,7 @@ class Chart:
     x: Scale
     y: Scale
     shapes: Sequence[Shape]
+    square: bool = False
 
 
 def sign(series: int) -> str:
@@ -170,7 +171,8 @@ def scatter(counts: Mapping[Point, int], across: str, up: str, series: int) -> C
         shapes.append(_placed("disc", MARKERS[0], x(low), y(high), radius, series))
         sides[(high > low) - (high < low)] += queries
     text = f"{sides[1]} queries above the diagonal, {sides[0]} on it, {sides[-1]} below"
-    return Chart(f"Scatter of {up} over {across}, a query each: {text}", x, y, shapes)
+    text = f"Scatter of {up} over {across}, a query each: {text}"
+    return Chart(text, x, y, shapes, square=True)
 
 
 def _placed(kind: str, outline: str, x: float, y: float, radius: float, series: int) -> Shape:

@@ -4,18 +4,17 @@ What is missing is listed in ``Results.missing``, with the command that makes it
 report is drawn all the same.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from clir_cli.artifacts.cell import IMPORTED, Cell
+from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.command import Command, Option
-from clir_cli.artifacts.manifest import MANIFEST, is_readable, read_manifest
 from clir_cli.corpus.catalogue import languages
 from clir_cli.corpus.collections import collection_label
 from clir_cli.errors import UserError
@@ -23,11 +22,18 @@ from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import COLUMNS, PER_QUERY_COLUMNS, read_table
 from clir_cli.evaluation.scoring import bootstrap_of
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
-from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.methods import in_order
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import experiment
 from clir_cli.study.report.charts import Estimate
+from clir_cli.study.report.made import (
+    Made,
+    neutral,
+    neutral_command,
+    read_experiment,
+    read_made,
+)
 
 # What the report reads of an experiment table; the axes of its grid are between seed and metric.
 EXPERIMENT_COLUMNS = (
@@ -90,40 +96,14 @@ class CollectionScores:
 
 
 @dataclass(frozen=True)
-class Student:
-    """A distilled student: its manifest, and its MRR on held-out pairs by epoch."""
-
-    pair: str
-    label: str
-    manifest: Mapping[str, Any]
-    held_out: Mapping[float, float]
-
-    @property
-    def method(self) -> str:
-        """Return the label without its seed."""
-        return Cell.parse(self.label).column
-
-
-@dataclass(frozen=True)
-class ImportedRun:
-    """A run that another tool wrote: where it counts, its tag, and the command of its import."""
-
-    collection: str
-    pair: str
-    label: str
-    tag: str
-    command: str
-
-
-@dataclass(frozen=True)
 class ExperimentTable:
     """The table of an experiment; ``axes`` are the settings that its grid spans.
 
-    ``argument`` is what ``clir reproduce`` takes for it.
+    ``command`` is the one of ``clir reproduce`` that makes it.
     """
 
     name: str
-    argument: str
+    command: str
     title: str
     question: str
     rows: pd.DataFrame
@@ -132,14 +112,17 @@ class ExperimentTable:
 
 @dataclass(frozen=True)
 class Results:
-    """All results of a suite; the collection with the most scores is the first."""
+    """All results of a suite; the collection with the most scores is the first.
+
+    ``named`` are labels to show, even if an experiment has a section for them.
+    """
 
     suite: str
     collections: Sequence[CollectionScores] = ()
     experiments: Sequence[ExperimentTable] = ()
-    students: Sequence[Student] = ()
-    imported: Sequence[ImportedRun] = ()
+    made: Made = field(default_factory=Made)
     missing: Sequence[str] = ()
+    named: Sequence[str] = ()
 
     def command(self, verb: str, *options: Option, on: CollectionScores | None = None) -> str:
         """Return a command for the suite, and for a collection."""
@@ -153,9 +136,9 @@ class Results:
 
     @cached_property
     def labels(self) -> list[str]:
-        """Return the methods with their variants, in the order of ``clir ls methods``.
+        """Return the methods with their variants, baselines and ceilings at the ends.
 
-        Variants of an experiment are left to its own section.
+        Variants of an experiment are left to its own section, where the method itself has scores.
         """
         spanned = {
             Cell(row.method, row.variant).label
@@ -163,7 +146,18 @@ class Results:
             for row in table.rows.itertuples()
             if row.variant
         }
-        return in_order({key.label for key in self.keys} - spanned)
+        known = {key.label for key in self.keys}
+        plain = {Cell.parse(label).method for label in known - spanned}
+        return in_order(
+            label
+            for label in known
+            if label not in spanned or label in self.named or Cell.parse(label).method not in plain
+        )
+
+    @cached_property
+    def left_to_experiments(self) -> list[str]:
+        """Return the labels that have scores and stand in the sections of experiments alone."""
+        return in_order({key.label for key in self.keys} - set(self.labels))
 
     def series(self, labels: Iterable[str]) -> list[str]:
         """Return labels in the order of colours: those of the scores first, so each keeps its own.
@@ -171,12 +165,6 @@ class Results:
         The index of a label is the number of its series.
         """
         return [*self.labels, *(label for label in in_order(labels) if label not in self.labels)]
-
-
-def in_order(labels: Iterable[str]) -> list[str]:
-    """Return method labels in the order of ``clir ls methods``, variants behind their method."""
-    ranks = {name: rank for rank, name in enumerate(METHODS)}
-    return sorted(labels, key=lambda label: (ranks.get(Cell.parse(label).method, 99), label))
 
 
 def pairs_in_order(pairs: Iterable[str]) -> list[str]:
@@ -189,21 +177,6 @@ def pair_title(pair: str) -> str:
     """Return a pair with its resource group, for headings."""
     resource = gaps.resource_of(pair)
     return f"{pair} ({resource}-resource)" if resource else pair
-
-
-def neutral(text: str, space: str = r"\s") -> str:
-    """Return a text without the folders of the machine it was made on; ``space`` ends a path."""
-    return re.sub(rf"(?<![\w.:/-])~?(?:/[^{space}/'\"]+)+/([^{space}/'\"]+)", r"\1", text)
-
-
-def neutral_command(text: str) -> Command:
-    """Return a command without the folders of the machine; of ``clir distill`` if it is none."""
-    try:
-        command = Command.parse(text)
-    except ValueError:  # a manifest that somebody has edited
-        return Command("distill")
-    options = tuple(tuple(neutral(word, "") for word in option) for option in command.options)
-    return Command(command.verb, options, tuple(neutral(word, "") for word in command.arguments))
 
 
 # ------------------------------------------------------------------ reading
@@ -221,7 +194,7 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
     folder = results / workspace.suite
     collections = _collections(workspace, folder, collection)
     experiments = [
-        _experiment(path)
+        _experiment(workspace, path)
         for path in sorted(folder.glob("*.csv"))
         if path.stem.lower() not in experiment.RESERVED
     ]
@@ -236,8 +209,8 @@ def read(workspace: Workspace, results: Path, collection: str = "") -> Results:
         missing.append(f"no experiment has been run, so there are no ablations: {command}")
     for scores in collections:
         missing += _read_texts(workspace, scores)
-    made = _students(workspace), _imported(workspace)
-    return Results(workspace.suite, collections, experiments, *made, missing)
+    made = read_made(workspace.home / workspace.suite)
+    return Results(workspace.suite, collections, experiments, made, missing)
 
 
 def _collections(workspace: Workspace, folder: Path, own: str) -> list[CollectionScores]:
@@ -296,48 +269,26 @@ def _refuse_difference(
             )
 
 
-def _experiment(path: Path) -> ExperimentTable:
+def _experiment(workspace: Workspace, path: Path) -> ExperimentTable:
     table = read_table(path, EXPERIMENT_COLUMNS, NUMBERS)
-    names = list(table.columns)
-    axes = tuple(names[names.index("seed") + 1 : names.index("metric")])
+    columns = list(table.columns)
+    axes = tuple(columns[columns.index("seed") + 1 : columns.index("metric")])
     name = path.stem
-    if name not in experiment.names():  # a file of the user's own, in a folder not known here
-        return ExperimentTable(name, f"{name}.toml", name.replace("_", " "), "", table, axes)
-    file = experiment.load(name)
-    return ExperimentTable(name, name, file.title, file.question, table, axes)
-
-
-def _students(workspace: Workspace) -> list[Student]:
-    students = []
-    for path in sorted((workspace.home / workspace.suite).glob(f"*/*/student/{MANIFEST}")):
-        pair, label = path.parts[-4:-2]
-        try:
-            manifest = read_manifest(path.parent)
-        except UserError:  # damaged: as if it did not exist
-            continue
-        students.append(Student(pair, label, manifest, _held_out(path.parent / "training.csv")))
-    return students
-
-
-def _imported(workspace: Workspace) -> list[ImportedRun]:
-    runs = []
-    folders = (workspace.home / workspace.suite).glob(f"*/*.{IMPORTED}/runs/*")
-    for folder in sorted(folder for folder in folders if is_readable(folder)):
-        manifest = read_manifest(folder)
-        config, tag = manifest["config"], str(manifest["notes"].get("tag", ""))
-        where = str(config["collection"]), str(config["pair"]), folder.parts[-3]
-        runs.append(ImportedRun(*where, tag, str(neutral_command(manifest["command"]))))
-    return runs
-
-
-def _held_out(path: Path) -> dict[float, float]:
-    """Return the MRR by epoch; a log that is missing or damaged has none."""
-    try:
-        columns = ["epoch", "held_out_mrr"]
-        steps = read_table(path, columns, columns)[columns].dropna()
-    except (OSError, UserError):
-        return {}
-    return dict(zip(steps["epoch"], steps["held_out_mrr"], strict=True))
+    manifest = read_experiment(workspace.home / workspace.suite, name)
+    again = Command("reproduce", (("--suite", workspace.suite),), (f"{name}.toml",))
+    if manifest:
+        again = neutral_command(str(manifest.get("command")), "reproduce")
+    elif name in experiment.names():
+        again = replace(again, arguments=(name,))
+    # The file itself where it can be read: a new title makes no new table.
+    source = name if name in experiment.names() else str(manifest.get("source", ""))
+    about = manifest.get("notes", {})
+    title, question = about.get("title") or name.replace("_", " "), about.get("question", "")
+    with suppress(UserError, OSError):
+        if source:
+            file = experiment.load(source)
+            title, question = file.title, file.question
+    return ExperimentTable(name, str(again), title, question, table, axes)
 
 
 def _read_texts(workspace: Workspace, scores: CollectionScores) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from clir_cli.artifacts.cell import Cell
-from clir_cli.artifacts.command import Command
 from clir_cli.evaluation import gaps, significance
+from clir_cli.settings import EvaluationSettings
+from clir_cli.stages.support.methods import place
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
     Block,
@@ -24,20 +25,20 @@ from clir_cli.study.report.blocks import (
     number_cell,
     p_text,
     score_cell,
+    span,
 )
 from clir_cli.study.report.data import (
     ExperimentTable,
     Results,
     ScoreKey,
-    neutral,
-    neutral_command,
     pair_title,
     pairs_in_order,
 )
+from clir_cli.study.report.made import neutral, neutral_command
 from clir_cli.study.report.provenance import Provenance, trained
 
 VERDICTS = {"OK": "ok", "about OK": "about", "FAIL": "fail"}
-MANY_ROWS = 24
+MANY_ROWS = 12
 ZERO_IS_ALL = ("max_pairs", "max_pairs_per_source")
 Row = Mapping[str, Any]
 
@@ -78,8 +79,11 @@ def failures(table: ExperimentTable) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def experiment(results: Results, table: ExperimentTable) -> Section:
-    """Return the section of an experiment: its question, figures, tables, failures."""
+def experiment(results: Results, table: ExperimentTable, settings: EvaluationSettings) -> Section:
+    """Return the section of an experiment: its question, figures, tables, failures.
+
+    ``settings`` name the test, and the level of the intervals.
+    """
     rows = table.rows[~table.rows["error"].astype(bool) & table.rows["value"].notna()]
     made_by = _made_by(results, table)
     blocks: list[Block] = []
@@ -90,21 +94,33 @@ def experiment(results: Results, table: ExperimentTable) -> Section:
         metrics = list(dict.fromkeys(scored["metric"]))
         for metric in [*metrics[:1], *gaps.split_metrics(metrics[1:]).across]:
             chosen = scored[scored["metric"] == metric]
-            blocks.append(_figure(results, table, chosen, f"{metric} on {collection}", made_by))
-        blocks.append(_table(table, scored, f"All cells on {collection}", made_by))
+            name = f"{gaps.written(metric)} on {collection}"
+            note = _counted(chosen, settings.confidence)
+            blocks.append(_figure(results, table, chosen, name, made_by, note))
+        note = _counted(scored, settings.confidence)
+        blocks.append(
+            _table(table, scored, f"All cells on {collection}", made_by, note, settings.test)
+        )
     if rows.empty:
         blocks.append(ListBlock("No cell has a score yet", [made_by.commands[0]]))
     return Section(f"experiment-{table.name}", table.title, table.question, blocks)
 
 
+def _counted(rows: pd.DataFrame, confidence: float) -> str:
+    """Return the sentences that state n, the level of the intervals, and the seeds."""
+    seeds = rows["seed"].nunique()
+    over = f", over queries and {seeds} seeds where a cell has them" if seeds > 1 else ""
+    count = span([int(number) for number in rows["queries"]])
+    return f"n = {count} queries; {100 * confidence:.0f} % intervals by bootstrap{over}."
+
+
 def _made_by(results: Results, table: ExperimentTable) -> Provenance:
-    again = Command("reproduce", (("--suite", results.suite),), (table.argument,))
-    commands = [str(again)]
+    commands = [table.command]
     recorded = dict.fromkeys(command for command in table.rows["command"] if command)
     commands += [str(neutral_command(command)) for command in recorded]
     labels = {_label(row) for row in table.rows.to_dict("records")}
     pairs = set(table.rows["pair"])
-    students = [s for s in results.students if s.method in labels and s.pair in pairs]
+    students = [s for s in results.made.students if s.method in labels and s.pair in pairs]
     return trained(students, commands, shown=1)  # it runs all the others
 
 
@@ -175,7 +191,12 @@ def _over_seeds(results: Results, rows: Sequence[Row]) -> tuple[float, float, fl
 
 
 def _figure(
-    results: Results, table: ExperimentTable, rows: pd.DataFrame, title: str, made_by: Provenance
+    results: Results,
+    table: ExperimentTable,
+    rows: pd.DataFrame,
+    title: str,
+    made_by: Provenance,
+    note: str,
 ) -> FigureBlock:
     axis = axis_of(rows, table.axes)
     cells = grid_values(results, rows, table.axes, axis)
@@ -200,11 +221,11 @@ def _figure(
         name = pair_title(pair) if pair != gaps.ALL_PAIRS else "across the pairs"
         panels.append(Panel(name, chart))
     if not axis.name:
-        return FigureBlock(title, panels, made_by)
+        return FigureBlock(title, panels, made_by, note=note)
     labels = dict.fromkeys(cell.estimate.label for cell in cells)
     legend = [(order.index(label), label) for label in labels]
     flat = any(cell.at == "" for cell in cells)
-    note = "Dashed: a method that the axis does not affect." if flat else ""
+    note += " Dashed: a method that the axis does not affect." if flat else ""
     return FigureBlock(title, panels, made_by, legend, note)
 
 
@@ -223,8 +244,26 @@ def _short(value: object) -> str:
 # ------------------------------------------------------------------ the table
 
 
+def _in_order(rows: pd.DataFrame, varied: Sequence[str]) -> list[Row]:
+    """Return rows by metric and pair, from baselines over the values of axes to ceilings."""
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(rows["metric"]))}
+    pairs = {name: rank for rank, name in enumerate(pairs_in_order({*rows["pair"]}))}
+
+    def key(row: Row) -> tuple[object, ...]:
+        values = [pd.to_numeric(row[name] or "-inf", errors="coerce") for name in varied]
+        numbers = [value if value == value else 0 for value in values]
+        return ranks[row["metric"]], pairs[row["pair"]], place(row["method"]), *numbers
+
+    return sorted(rows.to_dict("records"), key=key)
+
+
 def _table(
-    table: ExperimentTable, rows: pd.DataFrame, title: str, made_by: Provenance
+    table: ExperimentTable,
+    rows: pd.DataFrame,
+    title: str,
+    made_by: Provenance,
+    note: str,
+    test: str,
 ) -> TableBlock:
     varied = [name for name in table.axes if rows[name].astype(str).nunique() > 1]
     names = ["seed"] if varied else ["variant", "seed"]  # the axes say what the variant does
@@ -234,12 +273,12 @@ def _table(
     head += ["against", "effect d"] if tested else []
     head += ["expected", "verdict"] if expected else []
     body = []
-    for row in rows.to_dict("records"):
+    for row in _in_order(rows, varied):
         cells = [TableCell(str(row[name])) for name in texts]
         cells += [number_cell(row[name], _short(row[name])) for name in varied]
         mark = significance.mark(row["p_value"], row["effect"])
         score = score_cell(row["value"], row["ci_low"], row["ci_high"], mark)
-        cells += [TableCell(row["metric"]), score]
+        cells += [TableCell(gaps.written(row["metric"])), score]
         if tested:
             effect = f"{row['effect']:+.2f}"
             has_test = pd.notna(row["p_value"])
@@ -251,5 +290,6 @@ def _table(
             cells.append(number_cell(row["expected"], text))
             cells.append(TableCell(verdict or "-", kind=VERDICTS.get(verdict, "")))
         body.append(cells)
-    note = significance.legend("the baseline") if tested else ""
+    if tested:
+        note += f" {significance.legend('the baseline', test)}."
     return TableBlock(title, head, body, note, made_by, folded=len(body) > MANY_ROWS)

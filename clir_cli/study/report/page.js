@@ -16,3 +16,11 @@ document.querySelectorAll("table.sortable thead button").forEach((button) => {
     table.tBodies[0].append(...rows);
   });
 });
+// What is wider than the screen says so.
+const watcher = new ResizeObserver((entries) => {
+  entries.forEach(({ target }) => {
+    const wide = target.closest(".wide");
+    wide.parentNode.classList.toggle("cut", wide.scrollWidth > wide.clientWidth + 3);
+  });
+});
+document.querySelectorAll(".wide, .wide table").forEach((each) => watcher.observe(each));

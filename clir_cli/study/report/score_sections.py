@@ -24,19 +24,18 @@ from clir_cli.study.report.blocks import (
     number_cell,
     p_text,
     score_cell,
+    span,
 )
 from clir_cli.study.report.data import (
     CollectionScores,
     Results,
     ScoreKey,
-    in_order,
     pair_title,
 )
 from clir_cli.study.report.focus import Focus
 from clir_cli.study.report.provenance import imported_runs, scored
 
 EXAMPLES = 6  # queries that gained, and as many that lost
-TESTS = {"t": "t-test", "randomisation": "randomisation test"}
 
 
 def scores(results: Results, focus: Focus) -> list[Section]:
@@ -49,8 +48,7 @@ def scores(results: Results, focus: Focus) -> list[Section]:
         tables = [_table(results, collection, metric, focus) for metric in metrics]
         tables = [tables[0], *(replace(table, folded=True) for table in tables[1:])]
         counts = [score.queries for score in collection.scores.values()]
-        queries = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
-        text = f"{queries} queries a pair. Intervals are bootstrap intervals over the queries"
+        text = f"{span(counts)} queries a pair. Intervals are bootstrap intervals over the queries"
         if any(len(score.seeds) > 1 for score in collection.scores.values()):
             text += ", and over the seeds where a method has several"
         tags: dict[str, dict[str, None]] = {}
@@ -58,6 +56,11 @@ def scores(results: Results, focus: Focus) -> list[Section]:
             tags.setdefault(run.label, {})[run.tag] = None
         for label, names in tags.items():
             text += f". {label} is a run that another tool wrote (tag {', '.join(names)})"
+        if results.left_to_experiments:
+            text += (
+                f". {len(results.left_to_experiments)} variants of experiments have sections of "
+                "their own below; --method NAME.VARIANT shows one here"
+            )
         title = f"Scores on {collection.name}"
         blocks: list[Block] = [_bars(results, collection, metrics, focus), *tables]
         sections.append(Section(f"scores-{collection.name}", title, f"{text}.", blocks))
@@ -76,11 +79,9 @@ def _bars(
         for pair, row in by_pair.items()
         if row
     ]
-    made_by = scored(
-        results, collection, in_order({estimate.label for estimate in estimates}), metrics
-    )
-    title = f"{lead} by pair and method, with {100 * focus.confidence:.0f} % intervals"
-    return FigureBlock(title, panels, made_by)
+    made_by = scored(results, collection, sorted({e.label for e in estimates}), metrics)
+    note = _counted(_queries(collection, lead), focus)
+    return FigureBlock(f"{gaps.written(lead)} by pair and method", panels, made_by, note=note)
 
 
 def _table(results: Results, collection: CollectionScores, metric: str, focus: Focus) -> TableBlock:
@@ -95,13 +96,21 @@ def _table(results: Results, collection: CollectionScores, metric: str, focus: F
             score = scores.get(ScoreKey(pair, label, metric))
             row.append(_cell(score, compared.get(label)) if score else number_cell(None))
         rows.append(row)
-    counts = sorted({score.queries for score in scores.values()})
-    numbers = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
-    note = f"n = {numbers} queries; {100 * focus.confidence:.0f} % intervals by bootstrap. "
+    note = _counted(_queries(collection, metric), focus)
     if focus.method in labels and len(labels) > 1:
-        legend = significance.legend(focus.method)
-        note += f"{legend} over a row, paired {TESTS[focus.test]} over queries. d is Cohen's d_z."
-    return TableBlock(metric, ["pair", *labels], rows, note.strip())
+        legend = significance.legend(focus.method, focus.test)
+        note += f" {legend} over a row. d is Cohen's d_z."
+    return TableBlock(gaps.written(metric), ["pair", *labels], rows, note)
+
+
+def _queries(collection: CollectionScores, metric: str) -> list[int]:
+    """Return the numbers of queries of a metric's scores."""
+    return [score.queries for key, score in collection.scores.items() if key.metric == metric]
+
+
+def _counted(counts: Sequence[int], focus: Focus) -> str:
+    """Return the sentence that states n and the level of the intervals."""
+    return f"n = {span(counts)} queries; {100 * focus.confidence:.0f} % intervals by bootstrap."
 
 
 def _compared(
@@ -139,7 +148,8 @@ def gap(results: Results, focus: Focus) -> Section:
             (
                 f"{gaps.GAP}{focus.metric}",
                 _gaps(results, collection, focus),
-                f"{focus.metric} of high- minus low-resource pairs on {collection.name}",
+                f"{gaps.written(focus.metric)} of high- minus low-resource pairs on "
+                f"{collection.name}",
                 "0: the resource group makes no difference",
             ),
             (
@@ -152,8 +162,11 @@ def gap(results: Results, focus: Focus) -> Section:
             if estimates:
                 chart = charts.bars(estimates, results.labels, charts.ends_of(estimates))
                 labels = [estimate.label for estimate in estimates]
-                made_by = scored(results, collection, labels, [metric])
-                blocks.append(FigureBlock(title, [Panel(panel, chart)], made_by))
+                made_by = scored(results, collection, labels, [metric], all_stages=False)
+                note = _counted(_queries(collection, focus.metric), focus)
+                if metric != gaps.RANK_DISTANCE:
+                    note += " The groups differ where the interval leaves 0 out; no other test."
+                blocks.append(FigureBlock(title, [Panel(panel, chart)], made_by, note=note))
         if not distances and len(collection.pairs) > 1:
             option = ("--metric", gaps.RANK_DISTANCE)
             command = results.command("evaluate", option, on=collection)
@@ -195,6 +208,7 @@ def queries(results: Results, focus: Focus) -> Section:
     for collection in results.collections:
         panels: list[Panel] = []
         tables: list[TableBlock] = []
+        numbers: list[int] = []
         for pair in collection.pairs:
             method = collection.values(pair, focus.method, focus.metric)
             baseline = collection.values(pair, focus.baseline, focus.metric)
@@ -206,12 +220,19 @@ def queries(results: Results, focus: Focus) -> Section:
             counts = Counter((round(low, 2), round(high, 2)) for low, high in values.values())
             chart = charts.scatter(counts, focus.baseline, focus.method, series)
             panels.append(Panel(pair_title(pair), chart))
+            numbers.append(len(values))
             opened = not (blocks or tables)
             tables.append(_examples(collection, pair, focus, values, opened))
         if panels:
-            made_by = scored(results, collection, [focus.method, focus.baseline], [focus.metric])
-            title = f"{focus.metric} of each query on {collection.name}: {compared}"
-            note = "Above the diagonal the query gained; the disc grows with the queries in it."
+            labels = [focus.method, focus.baseline]
+            made_by = scored(results, collection, labels, [focus.metric], all_stages=False)
+            metric = gaps.written(focus.metric)
+            title = f"{metric} of each query on {collection.name}: {compared}"
+            note = (
+                f"n = {span(numbers)} queries a pair. Above the diagonal the query gained; the "
+                f"disc grows with the queries in it. The table {metric} above has "
+                "the test of the mean difference."
+            )
             blocks += [FigureBlock(title, panels, made_by, note=note), *tables]
     text = f"{focus.method} against {focus.baseline}, query by query."
     empty = f"{focus.method} and {focus.baseline} have no pair in common"

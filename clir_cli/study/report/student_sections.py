@@ -16,15 +16,21 @@ from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import charts
-from clir_cli.study.report.blocks import Block, FigureBlock, ListBlock, Panel, PlanBlock, Section
+from clir_cli.study.report.blocks import (
+    Block,
+    FigureBlock,
+    ListBlock,
+    Panel,
+    PlanBlock,
+    Section,
+    span,
+)
 from clir_cli.study.report.data import (
     Results,
-    Student,
-    neutral,
-    neutral_command,
     pair_title,
     pairs_in_order,
 )
+from clir_cli.study.report.made import Student, neutral, neutral_command
 from clir_cli.study.report.provenance import distillations, trained
 from clir_cli.suites import flat, known_keys
 
@@ -35,10 +41,10 @@ PLANS = 3
 def learning(results: Results) -> Section:
     """Return how the students learned: MRR on held-out sentence pairs, by epoch."""
     curves: dict[tuple[str, str], list[Student]] = {}
-    for student in results.students:
+    for student in results.made.students:
         if student.held_out:
             curves.setdefault((student.pair, student.method), []).append(student)
-    values = [v for student in results.students for v in student.held_out.values()]
+    values = [v for student in results.made.students for v in student.held_out.values()]
     present = {label for _, label in curves}
     labels = results.series(present)
     blocks: list[Block] = []
@@ -49,8 +55,18 @@ def learning(results: Results) -> Section:
             rows = [_curve(name, curves[pair, name]) for name in labels if (pair, name) in curves]
             chart = charts.lines(rows, labels, ends, across="epoch", up="held-out MRR")
             panels.append(Panel(pair_title(pair), chart))
-        made_by = trained(results.students, distillations(results.suite, results.students))
-        note = "A band spans the seeds, where a student was trained with several."
+        made_by = trained(
+            results.made.students, distillations(results.suite, results.made.students)
+        )
+        counts = [
+            count
+            for student in results.made.students
+            if (count := student.manifest.get("notes", {}).get("held_out_pairs"))
+        ]
+        held_out = f"n = {span(counts)} sentence pairs. " if counts else ""
+        note = (
+            f"{held_out}A band spans the seeds, where a student was trained with several; no test."
+        )
         title = "MRR of held-out sentence pairs by epoch"
         legend = [(series, label) for series, label in enumerate(labels) if label in present]
         blocks.append(FigureBlock(title, panels, made_by, legend, note))
@@ -105,7 +121,7 @@ def plans(workspace: Workspace, results: Results, method: str) -> Section:
 def _chosen(results: Results, method: str) -> list[Student]:
     """Return a student of a few pairs: of the method, else of any; resource groups take turns."""
     by_pair: dict[str, Student] = {}
-    for student in results.students:
+    for student in results.made.students:
         known = METHODS.get(Cell.parse(student.label).method)
         if not (known and known.encoder == "distilled" and student.pair.endswith("-en")):
             continue
