@@ -53,6 +53,7 @@ def download(
     Example: clir download --suite open --lang sw-en --mirror ../mirror
     Example: clir download --suite open --lang sw-en --licence open
     Example: clir download --lang sw-en --collection belebele --dry-run
+    Example: clir download --lang sw-en --collection hf:mteb/scifact --mirror ../mirror
     """
     from clir_cli import display
     from clir_cli.stages import download as stages
@@ -102,6 +103,7 @@ def index(
 
     Example: clir index --suite open
     Example: clir index --collection ./mine --update
+    Example: clir index --collection hf:mteb/MIRACLRetrieval/sw
     """
     from clir_cli.artifacts import graph
 

@@ -116,7 +116,8 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
     required = partial(RequiredFile, entry)
     listed = []
     if named := hub_name(name):
-        listed = [required(CatalogueFile(named.name, named.name), hub.pin_path(named, downloads))]
+        declared = CatalogueFile("list of files", named.name)
+        listed = [required(declared, hub.pin_path(named, downloads))]
     if not entry.has(language):
         return listed
     request = _request(entry, language, downloads)
