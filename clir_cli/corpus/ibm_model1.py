@@ -68,46 +68,46 @@ def expected_links(
     has a sparse matrix (X, Y) for each fold, which lists its sentences, or one if there are no
     folds; the tables t are estimated on all sentences.
     """
-    fold_of_sentence = np.zeros(len(left), dtype=int)
-    for fold, sentences in enumerate(folds):
-        fold_of_sentence[list(sentences)] = fold
-    fold_of_word = np.repeat(fold_of_sentence.astype(np.int16), list(map(len, left)))
-    one, two = Side.of(left, sizes[0]), Side.of(right, sizes[1])
+    pairs = [
+        (
+            Side.of([left[row] for row in rows], sizes[0]),
+            Side.of([right[row] for row in rows], sizes[1]),
+        )
+        for rows in folds or [range(len(left))]
+    ]
     meetings = (
         incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
     ).tocsr()
     meetings.sort_indices()
-    x = np.repeat(np.arange(sizes[0]), np.diff(meetings.indptr))
-    y = meetings.indices.astype(np.int64)
-    keys = x * sizes[1] + y
-    shares = [side.counts / max(1, len(side.words)) for side in (one, two)]
+    x = np.repeat(np.arange(sizes[0], dtype=np.int32), np.diff(meetings.indptr))
+    y = meetings.indices
+    keys = x.astype(np.int64) * sizes[1] + y
+    shares = [side.counts / max(1, len(side.words)) for side in map(Side.of, (left, right), sizes)]
     by_left, by_right = shares[0][x], shares[1][y]  # t(x | y) and t(y | x), before the first round
-    by_fold = np.zeros((max(1, len(folds)), len(keys)))
     remembered: list[np.ndarray] = []  # the rest is looked up again in each round
-    for step in range(rounds):
-        last = step == rounds - 1
-        links = np.zeros(len(keys))
-        for number, (i, j) in enumerate(_linked(one, two)):
-            if number < len(remembered):
-                cell = remembered[number]
-            else:
-                cell = _places(keys, one.words[i] * sizes[1] + two.words[j])
-            if len(remembered) == number < REMEMBERED:
-                remembered.append(cell)
-            agreed = _choice(by_left[cell], i, shares[0][one.words])
-            agreed *= _choice(by_right[cell], j, shares[1][two.words])
-            links += np.bincount(cell, agreed, len(keys))
-            if last:
-                order = np.argsort(fold_of_word[i], kind="stable")
-                ends = np.searchsorted(fold_of_word[i][order], np.arange(len(by_fold) + 1))
-                for fold, own in enumerate(map(slice, ends, ends[1:])):
-                    part = order[own]
-                    by_fold[fold] += np.bincount(cell[part], agreed[part], len(keys))
+    for _ in range(rounds):
+        links, by_fold = np.zeros(len(keys)), []
+        known = iter(tuple(remembered))
+        for one, two in pairs:
+            own = np.zeros(len(keys))
+            for i, j in _linked(one, two):
+                cell = next(known, None)
+                if cell is None:
+                    cell = _places(keys, one.words[i] * sizes[1] + two.words[j])
+                    if len(remembered) < REMEMBERED:
+                        remembered.append(cell)
+                agreed = _choice(by_left[cell], i, shares[0][one.words])
+                agreed *= _choice(by_right[cell], j, shares[1][two.words])
+                np.add.at(own, cell, agreed)
+            links += own
+            # A fold has few of the links of all, and many folds have to fit in memory.
+            some = np.flatnonzero(own > 0)
+            by_fold.append((some, own[some]))
         by_left = links / np.maximum(np.bincount(y, links, sizes[1]), 1e-30)[y]
         by_right = links / np.maximum(np.bincount(x, links, sizes[0]), 1e-30)[x]
     strong = links > FAINTEST
-    cells = (x[strong], y[strong])
-    return [sparse.csr_matrix((part[strong], cells), shape=sizes) for part in by_fold]
+    kept = [(some[strong[some]], part[strong[some]]) for some, part in by_fold]
+    return [sparse.csr_matrix((part, (x[some], y[some])), shape=sizes) for some, part in kept]
 
 
 def _choice(table: np.ndarray, chooser: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def _linked(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         width = others[sentence]
         i = np.repeat(np.arange(one.starts[start], one.starts[stop]), width)
         begins = np.cumsum(width) - width
-        j = np.arange(len(i)) - np.repeat(begins, width) + np.repeat(two.starts[sentence], width)
+        j = np.arange(len(i)) + np.repeat(two.starts[sentence] - begins, width)
         if len(i):
             yield i, j
         start = stop

@@ -10,6 +10,7 @@ still match.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def is_unigram(tokenizer: PreTrainedTokenizerBase) -> bool:
     return backend is not None and isinstance(backend.model, models.Unigram)
 
 
+@lru_cache(1 << 20)  # most words of a bitext occur many times
 def _is_word(split: str) -> bool:
     return any(character.isalpha() for character in split)
 
