@@ -15,7 +15,7 @@ import typer
 
 from clir_cli.commands import exchange, looking, pipeline, study, training
 from clir_cli.console import console, one_line, prepare_streams, wrapped
-from clir_cli.errors import UserError, check_utf8
+from clir_cli.errors import UserError, check_utf8, followed
 from clir_cli.training import process_group
 
 app = typer.Typer(
@@ -162,7 +162,7 @@ def _run(arguments: Sequence[str]) -> int:
         return 2 if done.exit_code else 0
     except USAGE_ERROR as error:
         where = error.ctx.command_path if error.ctx else "clir"
-        return _fail(f"{error.format_message().rstrip('.')}; see {where} --help")
+        return _fail(followed(error.format_message(), f"see {where} --help"))
     except UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt as error:

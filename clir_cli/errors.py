@@ -37,15 +37,26 @@ def check_utf8(name: str, text: str) -> None:
         raise UserError(f"{name} is not UTF-8: {text}; write it in UTF-8, or rename the file")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], shown: str = "{}") -> str:
     """Return a hint that names the nearest known word, or all of them when none is near.
+
+    ``shown`` is how a word is written in the hint.
 
     >>> nearest("otp", ["ot", "english"])
     'did you mean ot?'
     """
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    if close:
+        return f"did you mean {shown.format(close[0])}?"
+    return f"known: {', '.join(map(shown.format, known))}"
+
+
+def followed(message: str, advice: str) -> str:
+    """Return a message with advice behind it, as a sentence of its own behind a question."""
+    if message.endswith("?"):
+        return f"{message} {advice[:1].upper()}{advice[1:]}"
+    return f"{message.rstrip('.')}; {advice}"
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("download --lang xx-en", "unknown pair 'xx-en': did you mean "),
+        ("download --lang xx-en", "unknown pair 'xx-en': known: sw-en, so-en, "),
         ("download --lang sw", "unknown pair 'sw': a pair is two languages, did you mean sw-en?"),
         ("download --lang en-sw", "documents are English, did you mean sw-en?"),
         ("download --lang sw-en,sq-en", "unknown pair 'sq-en': did you mean "),
@@ -91,7 +91,7 @@ no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine
         ("ls indexes --home=", "--home is empty; name a file or folder"),
         (f"{EVALUATE} --metric map --results=", "--results is empty; name a file or folder"),
         ("ls bitexts", "nothing to list under 'bitexts': did you mean bitext?"),
-        ("serach --lang sw-en", "No such command 'serach'. Did you mean 'search'?"),
+        ("serach --lang sw-en", "No such command 'serach'. Did you mean 'search'? See clir --help"),
         ("--lang sw-en", "No such option: --lang"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from clir_cli.corpus.catalogue import OPUS, languages
 from clir_cli.corpus.formats.columns import ENGLISH, is_other_language
 from clir_cli.corpus.records import Pair, parse_pair
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, followed
 from clir_cli.settings import BitextSettings, DictionarySettings, Settings
 
 BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
@@ -33,8 +33,8 @@ def pair_of(text: str, settings: Settings, *, made: bool = False) -> Pair:
     try:
         return parse_pair(text, languages())
     except UserError as error:
-        hint = "; another language needs bitext of your own: --set 'bitext.files=[\"FILE\"]'"
-        raise UserError(f"{error}{hint if code else ''}") from None
+        hint = "another language needs bitext of your own: --set 'bitext.files=[\"FILE\"]'"
+        raise UserError(followed(str(error), hint) if code else str(error)) from None
 
 
 def own_files(settings: BitextSettings | DictionarySettings, pair: Pair) -> list[Path]:

@@ -53,13 +53,12 @@ class Pair(NamedTuple):
 
 def parse_pair(text: str, languages: Mapping[str, object]) -> Pair:
     """Return the pair that ``text`` names, such as ``sw-en``; UserError if it names none."""
-    known = [f"{language}-en" for language in languages]
     query, dash, document = text.strip().lower().partition("-")
     if document == "en" and query in languages:
         return Pair(query, document)
-    hint = nearest(f"{query}-en", known)
+    close = nearest(query, languages, "{}-en")
     if query == "en" and document in languages:
-        hint = f"documents are English, did you mean {document}-en?"
+        close = f"documents are English, did you mean {document}-en?"
     if not dash:
-        hint = f"a pair is two languages, {hint}"
-    raise UserError(f"unknown pair {text!r}: {hint}")
+        close = f"a pair is two languages, {close}"
+    raise UserError(f"unknown pair {text!r}: {close}")
