@@ -32,6 +32,8 @@ from clir_cli.options import (
     with_options,
 )
 
+SHOWN = 3  # runs that were not scored, in full
+
 if TYPE_CHECKING:
     from clir_cli.artifacts.cell import Cell
     from clir_cli.corpus.records import Pair
@@ -231,8 +233,11 @@ def evaluate(
     rows, missing = stages.evaluate(
         workspace, pairs, cells, names, results, all_needed=bool(options.method), baseline=base
     )
-    for line in missing:
+    for line in missing[:SHOWN]:
         workspace.talk.say(f"not scored: {line}")
+    if len(missing) > SHOWN:
+        more = f"{len(missing) - SHOWN} more runs are missing"
+        workspace.talk.say(f"not scored: {more}; --lang and --method choose what is scored")
     if common.as_json:
         display.print_json(rows)
     else:

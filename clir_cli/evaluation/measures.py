@@ -72,6 +72,12 @@ def _measure(name: str) -> ir_measures.Measure:
     return ir_measures.parse_measure(NAMES[base] + (f"@{cutoff}" if cutoff else ""))
 
 
+def cutoff(name: str) -> int | None:
+    """Return how many ranks a measure counts; None if all."""
+    count: int | None = _measure(name).params.get("cutoff")
+    return count
+
+
 @dataclass(frozen=True)
 class Bootstrap:
     """The percentile bootstrap over queries (Efron, 1979)."""

@@ -38,7 +38,9 @@ def dictionary(workspace: Workspace, ref: Ref) -> Path:
         notes = {"words": len({entry.word for entry in entries}), "entries": len(entries)}
         notes |= _precision(entries, load_given_dictionary(workspace, ref.pair))
         files.write_text(draft / "notes.json", json.dumps(notes, indent=1) + "\n")
-    summary = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in notes.items())
+    labels = {"words_also_given": "words also in the reference dictionary"}
+    named = {labels.get(name, name.replace("_", " ")): value for name, value in notes.items()}
+    summary = ", ".join(f"{label} {value}" for label, value in named.items())
     workspace.talk.say(f"{artifact.path}: {summary}")
     return artifact.path
 

@@ -8,7 +8,7 @@ from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import MissingInput
-from clir_cli.evaluation import gaps, scores, scoring
+from clir_cli.evaluation import gaps, measures, scores, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.support.paths import column_variant
 from clir_cli.stages.support.sources import read_collection
@@ -68,6 +68,7 @@ def evaluate(
             runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, *scored))
     if not runs:
         raise MissingInput(missing[0])
+    _warn_of_short_runs(workspace, runs, split.scored)
     results = scoring.results_of(runs)
     for cell in dict.fromkeys(run.owner for run in runs) if split.across else ():
         group = [run for run in runs if run.owner == cell]
@@ -75,7 +76,7 @@ def evaluate(
             results += scoring.score_across_pairs(group, split.across, workspace.settings)
         else:
             across = ", ".join(split.across)
-            missing.append(f"{across} of {cell.label}: it has no run for every pair")
+            missing.insert(0, f"{across} of {cell.label}: it has no run for every pair")
     rows = [_row(workspace, result) for result in results]
     per_query = [
         {**row, "query": query, "value": value}
@@ -90,6 +91,19 @@ def evaluate(
             p_value = compared[index][test].p_value if index in compared else None
             row |= {"baseline": baseline.label, "p_value": p_value}
     return rows, missing
+
+
+def _warn_of_short_runs(
+    workspace: Workspace, runs: Sequence[ScoredRun[Cell]], names: Sequence[str]
+) -> None:
+    """Report the measures that count more ranks than runs have documents."""
+    depth = workspace.settings.search.top_k
+    has_more = any(len(run.collection.documents) > depth for run in runs)
+    deep = [name for name in names if (measures.cutoff(name) or 0) > depth]
+    if deep and has_more and not all(run.owner.is_imported for run in runs):
+        workspace.talk.say(
+            f"warning: {', '.join(deep)}: runs have {depth} documents a query (search.top_k)"
+        )
 
 
 def _row(workspace: Workspace, result: Result[Cell]) -> Row:

@@ -144,6 +144,13 @@ def test_english_queries_are_optional_in_ones_own_collection(chain, clir, home, 
     assert outcome.code == 2
     assert "queries.en.jsonl" in outcome.err
     assert "not scored" in chain("evaluate", "--lang", "sw-en", "--metric", "map").err
+    told = chain("evaluate", "--metric", "map", "--set", 'pairs=["sw-en","so-en","tl-en"]').err
+    assert told.count("not scored: ") == 4
+    assert "not scored: 5 more runs are missing; --lang and --method choose" in told
+    least = ("--set", "search.top_k=5")
+    assert chain("search", *methods, *least, "--force").code == 0
+    told = chain("evaluate", *methods, *least, "--metric", "map,p@5,recall@20").err
+    assert "warning: recall@20: runs have 5 documents a query (search.top_k)" in told
 
 
 @pytest.mark.slow
