@@ -450,6 +450,27 @@ def test_an_experiment_shows_its_question_its_line_and_its_verdicts(suite):
     assert table.rows[0][4].text == "0.500 ▲"
 
 
+def test_an_own_experiment_has_its_title_its_question_and_its_command(tmp_path):
+    write_experiment(tmp_path / "results/sample", experiment_rows(), "mine")
+    folder = tmp_path / "home/sample/experiments/mine"
+    folder.mkdir(parents=True)
+    command = "clir reproduce --suite sample --set training.epochs=1 /home/me/mine.toml"
+    manifest = {"fingerprint": "f", "config": {}, "inputs": {}, "files": {}, "command": command}
+    manifest |= {"notes": {"title": "Soft or hard", "question": "How soft?"}, "source": "gone.toml"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    workspace = Workspace(load_settings("sample"), tmp_path / "home")
+    (table,) = read(workspace, tmp_path / "results").experiments
+    assert (table.title, table.question) == ("Soft or hard", "How soft?")
+    assert table.command == command.replace("/home/me/", "")
+    source = tmp_path / "mine.toml"
+    source.write_text(
+        'title = "New title"\nquestion = "Q?"\nmetrics = ["map"]\n[grid]\nmethods = ["ot"]\n'
+    )
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "source": str(source)}))
+    (table,) = read(workspace, tmp_path / "results").experiments
+    assert (table.title, table.question) == ("New title", "Q?")
+
+
 # -------------------------------------------------------------------------------- words
 
 

@@ -13,7 +13,7 @@ from clir_cli.study.report.data import CollectionScores, Results, pairs_in_order
 from clir_cli.study.report.made import SavedRun, Student, neutral_command
 from clir_cli.suites import flat
 
-MANY = 12  # commands that are more than a screen of a phone
+MANY = 24  # commands that stand there at once
 # The options of a run's command that name its cell; the others are its settings.
 OF_CELLS = {"--suite", "--lang", "--joint", "--method", "--variant", "--seed", "--collection"}
 
@@ -61,6 +61,9 @@ def scored(
     last are visible at first.
     """
     chosen = _cells(results, collection, labels)
+    if gaps.split_metrics(metrics).across:  # of one pair alone there is no gap
+        of_all = [group for group in chosen if len(group.pairs) == len(collection.pairs)]
+        chosen = of_all or chosen
     cells = {key.label: score.seeds for key, score in collection.scores.items()}
     wanted = {(label, seed) for label in labels for seed in cells.get(label, ())}
     students = [s for s in results.made.students if _scores(s, wanted, collection.pairs)]
