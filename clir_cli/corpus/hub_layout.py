@@ -29,6 +29,7 @@ _WORD = "|".join(ROLES)
 _BEHIND = re.compile(rf"(?:(?P<subset>.+)[-_./])?(?P<word>{_WORD})", re.IGNORECASE)
 _BEFORE = re.compile(rf"(?P<word>{_WORD})[-_./](?P<subset>.+)", re.IGNORECASE)
 _PART = re.compile(r"-\d{5}-of-(\d{5})$")
+_CODE = re.compile(r"([a-z]{2,3})([-_][A-Z][a-z]{3})?$")
 # The split that tests, where a data set has several; the name of the collection may say another.
 TESTS = ("test", "dev", "validation", "val", "train")
 
@@ -240,9 +241,14 @@ def _queries_in(
     """
     subsets = list(dict.fromkeys(table.subset for table in tables))
     named = [subset for subset in subsets if _spoken_in(subset)[-1:] == [language]]
+    # Among languages a code that is not known is a language, too; elsewhere it is a name.
+    others = any(_spoken_in(subset) for subset in subsets)
+    codes = {subset: found[1] for subset in subsets if others and (found := _CODE.match(subset))}
+    named = named or [subset for subset, code in codes.items() if code == language]
     known = [code for text in spoken for code in _spoken_in(text)]
-    if not named and (known == [language] or (len(spoken) != 1 and language != "en")):
-        named = [subset for subset in subsets if not _spoken_in(subset)]
+    is_one = len(spoken) == 1 and known  # and it is known which
+    if not named and (known == [language] if is_one else language != "en"):
+        named = [each for each in subsets if not _spoken_in(each) and each not in codes]
     for choice in ([s for s in named if s == documents], [s for s in named if not s], named):
         if choice:
             return [table for table in tables if table.subset == choice[0]]

@@ -162,6 +162,15 @@ def test_one_corpus_with_queries_in_several_languages(publish, read: Read) -> No
     assert read(NAME, "fr").queries == {"en": ENGLISH}, "for methods that use those"
 
 
+def test_a_code_that_is_not_known_is_a_language_beside_others_and_a_name_alone(
+    publish, read: Read
+) -> None:
+    publish(tables(**{"corpus": DOCUMENTS, "queries-en": QUERIES, "queries-yue": SWAHILI}))
+    assert read(NAME, "sw").queries == {"en": ENGLISH}
+    assert read(NAME, "yue").queries == {"yue": IN_SWAHILI, "en": ENGLISH}
+    assert read(f"{NAME}/yue", "sw").queries == {"sw": IN_SWAHILI}
+
+
 def test_a_language_that_the_queries_do_not_have_is_refused(publish, read: Read) -> None:
     publish(tables(**{"corpus": DOCUMENTS, "queries-sw": SWAHILI}))
     with pytest.raises(UserError, match=r"no queries in 'fr'; its queries are called sw"):
@@ -185,6 +194,8 @@ def test_queries_of_no_language_are_in_the_one_of_the_card_or_of_the_pair(
         ("", "sw"),
         ("language: [sw, en]", "sw"),
         ("language: swa", "sw"),
+        ("language: multilingual", "sw"),
+        ("language: [en, xx]", "sw"),
         ("language: eng", "en"),
     ):
         publish({**files, "README.md": f"---\n{head}\n---\n".encode()})
