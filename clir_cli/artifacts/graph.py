@@ -67,7 +67,7 @@ def resolve(
         MissingInput: An input is missing; the message has the command that makes it.
         UserError: An input is damaged, or the settings cannot be met.
     """
-    context = context.using(ref.settings)
+    context = context.of(ref)
     digests = dict(given or {})
     for part in inputs_of(ref):
         try:
@@ -188,7 +188,7 @@ def as_input(ref: Ref, name: str, *, current: bool = False) -> Input:
 
 def make(context: Context, ref: Ref) -> None:
     """Make an artifact; raises as its stage does."""
-    spec_of(ref).make(context.using(ref.settings), ref)
+    spec_of(ref).make(context.of(ref), ref)
 
 
 # ------------------------------------------------------------------ settings

@@ -27,6 +27,7 @@ class Context:
 
     ``config`` is the file of ``--config``; ``shown`` are the options that every command must
     repeat: ``--home`` and ``--config``; ``cache`` holds what was read and is needed again.
+    ``pairs`` are those of the artifact that is being made, for what it needs and has no pair.
     """
 
     settings: Settings
@@ -34,10 +35,15 @@ class Context:
     config: Path | None = field(default=None, kw_only=True)
     shown: Sequence[Option] = field(default=(), kw_only=True)
     cache: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    pairs: tuple[Pair, ...] = field(default=(), compare=False, kw_only=True)
 
     def using(self, settings: Settings) -> Self:
         """Return the same place and behaviour with other settings."""
         return self if settings is self.settings else replace(self, settings=settings)
+
+    def of(self, ref: "Ref") -> Self:
+        """Return the same place and behaviour with the settings and pairs of an artifact."""
+        return replace(self, settings=ref.settings, pairs=ref.pairs or self.pairs)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def test_each_stage_names_the_command_that_makes_its_input(clir, home, small_col
     assert "clir search --lang sw-en --method zero-shot" in outcome.err
     outcome = clir("distill", "--lang", "sw-en", "--home", tmp_path / "empty")
     assert outcome.code == 2
-    assert "clir download --lang all --suite sample" in outcome.err
+    assert "clir download --lang sw-en --suite sample" in outcome.err
     assert not (tmp_path / "empty").exists()
 
 

@@ -55,7 +55,10 @@ class UsedModel:
             return self.path(workspace)
         own = () if self.ref.kind == "student" else ("initial model",)
         known = partial(self._teacher, workspace) if self.ref.cell.variant else None
-        return graph.require_model(workspace, _as_trained(workspace, self.ref), known, own)
+        ref = _as_trained(workspace, self.ref)
+        if ref.kind == "model":  # the data of one pair are fetched with it, not those of all
+            ref = replace(ref, pairs=workspace.pairs)
+        return graph.require_model(workspace, ref, known, own)
 
     def _teacher(self, workspace: Workspace) -> dict[str, str]:
         if self.ref is None or self.ref.kind in ("teacher", "translator"):
