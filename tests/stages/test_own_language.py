@@ -58,7 +58,7 @@ def test_without_bitext_a_language_is_refused_and_the_remedy_told(clir, home, qu
     for verb in ("download", "distill"):
         line = refused(clir(verb, *RW, *quick, "--home", home))
         assert "unknown pair 'rw-en': did you mean " in line
-        assert "another language needs bitext of your own: --set 'bitext.files=[" in line
+        assert "Another language needs bitext of your own: --set 'bitext.files=[" in line
     assert not (home / "sample").exists()
 
 
