@@ -16,6 +16,7 @@ import pytest
 import typer
 from command_words import DISTILL, refused, tree
 from outcomes import well
+from safetensors import safe_open
 
 from clir_cli.artifacts import command
 from clir_cli.cli import GROUPS, app
@@ -245,3 +246,7 @@ def test_ctrl_c_in_the_midst_of_training_ends_with_130_and_keeps_the_draft(home,
     assert not draft.with_name("student").exists()
     assert {"draft.json", "training.csv"} <= set(tree(draft))
     assert not (draft / "manifest.json").exists()
+    # The steps until then are not lost, though no checkpoint was due.
+    done = len((draft / "training.csv").read_text().splitlines()) - 1
+    with safe_open(draft / "checkpoint.safetensors", "pt") as saved:
+        assert int(saved.metadata()["step"]) == done

@@ -28,6 +28,7 @@ from clir_cli.retrieval.memory import Estimate
 from clir_cli.retrieval.projection import save_projection
 from clir_cli.retrieval.tensor_files import read_verified, save_verified
 from clir_cli.settings import TrainingSettings
+from clir_cli.stages.support.stopping import between_steps
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.fsdp import whole
 from clir_cli.training.loop import MISSED, Step, Task, Training
@@ -193,6 +194,7 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
     files.remove(draft / LOG)
     speed = 0.0
     with (
+        between_steps() as is_stopped,
         (draft / LOG).open("w", newline="", encoding="utf-8") as log,
         workspace.talk.progress(unit="steps") as progress,
     ):
@@ -211,13 +213,21 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
             progress.update(bar, completed=step.number, note=note)
             log.flush()
             _checkpoint(workspace, training, step, draft)
+            if is_stopped():
+                # Several processes may be asked after different steps: they save when it is due.
+                if not training.group.several:
+                    _save(training, step, draft)
+                break
 
 
 def _checkpoint(workspace: Workspace, training: Training, step: Step, draft: Path) -> None:
     """Save the best weights and a checkpoint if due; all processes gather sharded weights."""
     due = step.number % workspace.settings.training.checkpoint_steps == 0 or step.improved
-    if not due or not (training.sharded or training.group.is_main):
-        return
+    if due and (training.sharded or training.group.is_main):
+        _save(training, step, draft)
+
+
+def _save(training: Training, step: Step, draft: Path) -> None:
     best = whole(training.weights()) if step.improved else {}
     state = training.state()
     if training.group.is_main:
