@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.progress import MofNCompleteColumn, Progress, TaskID
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
+from rich.progress import Task as Bar
+from rich.text import Text
 
 from clir_cli.console import Talk, bar_columns, console, tell
 from clir_cli.study.tasks import Task
@@ -30,6 +32,14 @@ class Inside(Talk):
         finally:
             for added in set(self.bars.task_ids) - before:
                 self.bars.remove_task(added)
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left of a stage; that of the study is estimated from its tasks, and in its note."""
+
+    def render(self, task: Bar) -> Text:
+        """Return nothing for the first bar, which counts cells."""
+        return super().render(task).append(" left") if task.id else Text()
 
 
 @dataclass
@@ -84,7 +94,7 @@ def watching(
 ) -> Iterator[tuple[Watch, Talk]]:
     """Yield what reports the progress of tasks, and what their stages speak through."""
     screen = console(stderr=True)
-    columns = bar_columns(MofNCompleteColumn())
+    columns = bar_columns(MofNCompleteColumn(), TimeLeft())
     hidden = quiet or not screen.is_terminal
     with Progress(*columns, console=screen, disable=hidden, transient=True) as bars:
         bar = bars.add_task("cells", total=sum(goals.values()), note="")
