@@ -105,7 +105,7 @@ def read_pin(path: Path) -> Pin | None:
     return read_json(path, Pin, "delete it, and run clir download again")
 
 
-# What a dry run has been told; it writes nothing.
+# The lists that a dry run has received: it writes no file.
 _UNKEPT: dict[Path, "Pin"] = {}
 
 
@@ -239,7 +239,7 @@ def _listed(repository: str, revision: str, mirror: str) -> Pin:
 
 
 def _of_copy(repository: str, revision: str, folder: Path) -> Pin | None:
-    """Return the list of a copy in a mirror's folder, in its own layout or that of the cache."""
+    """Return the list of a copy in a mirror's folder, laid out by address or as a cache."""
     tree = folder / "huggingface.co" / "datasets" / repository / "resolve"
     there = sorted(path.name for path in tree.iterdir() if path.is_dir()) if tree.is_dir() else []
     if revision in there or (revision == "main" and len(there) == 1):

@@ -85,8 +85,9 @@ def expected_links(
     shares = [side.counts / max(1, len(side.words)) for side in map(Side.of, (left, right), sizes)]
     by_left, by_right = shares[0][x], shares[1][y]  # t(x | y) and t(y | x), before the first round
     remembered: list[np.ndarray] = []  # the rest is looked up again in each round
-    for _ in range(rounds):
-        links, by_fold = np.zeros(len(keys)), []
+    by_fold: list[tuple[np.ndarray, np.ndarray]] = []  # of the last round
+    for step in range(rounds):
+        links = np.zeros(len(keys))
         known = iter(tuple(remembered))
         for one, two in pairs:
             own = np.zeros(len(keys))
@@ -100,9 +101,10 @@ def expected_links(
                 agreed *= _choice(by_right[cell], j, shares[1][two.words])
                 np.add.at(own, cell, agreed)
             links += own
-            # A fold has few of the links of all, and many folds have to fit in memory.
-            some = np.flatnonzero(own > 0)
-            by_fold.append((some, own[some]))
+            if step == rounds - 1:
+                # A fold has few of the links of all, and many folds have to fit in memory.
+                some = np.flatnonzero(own > 0)
+                by_fold.append((some, own[some]))
         by_left = links / np.maximum(np.bincount(y, links, sizes[1]), 1e-30)[y]
         by_right = links / np.maximum(np.bincount(x, links, sizes[0]), 1e-30)[x]
     strong = links > FAINTEST

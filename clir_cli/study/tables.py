@@ -70,15 +70,11 @@ def draw(
 
 
 def _place(row: Row, dimensions: Sequence[str]) -> tuple[float, ...]:
-    """Return where a column stands: baselines and ceilings at the ends, numbers in order."""
-    place: list[float] = [methods.place(row["method"])[0]] if "method" in dimensions else []
-    for dimension in dimensions:
-        value = row.get(dimension)
-        if dimension == "method":
-            place.append(methods.place(row["method"])[1])
-        else:
-            place.append(value if isinstance(value, int | float) else -math.inf)
-    return tuple(place)
+    """Return the sort key of a column: baselines and ceilings at the ends, numbers in order."""
+    group, order = methods.place(row["method"])
+    values = [order if name == "method" else row.get(name) for name in dimensions]
+    place = [value if isinstance(value, int | float) else -math.inf for value in values]
+    return (group, *place) if "method" in dimensions else tuple(place)
 
 
 def _name(row: Row, dimensions: Sequence[str]) -> str:

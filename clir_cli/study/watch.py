@@ -35,7 +35,7 @@ class Inside(Talk):
 
 
 class TimeLeft(TimeRemainingColumn):
-    """The time left of a stage; that of the study is estimated from its tasks, and in its note."""
+    """The time left of a stage; the study's own is estimated from its tasks and is in its note."""
 
     def render(self, task: Bar) -> Text:
         """Return nothing for the first bar, which counts cells."""

@@ -154,7 +154,7 @@ METHODS = {
 
 
 def place(name: str) -> tuple[int, int]:
-    """Return where the column of a method stands: baselines, students, fused runs, ceilings.
+    """Return the sort key of a method's column: baselines, students, fused runs, ceilings.
 
     Within a group it is the order of ``METHODS``; runs of other tools end the baselines.
     """

@@ -1,4 +1,4 @@
-"""The artifacts that a report tells of: students, indexes, runs, and the commands of each.
+"""The artifacts that a report shows: students, indexes, runs, and the commands of each.
 
 Artifacts are read where they exist; a damaged manifest counts as if there were none.
 """
@@ -39,7 +39,7 @@ class Student:
 
     @property
     def column(self) -> str:
-        """Return the label that its scores have; that of a joint student has all its pairs."""
+        """Return the label of its scores; the one of a joint student names all its pairs."""
         method, *rest = self.method.split(".")
         group = f"joint-{self.pair}" if "+" in self.pair else ""
         return ".".join(filter(None, [method, group, *rest]))
@@ -99,7 +99,7 @@ def neutral(text: str, space: str = r"\s") -> str:
 
 
 def neutral_command(text: str, otherwise: str = "distill") -> Command:
-    """Return a command without the folders of the machine; if it is none, that of a verb."""
+    """Return a command without the machine's folders; ``otherwise`` alone if it is no command."""
     try:
         command = Command.parse(text)
     except ValueError:  # a manifest that somebody has edited
