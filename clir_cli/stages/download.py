@@ -237,11 +237,11 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[La
 
 def _refuse_lacking(lacking: Sequence[Lacking]) -> None:
     """Report all files that no server has in one line: each source, with the first answer."""
-    sources: dict[str, list[Lacking]] = {}
+    by_source: dict[str, list[Lacking]] = {}
     for file, error in lacking:
-        sources.setdefault(file.entry.name, []).append((file, error))
+        by_source.setdefault(file.entry.name, []).append((file, error))
     reasons = []
-    for name, files in sources.items():
+    for name, files in by_source.items():
         entry, answer = files[0][0].entry, str(files[0][1])
         if entry.base:
             pairs = ", ".join(f"{file.declared.lang}-en" for file, _ in files)
