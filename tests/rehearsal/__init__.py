@@ -1,0 +1,1 @@
+"""A rehearsal of the suite ``paper``: its commands, against miniatures of all that it needs."""
