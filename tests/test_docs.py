@@ -56,6 +56,10 @@ def test_named_files_exist(page: Path) -> None:
             assert (ROOT / code).exists(), code
 
 
+def test_no_place_is_kept_for_text_that_is_not_there(page: Path) -> None:
+    assert not re.findall(r"@[A-Z]+@|\bT(?:BD|ODO)\b", page.read_text("utf-8"))
+
+
 def test_named_settings_exist(page: Path) -> None:
     sections = "|".join(name for name in Settings.model_fields)
     known = set(known_keys())
