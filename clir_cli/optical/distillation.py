@@ -1,8 +1,9 @@
 """Distillation task: the student's embeddings of sentences, the teacher's of their translations."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from clir_cli.optical.anchor import English, anchor
 from clir_cli.optical.marginals import Marginals
@@ -36,6 +37,11 @@ class EncodedBitext:
         """Return the number of tokens of both sides of each pair."""
         sizes = (self.teacher.offsets[1:] - self.teacher.offsets[:-1]).tolist()
         return [len(ids) + size for ids, size in zip(self.ids, sizes, strict=True)]
+
+    def tokens(self, rows: Iterable[int]) -> set[int]:
+        """Return the ids of the tokens of some pairs that the student reads."""
+        sides = [self.ids, self.english.ids] if self.english else [self.ids]
+        return {token for row in rows for side in sides for token in side[row]}
 
 
 Pair = tuple[EncodedBitext, int]  # a sentence pair: its bitext, and its index there
@@ -110,6 +116,11 @@ class Distillation:
         return epoch_batches(
             lengths, loop.batch_size, seed=self.seed, epoch=epoch, most=loop.epoch_pairs
         )
+
+    def tokens(self) -> set[int]:
+        """Return the ids of the tokens that the student reads in training."""
+        batches = chain.from_iterable(map(self.batches, range(self.settings.training.epochs)))
+        return self.train.tokens(set(chain.from_iterable(batches)))
 
     def loss(self, encoder: Encoder, batch: Sequence[int]) -> Loss:
         """Return the objective over some of the training pairs, and the anchor."""

@@ -17,6 +17,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -108,6 +109,14 @@ class JointDistillation:
         lengths = [of_pair[name][row] for name, row in examples]
         chosen = epoch_batches(lengths, self._batch_size, seed=self.seed, epoch=epoch)
         return [[examples[index] for index in batch] for batch in chosen]
+
+    def tokens(self) -> set[int]:
+        """Return the ids of the tokens that the student reads in training."""
+        rows: dict[str, set[int]] = {name: set() for name in self.parts}
+        for epoch in range(self._first.settings.training.epochs):
+            for name, row in chain.from_iterable(self.batches(epoch)):
+                rows[name].add(row)
+        return set().union(*(self.parts[name].train.tokens(rows[name]) for name in rows))
 
     def loss(self, encoder: Encoder, batch: Sequence[Example]) -> Loss:
         """Return the objective over sentence pairs of several pairs."""

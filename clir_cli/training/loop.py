@@ -23,6 +23,7 @@ from clir_cli.settings import TrainingSettings
 from clir_cli.training.data_parallel import SharedEncoder, averaged, mean_over, step_seed
 from clir_cli.training.fsdp import like, shard, whole
 from clir_cli.training.process_group import ALONE, ProcessGroup
+from clir_cli.training.reached_rows import ReachedRows, with_reached_rows
 
 MISSED = "missed_plans"  # the metric: share of a batch whose transport plans did not converge
 
@@ -44,11 +45,12 @@ class Task(Protocol):
     all. Without it all compute the whole loss, from embeddings that they share.
 
     A task may have ``begin(encoder, epoch)`` too, which is called before the batches of an epoch
-    and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. Its
-    ``score`` names what is measured on held-out data if that is not the MRR. If its ``by_score`` is
-    true, the epoch with the best score is kept, not the one with the best loss. Training ends
-    before its last epoch if ``patience`` epochs one after another are no better, or if it has taken
-    ``seconds`` by the end of an epoch; 0 is no limit.
+    and may put tensors that these depend on into ``kept``, a dictionary that checkpoints hold. It
+    may have ``tokens()``: the ids of all tokens that its batches hold, so that other rows of the
+    embedding table need no gradient. Its ``score`` names what is measured on held-out data if that
+    is not the MRR. If its ``by_score`` is true, the epoch with the best score is kept, not the one
+    with the best loss. Training ends before its last epoch if ``patience`` epochs one after another
+    are no better, or if it has taken ``seconds`` by the end of an epoch; 0 is no limit.
     """
 
     @property
@@ -116,8 +118,11 @@ class Training:
         self._unsharded = _copy(encoder) if self.sharded and group.is_main else encoder
         if settings.gradient_checkpointing:
             recompute_activations(encoder.model)
+        self._rows: ReachedRows | None = None
         if self.sharded:
             shard(encoder, group)
+        elif self.total_steps and hasattr(task, "tokens"):
+            self._rows = with_reached_rows(encoder, task.tokens())
         self.trained = encoder.trained
         self.parameters = [value for value in self.trained.parameters() if value.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -177,6 +182,8 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self._rows:
+            self._rows.decay *= 1 - learning_rate * self.settings.weight_decay
         self.step += 1
         value = self._finite("loss", float(loss.value))
         self._finite("norm of the gradient", float(whole({"norm": norm})["norm"]))
@@ -252,8 +259,11 @@ class Training:
     def finished(self) -> Encoder:
         """Return the encoder in its present state, with whole weights in the main process.
 
-        If weights are sharded every process must take part.
+        Nothing is trained after it. If weights are sharded every process must take part.
         """
+        if self._rows:
+            self.encoder.model.set_input_embeddings(self._rows.whole())
+            self._rows = None
         if self.sharded:
             weights = whole(self.weights())
             if self.group.is_main:
@@ -276,7 +286,8 @@ class Training:
         Raises:
             ValueError: They are of another student.
         """
-        if tensors.keys() != self.weights().keys():
+        shapes = {name: value.shape for name, value in self.weights().items()}
+        if shapes != {name: value.shape for name, value in tensors.items()}:
             raise ValueError("these are the weights of another student")
         state = self.trained.state_dict()
         sharded = {name: like(value, state[name]) for name, value in tensors.items()}

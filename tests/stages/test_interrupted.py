@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clir_cli.errors import UserError
-from clir_cli.retrieval.tensor_files import read_verified, save_verified
+from clir_cli.retrieval.tensor_files import DIGEST, read_verified, save_verified
 from clir_cli.stages.support import checkpointing
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
@@ -65,6 +65,21 @@ def test_a_damaged_checkpoint_begins_again_and_ends_in_the_same_student(interrup
         assert f"{draft / name}: damaged (" in outcome.err
         assert "beginning again" in outcome.err
         assert digests(student) == whole
+
+
+def test_a_checkpoint_of_other_tensors_begins_again(interrupted):
+    call, student = interrupted
+    draft = student.with_name(".student.part")
+    of = checkpointing._of(draft / CHECKPOINT)
+    tensors, metadata = read_verified(draft / CHECKPOINT, of)
+    name = next(name for name in tensors if name.startswith("model."))
+    tensors[name] = torch.zeros(len(tensors[name]) + 1)
+    metadata.pop(DIGEST, None)
+    save_verified(draft / CHECKPOINT, tensors, metadata, of)
+    outcome = call()
+    assert outcome.code == 0, outcome.err
+    assert "the weights of another student; beginning again" in outcome.err
+    assert digests(student)
 
 
 @pytest.mark.parametrize("at", [0.001, 0.01, 0.05, 0.2, 0.5, 0.99])

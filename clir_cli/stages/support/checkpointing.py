@@ -253,7 +253,11 @@ def _restore(workspace: Workspace, training: Training, draft: Path) -> None:
                 files.remove(draft / name)
             is_whole = False
     if group.broadcast(is_whole):
-        training.restore(*_read(draft / CHECKPOINT))
+        try:
+            training.restore(*_read(draft / CHECKPOINT))
+        except ValueError as error:  # of a version that trained other tensors
+            say(f"{draft / CHECKPOINT}: {error}; beginning again")
+            return
         say(f"continuing from step {training.step} of {training.total_steps}")
 
 
