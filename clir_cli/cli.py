@@ -16,6 +16,7 @@ import typer
 from clir_cli.commands import exchange, looking, pipeline, study, training
 from clir_cli.console import console, one_line, prepare_streams, wrapped
 from clir_cli.errors import UserError, check_utf8, followed
+from clir_cli.files import raise_open_files
 from clir_cli.training import process_group
 
 app = typer.Typer(
@@ -117,6 +118,7 @@ def _stop(number: int, _: object) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line; see ``run`` for the exit codes."""
     prepare_streams()
+    raise_open_files()
     if "_CLIR_COMPLETE" in os.environ:  # the shell's completion script asks what fits
         typer.main.get_command(app)(prog_name="clir")
     if process_group.launched():

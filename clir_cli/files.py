@@ -29,6 +29,7 @@ def digest(value: Any) -> str:
 
 # The resolution of file times in nanoseconds: where they are whole seconds, and elsewhere.
 COARSE, FINE = 2_000_000_000, 50_000_000
+OPEN_FILES = 1 << 16  # enough; more would slow the starting of processes
 _digests: dict[tuple[object, ...], str] = {}  # of files of this process, by state
 
 
@@ -148,6 +149,17 @@ def write_output(path: Path, content: bytes) -> None:
         write_bytes(path, content)
 
 
+def raise_open_files() -> None:
+    """Let this process open as many files as the system allows it, if it may open few."""
+    with suppress(ImportError, OSError, ValueError):  # Windows; a limit that cannot be raised
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
@@ -189,7 +201,7 @@ def explain_os_error(error: Exception) -> str | None:
         errno.ENOSYS: locks,
         errno.EOPNOTSUPP: locks,
         errno.EIO: "the disk cannot be read or written; check it",
-        errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+        errno.EMFILE: "too many open files; raise the limit (ulimit -n; ulimit -Hn is the most)",
         errno.ENFILE: "too many open files on this machine; end other programs",
         errno.ESTALE: "the server has replaced the file; run the same command again",
         errno.EBUSY: "another program uses it; run the same command again when that has ended",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+CARDS = "CUDA_VISIBLE_DEVICES"
 
 
 def check_device_name(name: str) -> None:
@@ -42,6 +43,22 @@ def choose_device(name: str) -> "torch.device":
     if not available[kind] or int(number or 0) >= max(torch.cuda.device_count(), 1):
         raise UserError(f"--device {name}: this machine has none that torch can use; try auto")
     return torch.device(name)
+
+
+def cards(device: str) -> list[str]:
+    """Return the GPUs that ``--device`` leaves to choose from, as CUDA_VISIBLE_DEVICES names them.
+
+    Those that the user made visible, else all; none for a CPU or for one card that is named.
+    """
+    if device not in ("auto", "cuda"):
+        return []
+    named = os.environ.get(CARDS)
+    if named is not None:
+        cards = [card.strip() for card in named.split(",")]
+        return [card for card in cards if card and not card.startswith("-")]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def choose_precision(name: str, device: "torch.device") -> "torch.dtype":

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,13 +17,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from clir_cli import runtime
 from clir_cli.cluster.connection import EngineOptions
 from clir_cli.cluster.workers import RayCluster, Resources, TaskPool, ray_cluster
 from clir_cli.console import Talk
 from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
-from clir_cli.runtime import processors
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -62,7 +62,13 @@ def executor_of(
         return on_ray(engine, workspace)
     if engine.jobs == 1:
         return nullcontext(InProcess(workspace))
-    return closing(Processes(_for_workers(workspace), engine.jobs))
+    cards = runtime.cards(workspace.device)
+    if cards and len(cards) < engine.jobs:
+        talk.say(
+            f"warning: {engine.jobs} workers share the memory of {len(cards)} GPUs; --jobs "
+            f"{len(cards)} gives each its own"
+        )
+    return closing(Processes(_for_workers(workspace), engine.jobs, cards))
 
 
 def _for_workers(workspace: Workspace) -> Workspace:
@@ -96,6 +102,7 @@ class InProcess:
 
 @dataclass
 class _Worker:
+    number: int
     process: BaseProcess
     pipe: Connection
     task: Task | None = None
@@ -103,10 +110,14 @@ class _Worker:
 
 @dataclass
 class Processes:
-    """Several processes of this machine; they share its processors."""
+    """Several processes of this machine; they share its processors, and each has one of its GPUs.
+
+    ``cards`` are the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them.
+    """
 
     workspace: Workspace
     jobs: int
+    cards: Sequence[str] = ()
     _workers: list[_Worker] = field(default_factory=list)
     _attempts: dict[str, int] = field(default_factory=dict)
 
@@ -147,11 +158,16 @@ class Processes:
         # Not daemons: a stage may have children of its own (downloads, a library).
         process = spawning.Process(target=_work, args=(there, self.workspace), name="clir")
         given = os.environ.get("OMP_NUM_THREADS", "")
-        threads = given if given.isdigit() else str(max(1, processors() // self.jobs))
-        with _environment(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads):
+        threads = given if given.isdigit() else str(max(1, runtime.processors() // self.jobs))
+        variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        taken = {worker.number for worker in self._workers}
+        number = next(number for number in range(self.jobs) if number not in taken)
+        if self.cards:
+            variables[runtime.CARDS] = self.cards[number % len(self.cards)]
+        with _environment(**variables):
             process.start()
         there.close()
-        self._workers.append(_Worker(process, here))
+        self._workers.append(_Worker(number, process, here))
         return self._workers[-1]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from io import UnsupportedOperation
@@ -160,3 +161,34 @@ def test_no_permission_is_told_with_the_place() -> None:
         told = str(files.explain_os_error(caught.value))
         assert re.fullmatch(rf"{home}\S*: no permission; change the rights, or .* --home", told)
         assert tree(home) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_allows(tmp_path):
+    """A command opens more files than the soft limit allows; the hard one is told in one line."""
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "soft, hard = map(int, sys.argv[1:])\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))\n"
+        "from clir_cli.files import explain_os_error, raise_open_files\n"
+        "raise_open_files()\n"
+        "held = []\n"
+        "try:\n"
+        "    held += [Path('/dev/null').open() for _ in range(300)]\n"
+        "except OSError as error:\n"
+        "    held.clear()\n"
+        "    print(explain_os_error(error))\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+    )
+
+    def run(soft: int, hard: int) -> list[str]:
+        words = [sys.executable, "-W", "ignore", "-c", script, str(soft), str(hard)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert run(128, 512) == ["512"]
+    told, limit = run(128, 256)
+    assert "too many open files" in told
+    assert "ulimit -n" in told
+    assert limit == "256"
