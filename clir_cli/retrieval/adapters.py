@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.retrieval.encoder import Encoder
 
 
@@ -22,7 +23,7 @@ def with_adapters(encoder: Encoder, rank: int, new_rows: Sequence[int] = ()) -> 
     The model is changed in place; the embeddings of ``new_rows`` (token ids) are trained as well.
 
     Raises:
-        UserError: peft is not installed.
+        UserError: peft is not installed, or does not know the architecture.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -35,7 +36,9 @@ def with_adapters(encoder: Encoder, rank: int, new_rows: Sequence[int] = ()) -> 
     if new_rows:
         rows["trainable_token_indices"] = {_embeddings(encoder.model): list(new_rows)}
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names, **rows)
-    with warnings.catch_warnings():  # peft uses a deprecated name of transformers
+    kind = encoder.model.config.model_type
+    failed = reported(f"a {kind} gets no adapters", "set training.lora_rank to 0")
+    with failed, warnings.catch_warnings():  # peft uses a deprecated name of transformers
         warnings.simplefilter("ignore", FutureWarning)
         model = cast(PreTrainedModel, get_peft_model(encoder.model, config))
     return replace(encoder, model=model)

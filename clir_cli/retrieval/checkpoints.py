@@ -42,6 +42,9 @@ TOKENIZERS = (
     "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
     "vocab.json",
 )
 # Modules that change no token embedding, or only its length, which is always 1 here.

@@ -118,12 +118,31 @@ class Encoder:
 
     def limit(self, max_tokens: int, kind: TextKind) -> int:
         """Return the longest text of a kind in tokens, if ``max_tokens`` are allowed."""
-        config = self.model.config
-        positions = getattr(config, "max_position_embeddings", None) or 1 << 20
-        # RoBERTa-like models number positions from padding_idx + 1, so two of them are not usable.
-        positions -= 2 if "roberta" in config.model_type else 0
-        bounds = [max_tokens, positions, self.text_format.length(kind)]
+        bounds = [max_tokens, self._positions, self.text_format.length(kind)]
         return min(bound for bound in bounds if bound)
+
+    @cached_property
+    def _positions(self) -> int:
+        """The longest text in tokens that the model has positions for."""
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
+        # Models like RoBERTa number positions from the padding's on, which is not in use either.
+        before = [
+            part.padding_idx + 1
+            for name, part in self.model.named_modules()
+            if name.endswith("position_embeddings")
+            and isinstance(part, nn.Embedding)
+            and part.padding_idx is not None
+        ]
+        return int(positions) - max(before, default=0)
+
+    @torch.inference_mode()
+    def is_causal(self) -> bool:
+        """Return True if no token sees those behind it, as in a decoder."""
+        first, *others = [token for token in range(4) if token != self.pad_id][:3]
+        self.model.eval()
+        texts = [torch.tensor([[first, other]], device=self.device) for other in others]
+        alone, beside = (self.states(ids, torch.ones_like(ids))[0, 0] for ids in texts)
+        return torch.allclose(alone, beside, rtol=1e-6)
 
     def inputs(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> list[TokenizedText]:
         """Return tokenised texts with prefix, query expansion and skipped tokens."""

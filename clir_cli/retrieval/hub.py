@@ -27,6 +27,7 @@ from clir_cli.retrieval.model_files import (
     SENTENCE_TRANSFORMERS,
     TRANSFORMER_OPTIONS,
     WEIGHTS,
+    read_keys,
     read_modules,
     shard_names,
 )
@@ -41,6 +42,8 @@ OPTIONAL = (
     "merges.txt",
     TRANSFORMER_OPTIONS,
 )
+# How an encoder-decoder generates, and the target's vocabulary of some OPUS-MT models.
+OF_TRANSLATORS = ("generation_config.json", "target_vocab.json")
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Fetching:
         return path if isinstance(path, str) else None
 
 
-def fetch_model(fetching: Fetching, pickled: str = "") -> None:
+def fetch_model(fetching: Fetching, pickled: str = "") -> bool:
     """Download all files of a model that its token embeddings depend on, from one source.
 
     That is the mirror if it has the model, else the cache of the hub, ``CLIR_CACHE`` or the hub:
@@ -133,6 +136,9 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
         fetching: The model and its folder.
         pickled: Name of a file with pickled weights that the user allows; its tensors are written
             as safetensors, and the file itself is not kept.
+
+    Returns:
+        True if the weights were pickled.
 
     Raises:
         UserError: The model, its weights or its tokenizer are missing, or the weights are pickled
@@ -147,7 +153,8 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
     fetching.required(CONFIG)
     if not any([fetching.optional(name) for name in TOKENIZERS]):
         raise UserError(f"model {fetching.model.name}: no tokenizer ({', '.join(TOKENIZERS)})")
-    for name in (*OPTIONAL, ARTIFACT):
+    translates = read_keys(fetching.folder / CONFIG).get("is_encoder_decoder")
+    for name in (*OPTIONAL, ARTIFACT, *(OF_TRANSLATORS if translates else ())):
         fetching.optional(name)
     if fetching.optional(SENTENCE_TRANSFORMERS) and fetching.optional(MODULES):
         for kind, inner in read_modules(fetching.folder):
@@ -155,22 +162,23 @@ def fetch_model(fetching: Fetching, pickled: str = "") -> None:
                 fetching.optional(f"{inner}/{CONFIG}")
             if inner and kind.endswith(("Dense", "Transformer")):
                 fetching.optional(f"{inner}/{WEIGHTS}")
-    _fetch_weights(fetching, pickled)
+    was_pickled = _fetch_weights(fetching, pickled)
     for pattern in ("*.sha256", "*.part", "*.part.tag"):  # the manifest has the files from now on
         for left in fetching.folder.rglob(pattern):
             left.unlink()
     for path in sorted(fetching.folder.rglob("*/"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+    return was_pickled
 
 
-def _fetch_weights(fetching: Fetching, pickled: str) -> None:
+def _fetch_weights(fetching: Fetching, pickled: str) -> bool:
     if fetching.optional(WEIGHTS):
-        return
+        return False
     if fetching.optional(INDEX):
         for name in shard_names(fetching.folder):
             fetching.required(name)
-        return
+        return False
     if is_offline() and not fetching.mirror:
         raise MissingInput(
             f"model {fetching.model.name}: {WEIGHTS} is not available and the network is switched "
@@ -186,6 +194,7 @@ def _fetch_weights(fetching: Fetching, pickled: str) -> None:
         raise UserError(f"models.allow_pickle={pickled}: give the name of a file, without a folder")
     fetching.required(pickled)
     _convert(fetching.folder / pickled)
+    return True
 
 
 def _convert(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Loading tokenizer and transformer: safetensors only, no remote code, no missing weights."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from clir_cli.retrieval.checkpoints import TOKENIZERS, Checkpoint, weight_files
 from clir_cli.retrieval.memory import frozen_layers, listed_parameters
 from clir_cli.retrieval.model_files import AGAIN, CONFIG, read_header
 
+SENTENCEPIECE = ("sentencepiece", "google.protobuf")  # what reads the files of the first
 FLOATS = ("F16", "BF16", "F32", "F64")
 # The pooler is not used, and some checkpoints lack it.
 WITH_POOLER = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert")
@@ -49,10 +51,16 @@ def load_config(folder: Path) -> PretrainedConfig:
     """Load the configuration of a transformer.
 
     Raises:
-        UserError: It is missing or damaged, or it is not of a text encoder.
+        UserError: It is missing or damaged, or it is not of a text encoder, as an
+            encoder-decoder's is not.
     """
     with reported(f"{folder / CONFIG}: not a transformer's", AGAIN):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{folder}: {config.model_type} is an encoder-decoder, which translates (nmt.model); "
+            "teacher and student are encoders, choose one (clir ls models)"
+        )
     for name, most in (("hidden_size", 1 << 17), ("num_hidden_layers", 1 << 10)):
         value = getattr(config, name, None)
         if type(value) is not int or not 0 < value < most:
@@ -67,9 +75,18 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a folder.
 
     Raises:
-        UserError: It is missing (transformers then makes an empty one), damaged or empty.
+        UserError: It is missing (transformers then makes an empty one), damaged or empty, or is
+            sentencepiece's alone and that is not installed.
     """
     remedy = "put there what the tokenizer's save_pretrained writes"
+    # Without it transformers names another package, or none.
+    if not (folder / TOKENIZERS[0]).is_file() and not all(map(_is_installed, SENTENCEPIECE)):
+        pieces = [path.name for pattern in ("*.spm", "*.model") for path in folder.glob(pattern)]
+        if pieces:
+            raise UserError(
+                f"{folder}: its tokenizer is a file of sentencepiece ({min(pieces)}); to read it: "
+                "pip install 'clir-cli[sentencepiece]'"
+            )
     with reported(f"{folder}: the tokenizer cannot be loaded", remedy):
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -80,6 +97,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise UserError(f"{folder}: the tokenizer has no tokens but special ones; {remedy}")
     return tokenizer
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
 def load_weights(

@@ -61,6 +61,7 @@ class Keys(JsonObject):
 
     # config.json of the transformer, whose other keys transformers reads
     model_type: str | None = None
+    is_encoder_decoder: bool | None = None
     architectures: list[str] | None = None
     auto_map: dict[str, Any] | None = None
     # artifact.metadata

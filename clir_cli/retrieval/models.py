@@ -15,7 +15,7 @@ from clir_cli.foreign import reported
 from clir_cli.retrieval.checkpoints import described_by
 
 REPORTS = ("notes.json", "training.csv")  # speeds and devices, which differ from run to run
-WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+WEIGHT_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.spm")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", re.ASCII)
 
 

@@ -76,7 +76,12 @@ class Translator:
                     max_new_tokens=max_tokens,
                     forced_bos_token_id=self.direction.first_token,
                 )
-                decoded = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
+                # The language's token is no special one to some tokenizers.
+                kept = [
+                    [token for token in row if token != self.direction.first_token]
+                    for row in generated.tolist()
+                ]
+                decoded = self.tokenizer.batch_decode(kept, skip_special_tokens=True)
             for index, text in zip(batch, decoded, strict=True):
                 translations[index] = " ".join(text.split())
             advance(len(batch))
@@ -84,12 +89,13 @@ class Translator:
 
 
 def load_translator(
-    folder: Path, codes: Sequence[str], device: torch.device, target: str = "en"
+    folder: Path, codes: Sequence[str], device: torch.device, target: str = "en", pickled: str = ""
 ) -> Translator:
-    """Load a translation model from a folder; safetensors only, no remote code.
+    """Load a translation model from a folder; no remote code.
 
     ``codes`` are those of the source language, of two and three letters: ``["sw", "swa", "swh"]``.
-    ``target`` is not English for a model that clir trained as a back-translator.
+    ``target`` is not English for a model that clir trained as a back-translator. ``pickled`` names
+    a file with pickled weights, allowed if there are no safetensors; only tensors are read from it.
 
     Raises:
         UserError: Model or tokenizer is missing or damaged, does not know the language, or was
@@ -104,7 +110,7 @@ def load_translator(
             f"{folder}: this model translates from {source!r} to {into!r}, not from {codes[0]!r} "
             f"to {target!r}; take the one of the pair"
         )
-    model = load_weights(AutoModelForSeq2SeqLM, folder, config)
+    model = load_weights(AutoModelForSeq2SeqLM, folder, config, pickled)
     direction_of = FAMILIES.get(model.config.model_type, _marian)
     direction = direction_of(tokenizer, codes)
     if direction is None:
@@ -116,7 +122,8 @@ def load_translator(
 
 def _language_tokens(tokenizer: PreTrainedTokenizerBase, codes: Sequence[str]) -> Direction | None:
     """NLLB has tokens ``swh_Latn``, mBART-50 ``sw_KE``, M2M-100 ``__sw__``."""
-    vocabulary = tokenizer.get_vocab()
+    # Those of M2M-100 are beside its vocabulary.
+    vocabulary = {**tokenizer.get_vocab(), **getattr(tokenizer, "lang_token_to_id", {})}
 
     def token(pattern: str, codes: Sequence[str]) -> str:
         matches = (re.compile(pattern.format(code)).fullmatch for code in codes)

@@ -27,7 +27,7 @@ from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.sources import load_bitext
-from clir_cli.stages.support.starting_points import Start, student_to_train
+from clir_cli.stages.support.starting_points import Start, require_models, student_to_train
 from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
 from clir_cli.stages.support.used_models import initial_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -47,6 +47,7 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
     trains, loop = METHODS[cell.method].learns, settings.training
 
     def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
+        require_models(workspace, cell.only(ref.pair))
         bitexts = {pair: load_bitext(workspace, pair) for pair in ref.pairs}
         rows = [row for bitext in bitexts.values() for row in bitext.train]
         if loop.batch_size > len(rows):

@@ -341,7 +341,12 @@ def _by_name(workspace: Workspace, fetching: Fetching) -> None:
     model, talk = fetching.model, workspace.talk
     with talk.counting(f"download {model.name}", model.bytes or None, total_bytes=True) as advance:
         pickled = workspace.settings.models.allow_pickle
-        hub.fetch_model(replace(fetching, advance=advance), pickled)
+        was_pickled = hub.fetch_model(replace(fetching, advance=advance), pickled)
+    if was_pickled:
+        talk.say(
+            f"model {model.name}: it has no safetensors; the tensors of {pickled}, which "
+            "models.allow_pickle allows, were written as safetensors, and nothing else was read"
+        )
     size = sum(file.stat().st_size for file in fetching.folder.rglob("*") if file.is_file())
     talk.say(f"model {model.name}: {size / 1e6:,.1f} MB, licence {model.licence}")
 

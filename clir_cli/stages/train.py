@@ -18,8 +18,9 @@ from clir_cli.corpus.records import Collection, Pair, SentencePair
 from clir_cli.errors import UserError
 from clir_cli.optical.joint import quotas
 from clir_cli.retrieval import projection
-from clir_cli.retrieval.checkpoints import TextKind
+from clir_cli.retrieval.checkpoints import TextKind, read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.retrieval.loading import load_config
 from clir_cli.retrieval.memory import Estimate
 from clir_cli.settings import LateInteractionSettings, MonolingualSettings, TrainingSettings
 from clir_cli.stages.support import training_data as data
@@ -30,7 +31,7 @@ from clir_cli.stages.support.fitting import longest, open_encoder_at, require_tr
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.stages.support.sources import load_bitext, training_collections
-from clir_cli.stages.support.starting_points import initial_student
+from clir_cli.stages.support.starting_points import initial_student, require_models
 from clir_cli.stages.support.teacher_embeddings import document_embeddings
 from clir_cli.stages.support.training_data import Split
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
@@ -107,6 +108,10 @@ def train(workspace: Workspace, ref: Ref) -> Path:
     makes_teacher = job.recipe.leaves == "teacher"
 
     def prepare(device: torch.device, precision: torch.dtype) -> Prepared:
+        if makes_teacher:
+            load_config(read_checkpoint(job.folder).body)  # refused before data is read
+        else:
+            require_models(workspace, ref.cell.only(ref.pair))
         needed = _require_memory(job, device, precision)
         runtime.seed_everything(job.seed)
         encoder, task, notes = TASKS[job.recipe.name](job, device, precision)

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import freeze
 from clir_cli.settings import TrainingSettings
@@ -357,10 +358,15 @@ def attention_of_training(encoder: Encoder) -> AbstractContextManager[None]:
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Keep only the input of each layer, and compute the rest again in the backward pass."""
+    """Keep only the input of each layer, and compute the rest again in the backward pass.
+
+    Raises:
+        UserError: The architecture cannot.
+    """
     # transformers renamed it within its fifth version; the old name warns where the new one is.
     enable = getattr(model, "activation_checkpointing_enable", None)
-    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    with reported("training.gradient_checkpointing", "set it to false for this model"):
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def _copy(encoder: Encoder) -> Encoder:

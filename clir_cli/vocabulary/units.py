@@ -1,7 +1,7 @@
 """The words and subwords that get a token embedding, and their counts."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import reduce
 from operator import add
 
@@ -16,6 +16,16 @@ from clir_cli.vocabulary.subwords import learn_subwords
 
 Placed = Sequence[tuple[int, str]]  # units of a sentence, each with the index of its word
 MIN_SUBWORD_COUNT = 2
+
+
+def units_of(tokenizer: PreTrainedTokenizerBase, units: str) -> Callable[[str], list[str]]:
+    """Return the function from a text to its words; UserError if there can be no such units."""
+    if units != "words" and is_unigram(tokenizer):
+        raise UserError(
+            f"student.vocabulary={units} needs a WordPiece tokenizer; for a Unigram one use --set "
+            "student.vocabulary=words or initial"
+        )
+    return word_splitter(tokenizer)
 
 
 def count_units(
@@ -47,12 +57,7 @@ def count_units(
     Raises:
         UserError: The tokenizer cannot have such units.
     """
-    if units != "words" and is_unigram(tokenizer):
-        raise UserError(
-            f"student.vocabulary={units} needs a WordPiece tokenizer; for a Unigram one use --set "
-            "student.vocabulary=words or initial"
-        )
-    words_of = word_splitter(tokenizer)
+    words_of = units_of(tokenizer, units)
     sentences = [words_of(pair.query) for pair in bitext]
     names = _names(sentences, [set(words_of(pair.english)) for pair in bitext])
     special = set(tokenizer.all_special_ids)

@@ -19,6 +19,7 @@ from clir_cli import files, runtime
 from clir_cli.artifacts import store
 from clir_cli.artifacts.store import Artifact
 from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.optical.transport import missed_line
 from clir_cli.retrieval import adapters, memory
 from clir_cli.retrieval.centres import save_centres
@@ -301,11 +302,12 @@ def _save_encoder(draft: Path, encoder: Encoder, prepared: Prepared) -> None:
     for path in draft.iterdir():  # of a run that was interrupted here, or of somebody else
         if path.name not in (store.MARKER, CHECKPOINT, BEST, LOG):
             files.remove(path)
-    encoder = adapters.merged(encoder) if prepared.adapted else encoder
-    if prepared.rows:
-        encoder.model.resize_token_embeddings(prepared.rows)
-    encoder.model.save_pretrained(draft, safe_serialization=True)
-    encoder.tokenizer.save_pretrained(draft)
+    with reported(f"{draft}: the model cannot be written", "take another architecture"):
+        encoder = adapters.merged(encoder) if prepared.adapted else encoder
+        if prepared.rows:
+            encoder.model.resize_token_embeddings(prepared.rows)
+        encoder.model.save_pretrained(draft, safe_serialization=True)
+        encoder.tokenizer.save_pretrained(draft)
     write_text_format(draft, encoder.text_format)
     if encoder.projection is not None:
         save_projection(draft, encoder.projection)

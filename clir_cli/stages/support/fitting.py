@@ -10,12 +10,15 @@ import torch
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
+from clir_cli.foreign import reported
 from clir_cli.retrieval import loading, memory
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.memory import Estimate, Load, ModelSize
+from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.stages.support.workspace import Workspace
 
+CAUSAL = "said to be causal"  # a key of the workspace's cache
 SAMPLED = 200  # sentences whose tokens are counted
 
 
@@ -30,7 +33,14 @@ def open_encoder_at(
     """Load an encoder that encodes ``tokens`` padded tokens at once; UserError if it cannot fit."""
     require_encoding(folder, device, precision, tokens)
     pickled = workspace.settings.models.allow_pickle
-    return load_encoder(folder, device, precision, pickled=pickled)
+    encoder = load_encoder(folder, device, precision, pickled=pickled)
+    if encoder.is_causal() and (CAUSAL, folder) not in workspace.cache:
+        workspace.cache[CAUSAL, folder] = True  # it is said once
+        workspace.talk.say(
+            f"{folder}: a decoder: no token sees those behind it, so the embedding of a word is of "
+            "what comes before it alone"
+        )
+    return encoder
 
 
 def require_encoding(
@@ -119,8 +129,9 @@ def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list
     body = read_checkpoint(folder).body
     tokenizer = loading.load_tokenizer(body)
     loading.check_rows(folder, tokenizer, loading.load_config(body).vocab_size)
-    encoded = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
-    return [len(ids) for ids in encoded]
+    with reported(f"{folder}: the tokenizer does not work", AGAIN):
+        encoded = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+        return [len(ids) for ids in encoded]
 
 
 def _too_large(

@@ -9,9 +9,11 @@ import torch
 
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
+from clir_cli.corpus.records import Pair
 from clir_cli.retrieval import adapters
+from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.retrieval.loading import embedding_table
+from clir_cli.retrieval.loading import embedding_table, load_config, load_tokenizer
 from clir_cli.retrieval.models import model_digest
 from clir_cli.stages.support.centring import centred_student
 from clir_cli.stages.support.fitting import open_encoder_at
@@ -19,7 +21,13 @@ from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.stored_lexicons import stored_lexicons
 from clir_cli.stages.support.teacher_embeddings import align_bitext
-from clir_cli.stages.support.used_models import UsedModel, first_pass, space_of
+from clir_cli.stages.support.used_models import (
+    UsedModel,
+    first_pass,
+    initial_folder,
+    space_of,
+    teacher_folder,
+)
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
 from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
@@ -27,6 +35,7 @@ from clir_cli.vocabulary.extend import extend_vocabulary
 from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 from clir_cli.vocabulary.in_space import in_space
 from clir_cli.vocabulary.multilingual import induce_lexicons
+from clir_cli.vocabulary.units import units_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,20 @@ class Start:
     ids: list[Ids]
     new_rows: int
     own_rows: int
+
+
+def require_models(workspace: Workspace, pair: Pair | None) -> None:
+    """Refuse a teacher and an initial student that cannot be trained with, before data is read.
+
+    Raises:
+        UserError: One is missing or no encoder, or the student cannot have the new tokens.
+    """
+    folders = initial_folder(workspace, pair), teacher_folder(workspace)
+    bodies = [read_checkpoint(folder).body for folder in folders]
+    for body in bodies:
+        load_config(body)
+    if _gets_rows(workspace):
+        units_of(load_tokenizer(bodies[0]), workspace.settings.student.vocabulary)
 
 
 def initial_student(

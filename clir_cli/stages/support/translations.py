@@ -39,10 +39,11 @@ def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict
 
     runtime.hush_libraries()
     settings, pair = workspace.settings.nmt, ref.pair
+    pickled = workspace.settings.models.allow_pickle
     codes = (pair.query, *catalogue.language(pair.query).iso639_3)
     device = runtime.choose_device(workspace.device)
     folder = translator_of(ref).folder(workspace)
-    translator = load_translator(folder, codes, device)
+    translator = load_translator(folder, codes, device, pickled=pickled)
     with workspace.talk.counting(f"translate {pair}", len(queries), unit="queries") as advance:
         english = translator.translate(
             list(queries.values()),
