@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -309,8 +310,13 @@ def show_scores(
     first, columns = rows[0], list(dict.fromkeys(map(_column, rows)))
     baseline = first.get("baseline", "")
     notes = [significance.legend(baseline, evaluation.test)] if baseline else []
-    for name in names:
-        scores = {(row["pair"], _column(row)): row for row in rows if row["metric"] == name}
+    collections = dict.fromkeys(row["collection"] for row in rows)
+    for name, collection in product(names, collections):
+        scores = {
+            (row["pair"], _column(row)): row
+            for row in rows
+            if row["metric"] == name and row["collection"] == collection
+        }
         if not scores:  # of no pair; what was left out is reported
             continue
         numbers = [row["queries"] for row in scores.values()]
@@ -320,7 +326,7 @@ def show_scores(
             for pair in dict.fromkeys(pair for pair, _ in scores)
         ]
         title = (
-            f"{gaps.written(name)} on {first['collection']} ({first['suite']}), {counts} queries, "
+            f"{gaps.written(name)} on {collection} ({first['suite']}), {counts} queries, "
             f"{100 * evaluation.confidence:.0f} % interval"
         )
         tables.text(tables.TextTable(title, ["pair", *columns], body, notes))

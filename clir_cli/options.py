@@ -53,6 +53,14 @@ Jobs = Annotated[
 Mirror = Annotated[
     str, typer.Option(help="Folder or URL that holds each file under HOST/PATH of its own URL.")
 ]
+Brought = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="PATH",
+        help="What you must supply of the collection, such as CLEF's disk: a folder or file to "
+        "link to. Repeat it for several.",
+    ),
+]
 Catalogue = Annotated[
     Path | None,
     typer.Option(

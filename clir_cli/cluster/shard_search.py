@@ -38,7 +38,8 @@ class ShardedRanker(Ranker):
 
     def _search(self, queries: Packed, scoring: Scoring) -> Tensor:
         depth = self.top_k if scoring == "full" else self._depth
-        return self._ask(queries, partial(PartSearcher.best, depth=depth, scoring=scoring))
+        best = partial(PartSearcher.best, depth=depth, scoring=scoring, allowed=self.allowed)
+        return self._ask(queries, best)
 
     def _rescore(
         self, queries: Packed, chosen: Sequence[Tensor], *, rounded: bool
@@ -91,8 +92,12 @@ class PartSearcher:
     workers: int
     rows: Tensor | None = None
 
-    def best(self, queries: Packed, depth: int, scoring: Scoring) -> Answer:
+    def best(
+        self, queries: Packed, depth: int, scoring: Scoring, allowed: Tensor | None = None
+    ) -> Answer:
         """Return the best ``depth`` of the worker's documents for each query.
+
+        ``allowed`` (documents,) is False for those of all documents that may not be found.
 
         If scores are final (``full``), all documents that tie with the last are returned, since ids
         decide among them; otherwise the first of them.
@@ -101,6 +106,8 @@ class PartSearcher:
         for scores in self.ranker.scores(self._on_device(queries), self.shards, scoring):
             if self.rows is not None:
                 scores = best_of(scores, self.rows, len(self.places))
+            if allowed is not None:
+                scores = scores.masked_fill(~allowed[self.places], float("-inf"))
             if scoring == "full":
                 floor = scores.topk(min(depth, len(scores))).values[-1]
                 best = torch.nonzero(scores >= floor).flatten()

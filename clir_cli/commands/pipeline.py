@@ -19,6 +19,7 @@ from clir_cli.errors import UserError
 from clir_cli.options import (
     RESULTS,
     Address,
+    Brought,
     CellsOfAll,
     Common,
     Engine,
@@ -49,6 +50,7 @@ def download(
     licence: Annotated[
         str, typer.Option(help="any, or open: leave out data not licensed for commercial use.")
     ] = "any",
+    brought: Brought = None,
 ) -> None:
     """Download data and models and check their sha256. Skips files that are there.
 
@@ -56,6 +58,7 @@ def download(
     Example: clir download --suite open --lang sw-en --licence open
     Example: clir download --lang sw-en --collection belebele --dry-run
     Example: clir download --lang sw-en --collection hf:mteb/scifact --mirror ../mirror
+    Example: clir download --suite paper --lang fi-en --brought /media/E0008
     """
     from clir_cli import display
     from clir_cli.stages import download as stages
@@ -64,7 +67,7 @@ def download(
     if licence not in ("any", "open"):
         raise UserError(f"--licence {licence!r}: any, or open")
     workspace = common.workspace(collection, mirror=mirror)
-    rows = stages.download(workspace, pairs_of(workspace, lang), licence)
+    rows = stages.download(workspace, pairs_of(workspace, lang), licence, brought or ())
     if common.as_json:
         display.print_json(rows)
     elif common.dry_run:
@@ -211,6 +214,9 @@ def evaluate(
         ),
     ] = "",
     results: Results = RESULTS,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also score the parts of the collection: CLEF's years.")
+    ] = False,
 ) -> None:
     """Score the runs with bootstrap intervals over queries, and write CSV tables.
 
@@ -231,7 +237,14 @@ def evaluate(
         print_artifacts(common, stages.artifacts(workspace, pairs, list(columns)))
         return
     rows, missing = stages.evaluate(
-        workspace, pairs, cells, names, results, all_needed=bool(options.method), baseline=base
+        workspace,
+        pairs,
+        cells,
+        names,
+        results,
+        all_needed=bool(options.method),
+        baseline=base,
+        parts=parts,
     )
     for line in missing[:SHOWN]:
         workspace.talk.say(f"not scored: {line}")

@@ -7,22 +7,23 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from clir_cli.corpus import catalogue, hub, parse_cache
+from clir_cli.corpus import brought, catalogue, hub, parse_cache
 from clir_cli.corpus.catalogue import CatalogueEntry, CatalogueFile, LocalFile
 from clir_cli.corpus.checksums import checked_digest, is_whole, known_digest
-from clir_cli.corpus.formats import COLLECTION_READERS, irds, trec
+from clir_cli.corpus.formats import COLLECTION_READERS, e0008, irds, trec
 from clir_cli.corpus.formats.beir import read_beir
 from clir_cli.corpus.formats.collection_toml import Fields, read_settings
 from clir_cli.corpus.formats.opening import SUFFIXES, require_regular
 from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.formats.tables import TABLES, files_under, text_files
-from clir_cli.corpus.records import REVISION, Collection, Document
+from clir_cli.corpus.formats.trec_layout import is_disk, is_trec
+from clir_cli.corpus.records import POOLS, REVISION, Collection, Document, Pool
 from clir_cli.errors import MissingInput, UserError, check_utf8, nearest
 from clir_cli.files import digest
 
@@ -81,13 +82,18 @@ class RequiredFile:
     declared: CatalogueFile
     path: Path
     user_supplied: str = ""  # what it is
+    request: ReadRequest = field(default_factory=ReadRequest)  # how the user's files are read
+
+    @cached_property
+    def lacking(self) -> list[str]:
+        """What the user must still supply, in words; nothing if all of it is there."""
+        what = self.user_supplied
+        return brought.lacking(what, self.entry.format, self.request) if what else []
 
     @cached_property
     def there(self) -> bool:
         """Return True if it was there and whole when this was first read."""
-        if self.user_supplied:
-            return is_supplied(self.path)
-        return is_whole(self.path, self.declared)
+        return not self.lacking if self.user_supplied else is_whole(self.path, self.declared)
 
     @property
     def size(self) -> int:
@@ -122,8 +128,8 @@ def required_files(name: str, language: str, downloads: Path) -> list[RequiredFi
         return listed
     request = _request(entry, language, downloads)
     if entry.user_supplied:
-        declared = CatalogueFile(f"brought/{entry.name}")
-        return [required(declared, request.folder, entry.user_supplied)]
+        declared = CatalogueFile(f"brought/{entry.name}", lang=language)
+        return [required(declared, request.folder, entry.user_supplied, request)]
     if entry.format == "irds":
         return [
             required(CatalogueFile(part, f"{IRDS}{part}"), irds.marker_of(request.folder, part))
@@ -156,18 +162,24 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
         reread = partial(_reread, name, parser, content["digests"]["documents"])
         documents = parse_cache.LazyDocuments(content["documents"], reread)
     else:
-        documents, queries, qrels = parser.parse()
+        parsed = parser.parse()
+        documents, queries, qrels = parsed.documents, parsed.queries, parsed.qrels
         # By content, not by file: the same documents are the same input, whatever their format.
         digests = {
             "documents": _documents_digest(documents),
             "qrels": digest(qrels),
             **{f"queries.{code}": digest(texts) for code, texts in queries.items()},
             **parser.revision,
+            **({POOLS: digest(parsed.pools)} if parsed.pools else {}),
         }
-        count = len(documents)
-        content = {"documents": count, "queries": queries, "qrels": qrels, "digests": digests}
+        content = {
+            **parsed._asdict(),
+            "documents": len(documents),
+            "digests": digests,
+        }
         parse_cache.save(cached_at, key, content)
-    return Collection(collection_label(name), **{**content, "documents": documents})
+    pools = [Pool(*values) for values in content["pools"]]
+    return Collection(collection_label(name), **{**content, "documents": documents, "pools": pools})
 
 
 class _Parser(NamedTuple):
@@ -191,10 +203,10 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
     reader = COLLECTION_READERS[entry.format]
     facts = [json.dumps([entry.format, entry.options, entry.codes], default=str)]
     if entry.user_supplied:
-        if not is_supplied(request.folder):
+        if not brought.is_supplied(request.folder):
             raise UserError(
                 f"collection {name} is user-supplied: {entry.user_supplied}; put it, or a link to "
-                f"it, at {request.folder}"
+                f"it, at {request.folder}, or name it: clir download --brought FOLDER"
             )
         return _Parser(partial(reader, [], request), _files_under(request.folder), facts)
     files = entry.local_files(language, downloads)
@@ -211,15 +223,10 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
 
 
 def _reread(name: str, parser: _Parser, expected: str) -> list[Document]:
-    documents, *_ = parser.parse()
+    documents = parser.parse().documents
     if _documents_digest(documents) != expected:
         raise UserError(f"collection {name} was changed while it was read; run the command again")
     return documents
-
-
-def is_supplied(folder: Path) -> bool:
-    """Return True if the user has put anything into the folder of a user-supplied collection."""
-    return folder.is_dir() and any(folder.iterdir())
 
 
 def _entry(name: str, language: str, downloads: Path) -> CatalogueEntry:
@@ -267,9 +274,11 @@ def _files_under(folder: Path) -> list[Path]:
 
 
 def _own_parser(folder: Path, language: str) -> _Parser:
-    if folder.is_dir() and trec.is_trec(folder):
-        request = ReadRequest(language, folder=folder)
-        return _Parser(partial(trec.read_trec, [], request), _files_under(folder))
+    if folder.is_dir() and is_trec(folder):
+        known = catalogue.source("collections", e0008.NAME).options if is_disk(folder) else {}
+        request = ReadRequest(language, known, folder=folder)
+        facts = [json.dumps(known, default=str)] if known else []
+        return _Parser(partial(trec.read_trec, [], request), _files_under(folder), facts)
     layout = "a collection has corpus.jsonl, and queries.jsonl and qrels/test.tsv to score runs"
     if not folder.is_dir():
         raise UserError(f"{folder}: no such directory; {layout}")

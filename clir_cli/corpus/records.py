@@ -8,6 +8,7 @@ from clir_cli.errors import UserError, nearest
 
 # The digest of a data set of the hub that is called so is no sha256 but its commit.
 REVISION = "revision of "
+POOLS = "pools"  # the digest of what was judged on what
 
 
 class SentencePair(NamedTuple):
@@ -30,15 +31,36 @@ class Document(NamedTuple):
         return f"{self.title}. {self.text}" if self.title and self.text else self.title or self.text
 
 
+class Pool(NamedTuple):
+    """Queries that were judged on some of the documents alone: those whose ids begin so."""
+
+    name: str
+    title: str  # of the documents
+    queries: Sequence[str]
+    documents: Sequence[str]
+
+    def has(self, document: str) -> bool:
+        """Return True if a document, by its id, is among those on which the queries were judged."""
+        return document.startswith(tuple(self.documents))
+
+
 @dataclass(frozen=True)
 class Collection:
-    """Documents, queries by language, and graded relevance judgments."""
+    """Documents, queries by language, and graded relevance judgments.
+
+    ``pools`` has the queries that were judged on some of the documents; ``depth`` is how many
+    documents of a ranking its measures count by tradition (0: no tradition); ``notes`` are what its
+    reader has to tell.
+    """
 
     name: str
     documents: Sequence[Document]
     queries: Mapping[str, Mapping[str, str]]  # texts by language and query id
     qrels: Mapping[str, Mapping[str, int]]  # grades by query and document id
     digests: Mapping[str, str]  # sha256 of each part
+    pools: Sequence[Pool] = ()
+    depth: int = 0
+    notes: Sequence[str] = ()
 
 
 class Pair(NamedTuple):

@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from clir_cli.corpus.records import Collection
+from clir_cli.corpus.records import Collection, Pool
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, measures, significance
 from clir_cli.evaluation.measures import Bootstrap, Score
@@ -36,18 +36,28 @@ class ScoredRun(Generic[Owner]):
 
 @dataclass(frozen=True)
 class Result(Generic[Owner]):
-    """One score: of a run; or of a method across pairs, with ``all`` as pair and its first run."""
+    """One score: of a run; or of a method across pairs, with ``all`` as pair and its first run.
+
+    ``part`` is that of the collection whose queries are scored; none for all of them.
+    """
 
     run: ScoredRun[Owner]
     pair: str
     score: Score
     queries: int
+    part: str = ""
+
+    @property
+    def collection(self) -> str:
+        """Return the name of the collection, or of a part of it."""
+        name = self.run.collection.name
+        return f"{name}:{self.part}" if self.part else name
 
     @property
     def columns(self) -> dict[str, object]:
         """Return what a score table says of the result."""
         return {
-            "collection": self.run.collection.name,
+            "collection": self.collection,
             "pair": self.pair,
             "metric": self.score.measure,
             "value": self.score.value,
@@ -67,6 +77,8 @@ def score_run(
 ) -> tuple[Run, list[Score]]:
     """Read the run in a folder and score it by the named measures.
 
+    Documents on which a query was not judged do not count.
+
     Raises:
         UserError: The collection has no judgments.
     """
@@ -75,8 +87,34 @@ def score_run(
             f"collection {collection.name} has no judgments, so runs cannot be scored; add "
             "qrels/test.tsv (query-id, corpus-id and score, with tabs between)"
         )
-    run = read_run(folder / RUN_FILE)
+    run = _of_pools(read_run(folder / RUN_FILE), collection.pools)
     return run, measures.score(collection.qrels, run, names, bootstrap_of(settings))
+
+
+def _of_pools(run: Run, pools: Sequence[Pool]) -> Run:
+    """Return a run without the documents on which its queries were not judged."""
+    if not pools:
+        return run
+    pool_of = {query: pool for pool in pools for query in pool.queries}
+    return {
+        query: {name: score for name, score in scores.items() if pool_of[query].has(name)}
+        if query in pool_of
+        else scores
+        for query, scores in run.items()
+    }
+
+
+def results_of_parts(
+    results: Iterable[Result[Owner]], bootstrap: Bootstrap
+) -> Iterator[Result[Owner]]:
+    """Yield the result of each part of a collection: the queries of one of its pools."""
+    for result in results:
+        score = result.score
+        for pool in result.run.collection.pools:
+            values = {key: score.per_query[key] for key in pool.queries if key in score.per_query}
+            if values:
+                part = measures.summarise(score.measure, values, bootstrap)
+                yield replace(result, score=part, queries=len(values), part=pool.name)
 
 
 def results_of(runs: Iterable[ScoredRun[Owner]]) -> list[Result[Owner]]:
@@ -122,7 +160,7 @@ def compare_results(
     tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
     for index, result in enumerate(results):
         if result.score.per_query:
-            key = (result.run.collection.name, result.pair, result.score.measure)
+            key = (result.collection, result.pair, result.score.measure)
             seeds = tables.setdefault(key, {}).setdefault(result.run.column, {})
             seeds[result.run.seed] = index
     comparisons: dict[int, dict[str, Comparison]] = {}

@@ -1,5 +1,6 @@
 """Ranking the documents of a store: exact late interaction, or re-scored candidates."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Ranker:
         memory: Bytes that the process may take; None for no limit.
         device: Where scores are computed; None for where the queries are.
         passages: What part of which document each row is; None if rows are whole documents.
+        allowed: (documents,), True for those that may be found; None for all.
     """
 
     shards: Sequence[Shard]
@@ -50,6 +52,7 @@ class Ranker:
     memory: int | None = None
     device: torch.device | None = None
     passages: Passages | None = None
+    allowed: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -124,10 +127,11 @@ class Ranker:
             shard.codec.format != "dense" for shard in self.shards
         )
         if not self.rescored and not rounded:
-            yield from self._search(queries, "full")
+            yield from self._hidden(self._search(queries, "full"))
             return
         depth = self._depth
-        approximated = self._search(queries, "centroids" if self.rescored else "rounded")
+        scoring: Scoring = "centroids" if self.rescored else "rounded"
+        approximated = self._hidden(self._search(queries, scoring))
         chosen = [best_indices(scores, depth) for scores in approximated]
         del approximated
         if self.rescored and rounded and depth > AGAIN * self.top_k:
@@ -140,7 +144,11 @@ class Ranker:
         for indices, scores in zip(chosen, final, strict=True):
             full = torch.full((self.documents,), float("-inf"))
             full[indices] = scores
-            yield full
+            yield self._hidden(full)
+
+    def _hidden(self, scores: Tensor) -> Tensor:
+        """Return scores (..., documents) with minus infinity where a document is not allowed."""
+        return scores if self.allowed is None else scores.masked_fill_(~self.allowed, -math.inf)
 
     # The methods below are distributed in ``clir_cli.cluster.shard_search``.
 

@@ -21,6 +21,7 @@ from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
 from clir_cli.retrieval.hub import Fetching
 from clir_cli.settings import Settings
+from clir_cli.stages.support import supplied
 from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.sources import training_names
 from clir_cli.stages.support.used_models import TRAINED, space_of
@@ -47,10 +48,11 @@ def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
 
 def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
     """Return the files of data to download, each once."""
-    files: dict[Path, RequiredFile] = {}
+    files: dict[tuple[Path, str], RequiredFile] = {}
     for ref in refs:
         for file in _files_of(workspace, ref):
-            files.setdefault(file.path, file)
+            # What the user supplies has topics in one language or another.
+            files.setdefault((file.path, file.user_supplied and file.declared.lang), file)
     return list(files.values())
 
 
@@ -125,14 +127,18 @@ def fetch_part(workspace: Workspace, ref: Ref) -> None:
     else:
         files = _listed(workspace, [ref])
         _refuse_lacking(_fetch_files(workspace, files))
-        _refuse_missing(files)
+        supplied.refuse_lacking(files)
 
 
 def download(
-    workspace: Workspace, pairs: Sequence[Pair], licence: str = "any"
+    workspace: Workspace,
+    pairs: Sequence[Pair],
+    licence: str = "any",
+    brought: Sequence[Path] = (),
 ) -> list[dict[str, object]]:
     """Fetch the data files of the pairs and the models of the suite.
 
+    ``brought`` are files and folders of a collection that the user must supply; they are linked to.
     With the licence ``open``, data whose licence forbids commercial use or is not stated is left
     out.
 
@@ -144,7 +150,9 @@ def download(
         UserError: A file cannot be fetched, is not the one that the catalogue pins, or must be
             supplied by the user; everything else is fetched before that is reported.
     """
+    supplied.bring(workspace, brought)
     files = _listed(workspace, _data(workspace.settings, pairs))
+    supplied.describe(workspace, files)
     if licence == "open":
         left_out = dict.fromkeys(f.entry.name for f in files if f.entry.terms != "open")
         files = [file for file in files if file.entry.terms == "open"]
@@ -166,8 +174,14 @@ def download(
         for name in model_names(workspace):
             fetch_model(workspace, workspace.ref("model", name=name))
         _refuse_lacking(lacking)
-        _refuse_missing(files)
+        supplied.refuse_lacking(files)
     return rows
+
+
+def _name(file: RequiredFile) -> str:
+    if file.user_supplied:
+        return f"{file.path.name} ({file.declared.lang})"
+    return file.declared.path if file.entry.format == "hub" else file.path.name
 
 
 def _found_size(file: RequiredFile, mirror: str) -> int:
@@ -179,15 +193,15 @@ def _found_size(file: RequiredFile, mirror: str) -> int:
 
 
 def _row(file: RequiredFile, mirror: str) -> dict[str, object]:
-    supplied = f"user-supplied: {file.user_supplied}" if file.user_supplied else ""
+    what = "; ".join(file.lacking) or file.user_supplied
     return {
         "source": file.entry.name,
-        "file": file.declared.path if file.entry.format == "hub" else file.path.name,
+        "file": _name(file),
         "bytes": file.size or _found_size(file, mirror),
         "licence": file.entry.licence,
         "terms": file.entry.terms,
         "machine_translated": file.entry.machine_translated,
-        "url": supplied or file.declared.place,
+        "url": f"user-supplied: {what}" if what else file.declared.place,
         "path": str(file.path),
         "there": file.there,
     }
@@ -260,18 +274,6 @@ def _say_terms(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
         said += ["machine-translated"] if entry.machine_translated else []
         if said:
             workspace.talk.say(f"{entry.name}: {'; '.join(said)}")
-
-
-def _refuse_missing(files: Sequence[RequiredFile]) -> None:
-    supplied = [
-        f"{file.entry.name}: {file.user_supplied} (at {file.path})"
-        for file in files
-        if file.user_supplied and not file.there
-    ]
-    if supplied:
-        raise UserError(
-            f"everything else is there; the rest is user-supplied: {'; '.join(supplied)}"
-        )
 
 
 def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:

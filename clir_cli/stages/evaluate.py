@@ -35,12 +35,14 @@ def evaluate(
     *,
     all_needed: bool,
     baseline: Cell | None = None,
+    parts: bool = False,
 ) -> tuple[list[Row], list[str]]:
     """Score the runs of the cells and update ``scores.csv`` and ``per_query.csv``.
 
     They are in the suite's folder under ``tables``. With ``all_needed`` each cell must have
     a run; otherwise one run is enough. With a ``baseline`` the rows have it, and ``p_value``,
-    Holm-corrected over the methods of one pair and metric.
+    Holm-corrected over the methods of one pair and metric. With ``parts`` each part of a collection
+    is scored too, called ``COLLECTION:PART``; of these there is no row per query.
 
     Returns:
         The rows of the scores, and a message for each cell that was left out.
@@ -68,8 +70,11 @@ def evaluate(
             runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, *scored))
     if not runs:
         raise MissingInput(missing[0])
+    _report_pools(workspace, runs)
     _warn_of_short_runs(workspace, runs, split.scored)
     results = scoring.results_of(runs)
+    if parts:
+        results += list(scoring.results_of_parts(results, scoring.bootstrap_of(settings)))
     for cell in dict.fromkeys(run.owner for run in runs) if split.across else ():
         group = [run for run in runs if run.owner == cell]
         if len(group) == len(pairs):
@@ -81,7 +86,7 @@ def evaluate(
     per_query = [
         {**row, "query": query, "value": value}
         for row, result in zip(rows, results, strict=True)
-        for query, value in result.score.per_query.items()
+        for query, value in ({} if result.part else result.score.per_query).items()
     ]
     scores.publish(tables / workspace.suite, rows, per_query)
     if baseline is not None:
@@ -93,13 +98,31 @@ def evaluate(
     return rows, missing
 
 
+def _report_pools(workspace: Workspace, runs: Sequence[ScoredRun[Cell]]) -> None:
+    """Report on which documents queries were judged, if not on all of the collection."""
+    for collection in {run.collection.name: run.collection for run in runs}.values():
+        judged: dict[str, list[str]] = {}
+        for pool in collection.pools:
+            queries = f"{pool.queries[0]} to {pool.queries[-1]}"
+            judged.setdefault(pool.title, []).append(f"{pool.name} ({queries})")
+        listed = "; ".join(f"{', '.join(names)} on {title}" for title, names in judged.items())
+        if listed:
+            workspace.talk.say(
+                f"{collection.name} was judged, and is searched and scored: {listed}"
+            )
+
+
 def _warn_of_short_runs(
     workspace: Workspace, runs: Sequence[ScoredRun[Cell]], names: Sequence[str]
 ) -> None:
     """Report the measures that count more ranks than runs have documents."""
     depth = workspace.settings.search.top_k
     has_more = any(len(run.collection.documents) > depth for run in runs)
-    deep = [name for name in names if (measures.cutoff(name) or 0) > depth]
+    tradition = max(run.collection.depth for run in runs)
+    ranks = {name: measures.cutoff(name) or 0 for name in names}
+    deep = [name for name, count in ranks.items() if count > depth]
+    if tradition > depth:
+        deep += [f"{name} (of {tradition:,} by tradition)" for name in names if not ranks[name]]
     if deep and has_more and not all(run.owner.is_imported for run in runs):
         workspace.talk.say(
             f"warning: {', '.join(deep)}: runs have {depth} documents a query (search.top_k)"

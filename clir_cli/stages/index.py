@@ -67,6 +67,8 @@ def index(workspace: Workspace, ref: Ref, how: How = "make") -> Path:
         with make(artifact, force=workspace.force or how != "make", resume=True) as draft:
             report = f"{artifact.path} is current"
             if draft is not None:
+                for note in collection.notes:
+                    workspace.talk.say(f"{collection.name}: {note}")
                 tokens = _fill(workspace, collection, artifact, draft, before)
                 count = len(collection.documents)
                 report = f"{artifact.path}: {count:,} documents, {tokens:,} tokens"

@@ -1,7 +1,8 @@
 """search: queries to a run, by exact late interaction, by BM25, or by fusing other runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from clir_cli import files, runtime
 from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.cluster.shard_search import sharded_ranker
-from clir_cli.corpus.records import Collection
+from clir_cli.corpus.records import Collection, Pool
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
@@ -108,14 +109,29 @@ def rank(job: Search) -> Rankings:
     settings = job.workspace.settings
     if job.method.scorer == "fusion":
         return fuse(list(job.runs.values()), settings.fusion.by, settings.search.top_k)
-    documents, all_scores = _scores(job)
     rankings: dict[str, list[tuple[str, float]]] = {}
-    title = f"search {job.ref.pair} {job.ref.cell.label}"
-    with job.workspace.talk.counting(title, len(job.queries), unit="queries") as advance:
-        for query, scores in zip(job.queries, all_scores, strict=True):
-            rankings[query] = top_documents(scores, documents, settings.search.top_k)
-            advance(1)
-    return rankings
+    title, queries = f"search {job.ref.pair} {job.ref.cell.label}", list(job.queries)
+    with job.workspace.talk.counting(title, len(queries), unit="queries") as advance:
+        for rows, pool in _by_pool(job):
+            documents, all_scores = _scores(job, rows, pool)
+            for row, scores in zip(rows, all_scores, strict=True):
+                rankings[queries[row]] = top_documents(scores, documents, settings.search.top_k)
+                advance(1)
+    return {query: rankings[query] for query in queries}
+
+
+def _by_pool(job: Search) -> list[tuple[list[int], Pool | None]]:
+    """Return the places of queries that are asked of the same documents, and of which: all or some.
+
+    A query is asked of the documents on which it was judged.
+    """
+    pools = () if job.typed else job.collection.pools
+    pool_of = {query: pool for pool in pools for query in pool.queries}
+    groups: dict[tuple[str, ...], tuple[list[int], Pool | None]] = {}
+    for row, query in enumerate(job.queries):
+        pool = pool_of.get(query)
+        groups.setdefault(tuple(pool.documents) if pool else (), ([], pool))[0].append(row)
+    return list(groups.values())
 
 
 def _part(job: Search, part: Ref) -> Run:
@@ -129,15 +145,24 @@ def _part(job: Search, part: Ref) -> Run:
     return read_run(graph.require_current(job.workspace, part).path / RUN_FILE)
 
 
-def _scores(job: Search) -> tuple[list[str], Iterator[Tensor]]:
+def _scores(
+    job: Search, rows: Sequence[int], pool: Pool | None
+) -> tuple[list[str], Iterator[Tensor]]:
+    """Return ids of documents, and their scores for the queries at some places."""
     if job.method.scorer == "bm25":
-        documents = job.collection.documents
-        scores = bm25_scores([document.full_text for document in documents], job.texts)
+        documents = [each for each in job.collection.documents if not pool or pool.has(each.id)]
+        texts = [job.texts[row] for row in rows]
+        scores = bm25_scores([document.full_text for document in documents], texts)
         return [document.id for document in documents], scores
     index = job.index
     encoder, packed = job.encoded
+    ranker = ranker_of(job.workspace, index)
+    if pool:
+        allowed = torch.tensor([pool.has(document) for document in index.ids])
+        ranker = replace(ranker, allowed=allowed)
+        packed = Packed.of([packed[row] for row in rows])
     queries = Packed(packed.vectors.to(encoder.device), packed.offsets)
-    return index.ids, ranker_of(job.workspace, index).rank(queries)
+    return index.ids, ranker.rank(queries)
 
 
 def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:

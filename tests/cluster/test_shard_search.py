@@ -41,7 +41,8 @@ def store_of(folder, documents, size: int, **chosen) -> list[store.Shard]:
 def spread(folder, ranker: Ranker, workers: int) -> ShardedRanker:
     parts = partition(ranker.shards, workers)
     searchers = [open_part(folder, parts, worker, "cpu", None) for worker in range(len(parts))]
-    told = {name: getattr(ranker, name) for name in ("shards", "top_k", "candidates", "memory")}
+    names = ("shards", "top_k", "candidates", "memory", "allowed")
+    told = {name: getattr(ranker, name) for name in names}
     return ShardedRanker(**told, ask=lambda request: [request(each) for each in searchers])
 
 
@@ -68,6 +69,18 @@ def test_parts_rank_as_the_whole_does(tmp_path, chosen, candidates):
     expected = ranked(whole, queries)
     assert len(expected) == 40 and all(len(each) == 5 for each in expected)
     for workers in (1, 2, 4, 9, 50):
+        assert ranked(spread(tmp_path, whole, workers), queries) == expected
+
+
+@pytest.mark.parametrize("chosen", [{}, {"format": "int8"}], ids=["dense", "int8"])
+def test_parts_rank_allowed_documents_as_the_whole_does(tmp_path, chosen):
+    shards = store_of(tmp_path, texts(60, seed=1), 7, **chosen)
+    allowed = torch.arange(60) >= 40  # some workers have none of them
+    whole = Ranker(shards, top_k=5, allowed=allowed)
+    queries = Packed.of(texts(12, seed=2))
+    expected = ranked(whole, queries)
+    assert all(len(each) == 5 for each in expected)
+    for workers in (2, 4):
         assert ranked(spread(tmp_path, whole, workers), queries) == expected
 
 

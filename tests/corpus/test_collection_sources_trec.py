@@ -227,7 +227,6 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
         ("documents/latimes94/la010194", b"LA010194-0002", b"LA010194-0001",
          "la010194: document LA010194-0001 occurs twice"),
         ("documents/gh95/GH950102.sgml", b"</DOC>", b"", "the last document has no </DOC>"),
-        ("documents/gh95/GH950102.sgml", HERALD, b"About these files.", "no <DOC> in it; leave it"),
         ("topics/fi/Top-fi00.txt", b"<num> C001 </num>", b"", "Top-fi00.txt, topic 1: no <num>"),
         ("topics/fi/Top-fi00.txt", TOPICS["fi"], b"<top> x </top>", "topic 1: no <num>"),
         ("topics/fi/Top-fi00.txt", b"C041", b"C001", "topic C001 occurs twice"),
@@ -247,7 +246,7 @@ def test_a_file_of_13_mb_is_read_in_less_than_4(clef: Path) -> None:
         ("qrels/qrels_EN", b"GH950102-000000 0", b"GH950102-000000 0.5",
          "line 2: grade '0.5' is not a whole number"),
         ("qrels/qrels_EN", b"GH950102-000000 0", b"GH950102-000000 " + b"9" * 5000, "grade '999"),
-        ("topics/fi/Top-fi00.txt", b"<top>", b"<query>", "no <top> or <topic> in it"),
+        ("topics/fi/Top-fi00.txt", b"<top>", b"<query>", "no <top>, <topic> or query_id: in it"),
         ("topics/fi/Top-fi00.txt", b"Uudet kahvilat", b"", "topic C041: none of the fields title"),
         ("topics/fi/Top-fi00.txt", b"</FI-title>", b"</FI-title><SV-title> x </SV-title>", None),
         ("qrels/qrels_EN", b"1 0 LA010194-0001 1", b"1 LA010194-0001 1",
@@ -367,10 +366,12 @@ def test_hostile_tags_take_time_in_proportion_to_their_number(clef: Path) -> Non
         document.write_text(f"<DOC>{text}</DOC>")
         with pytest.raises(UserError, match=r"x(, document 1)?: (no <DOCNO>|a document before)"):
             load(clef)
-    for text in ("</DOC>\n" * count, "<DOC>\n" * count, "</docno>\n" * count):
+    for text in ("</DOC>\n" * count, "<DOC>\n" * count):
         document.write_text(text)
-        with pytest.raises(UserError, match=r"x: (no <DOC>|</DOC> without|the last document)"):
+        with pytest.raises(UserError, match=r"x: (</DOC> without|the last document)"):
             load(clef)
+    document.write_text("</docno>\n" * count)
+    assert load(clef).notes == ["1 files hold no document and were left out: x"]
 
 
 def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> None:
@@ -385,6 +386,28 @@ def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> Non
         with pytest.raises(UserError, match=f"{name}: unpack it first"):
             load(clef)
         (clef / "documents" / name).unlink()
+
+
+def test_files_without_a_document_are_left_out_but_not_all_of_them(clef: Path) -> None:
+    herald, times = clef / "documents/gh95/GH950102.sgml", clef / "documents/latimes94/la010194"
+    settings(clef, 'missing = "drop"\n')
+    herald.write_text("About these files.")
+    (clef / "documents" / "gh95.dtd").write_text("<!ELEMENT doc - - (docno)>")
+    found = load(clef)
+    assert len(found.documents) == 2
+    assert found.notes == ["2 files hold no document and were left out: GH950102.sgml, gh95.dtd"]
+    times.write_text("None here.")
+    with pytest.raises(
+        UserError, match=r"GH950102\.sgml: no <DOC> in it, nor in any other file of doc"
+    ):
+        load(clef)
+
+
+def test_links_to_folders_of_documents_are_followed(clef: Path, tmp_path: Path) -> None:
+    before = load(clef)
+    (clef / "documents" / "latimes94").rename(tmp_path / "on a disk")
+    (clef / "documents" / "latimes94").symlink_to(tmp_path / "on a disk")
+    assert load(clef) == before
 
 
 def test_links_that_lead_in_circles_are_followed_once(clef: Path) -> None:
@@ -437,7 +460,7 @@ def brought(home: Path, small_collection: Path) -> Path:
         lines = (small_collection / f"queries.{language}.jsonl").read_text().splitlines()
         with (folder / "topics" / language / "Top.txt").open("wb") as stream:
             for row in map(json.loads, lines):
-                number = numbers.setdefault(row["_id"], len(numbers) + 1)
+                number = numbers.setdefault(row["_id"], len(numbers) + 141)  # of 2003
                 tag = language.upper()
                 text = (
                     f"<top>\n<num> C{number:03d} </num>\n<{tag}-title> {row['text']} </{tag}-title>"

@@ -89,6 +89,24 @@ def test_the_best_are_those_of_exact_scores_over_the_stored_vectors(folders, nam
         assert ranking.best_indices(scores, 10).tolist() == best.tolist()
 
 
+@pytest.mark.parametrize("candidates_", [0, 40])
+@pytest.mark.parametrize("name", store.FORMATS)
+def test_only_allowed_documents_are_found_and_as_many_as_are_wanted(folders, name, candidates_):
+    shards = list(store.read_shards(folders[name]))
+    if candidates_ and not shards[0].lists:
+        pytest.skip("no lists")
+    whole = Ranker(shards, top_k=10, candidates=candidates_)
+    allowed = torch.arange(whole.documents) % 3 == 0
+    for number, scores in enumerate(replace(whole, allowed=allowed).rank(QUERIES)):
+        found = scores > float("-inf")
+        assert not (found & ~allowed).any() and found.sum() >= 10
+        exact = torch.cat([maxsim(QUERIES[number], shard) for shard in shards])
+        exact[~allowed] = float("-inf")
+        best = ranking.best_indices(exact, 10)
+        if not candidates_:
+            assert ranking.best_indices(scores, 10).tolist() == best.tolist()
+
+
 @pytest.mark.parametrize("name", store.FORMATS)
 def test_as_many_candidates_as_documents_are_an_exact_search(folders, name):
     shards = list(store.read_shards(folders[name]))

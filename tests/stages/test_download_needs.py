@@ -1,15 +1,14 @@
 """download: what is needed is told before it is fetched, and once when it cannot be."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rehearsal import clef_disk
 
 from clir_cli.artifacts.store import read_manifest
 from clir_cli.corpus import catalogue
 from clir_cli.retrieval import models
-from clir_cli.suites import bundled
 
 OPUS = 'bitext.sources=["ccaligned", "nllb", "sample"]'
 
@@ -70,7 +69,9 @@ def test_a_shared_cache_serves_a_machine_without_network(
     assert clir(*words).err.strip().endswith("data files are present")
 
 
-def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, home: Path) -> None:
+def test_what_must_be_brought_is_told_after_the_rest_is_fetched(
+    clir: Callable, home: Path, tmp_path: Path
+) -> None:
     clef = [each.name for each in catalogue.sources("collections").values() if each.user_supplied]
     if not clef:
         pytest.skip("no collection of the catalogue must be brought")
@@ -82,10 +83,16 @@ def test_what_must_be_brought_is_told_after_the_rest_is_fetched(clir: Callable, 
     outcome = clir(*words)
     assert outcome.code == 2
     assert f"user-supplied: {clef[0]}: " in outcome.err
-    folder = Path(row["path"])
-    folder.mkdir(parents=True)
-    shutil.copy(bundled("data") / "sample" / "collection" / "corpus.jsonl", folder)
+    disk = clef_disk.write_disk(tmp_path / "E0008")
+    outcome = clir(*words, "--brought", disk)
+    assert outcome.code == 0, outcome.err
+    assert "layout of the disk E0008; documents in 9 files, topics in fi in 4 files" in outcome.err
     assert clir(*words).code == 0
+    (Path(row["path"]) / "E0008").unlink()
+    assert clir(*words).code == 2
+    outcome = clir("download", "--lang", "fi-en", "--home", home, "--brought", disk)
+    assert outcome.code == 2
+    assert "sample is not supplied by its users" in outcome.err
 
 
 def test_the_installed_package_is_used_beside_a_mirror_without_the_model(

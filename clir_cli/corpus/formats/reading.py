@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from clir_cli.corpus.catalogue import LocalFile
 from clir_cli.corpus.formats.opening import LONGEST_LINE, limited_lines, open_text
-from clir_cli.corpus.records import Document, SentencePair
+from clir_cli.corpus.records import Document, Pool, SentencePair
 from clir_cli.errors import UserError
 
 Queries = dict[str, dict[str, str]]  # texts by language and query
@@ -62,11 +62,14 @@ class ReadRequest:
 
 
 class ParsedCollection(NamedTuple):
-    """What a collection reader returns: documents, queries by language, qrels."""
+    """What a collection reader returns: the fields of ``Collection`` of the same names."""
 
     documents: list[Document]
     queries: Queries
     qrels: Qrels
+    pools: Sequence[Pool] = ()
+    depth: int = 0
+    notes: Sequence[str] = ()
 
 
 PairReader = Callable[[Sequence[LocalFile], ReadRequest], Iterator[SentencePair]]

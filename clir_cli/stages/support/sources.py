@@ -22,7 +22,7 @@ from clir_cli.corpus.collections import (
 )
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.own_files import own_files
-from clir_cli.corpus.records import REVISION, Collection, Pair
+from clir_cli.corpus.records import POOLS, REVISION, Collection, Pair
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import digest
 from clir_cli.settings import Settings
@@ -174,7 +174,8 @@ def queries_input(settings: Settings, pair: Pair, language: str, method: str) ->
     def digests(workspace: Workspace) -> Mapping[str, str]:
         collection = read_collection(workspace, pair.query)
         queries_in(collection, language, method)
-        return _digests_of(collection, f"queries.{language}", "queries")
+        pools = {key: value for key, value in collection.digests.items() if key == POOLS}
+        return _digests_of(collection, f"queries.{language}", "queries") | pools
 
     return Input(digests, Ref("collection", settings, (pair,)), ("collection",))
 
