@@ -10,7 +10,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+
+from clir_cli.errors import UserError
 
 # Controls (C0, DEL, C1), letters that reverse the text around them, separators of lines that are
 # none, and halves of letters: each has one letter in its place.
@@ -203,6 +205,29 @@ def marked(text: str, spans: Sequence[tuple[int, int]]) -> Text:
 def put(text: str) -> None:
     """Print text on standard output."""
     print(printable(text))
+
+
+def typed_lines(prompt: str) -> Iterator[str]:
+    """Yield the lines of standard input that are not empty; on a terminal ask for each.
+
+    Raises:
+        UserError: A line is not UTF-8.
+    """
+    is_asked = sys.stdin.isatty()
+    if is_asked:
+        with suppress(ImportError):  # it edits the line, and knows those before
+            import readline  # noqa: F401
+    while True:
+        try:
+            line = input(prompt if is_asked else "")
+        except EOFError:
+            if is_asked:
+                put("")
+            return
+        except UnicodeDecodeError:
+            raise UserError("standard input: a line is not UTF-8 text") from None
+        if line.strip():
+            yield line.strip()
 
 
 def size_text(count: int) -> str:

@@ -1,5 +1,6 @@
 """The five stages: download, distill, index, search, evaluate."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -138,6 +139,10 @@ def search(
         str | None,
         typer.Option(help="Show the best documents for this text; write no run."),
     ] = None,
+    interactive: Annotated[
+        bool,
+        typer.Option("--interactive", help="Answer one query after another; write no run."),
+    ] = False,
     engine: Engine = "local",
     address: Address = "",
     jobs: Jobs = 0,
@@ -146,17 +151,20 @@ def search(
 
     Example: clir search --lang sw-en --method ot
     Example: clir search --lang sw-en --query "bei ya mahindi sokoni"
+    Example: clir search --lang sw-en --interactive
     """
     from clir_cli.stages.support.methods import METHODS
     from clir_cli.stages.support.sources import answerable
 
-    if top_k is None and query is not None:
+    if interactive and query is not None:
+        raise UserError("--interactive asks for queries; leave out --query")
+    if top_k is None and (query is not None or interactive):
         top_k = 5
     if top_k is not None:
         common = replace(common, assign=[*(common.assign or ()), f"search.top_k={top_k}"])
     workspace = common.workspace(collection, engine_of(engine, address, jobs))
-    if query is not None:
-        common.refuse_making("clir search --query")
+    if query is not None or interactive:
+        common.refuse_making(f"clir search --{'interactive' if interactive else 'query'}")
         pairs, cells = cells_of(workspace, replace(options, method=options.method or "ot"))
         _answer(common, workspace, asked(pairs, cells), query)
         return
@@ -179,19 +187,37 @@ def _answer(
     common: Common,
     workspace: "Workspace",
     chosen: "Sequence[tuple[Pair, Cell]]",
-    text: str,
+    query: str | None,
 ) -> None:
+    """Show the best documents for a query; without one, for each line of standard input."""
     from clir_cli import display
-    from clir_cli.stages.query import search_text
+    from clir_cli.console import typed_lines
+    from clir_cli.stages.query import Searcher
 
-    hits = {
-        (pair, cell.label): search_text(workspace, workspace.ref("run", (pair,), cell), text)
+    def show(text: str) -> None:
+        hits = {key: searcher.find(text) for key, searcher in searchers.items()}
+        if common.as_json:
+            display.print_json(display.hit_rows(hits))
+        else:
+            display.show_hits(hits, text)
+
+    searchers = {
+        (pair, cell.label): Searcher(workspace, workspace.ref("run", (pair,), cell))
         for pair, cell in chosen
     }
-    if common.as_json:
-        display.print_json(display.hit_rows(hits))
-    else:
-        display.show_hits(hits, text)
+    if query is not None:
+        show(query)
+        return
+    for searcher in searchers.values():
+        searcher.load()
+    for text in typed_lines("query> "):
+        started = time.perf_counter()
+        try:
+            show(text)
+        except UserError as error:  # the next query may be a better one
+            workspace.talk.say(str(error))
+        else:
+            workspace.talk.say(f"{time.perf_counter() - started:.2f} s")
 
 
 @with_options

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -13,8 +14,9 @@ from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import NORMALISERS
 from clir_cli.retrieval.bm25 import bm25_scores
+from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.index import Index
-from clir_cli.stages.search import Search, rank
+from clir_cli.stages.search import Opened, Search, rank
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -69,31 +71,63 @@ class Hit:
         return ends if start + PASSAGE < length else (ends[0], length)
 
 
-def search_text(workspace: Workspace, ref: Ref, text: str) -> list[Hit]:
-    """Return the best documents for one query text, best first, as ``search`` would rank them.
+class Searcher:
+    """A method that stays open for one query after another; what it needs is loaded once.
 
     Raises:
-        UserError: An empty query, or a missing input.
+        UserError: A missing or damaged input.
     """
-    if not text.strip():
-        raise UserError("--query is empty; give the words to search for")
-    _check_inputs(workspace, ref)
-    job = Search(workspace, ref, typed=text)
-    best = rank(job)["query"]
-    by_id = {document.id: document for document in job.collection.documents}
-    documents = [by_id[key] for key, _ in best]
-    searched = job.texts[0] if job.method.scorer != "fusion" else text
-    explain = {"maxsim": _token_parts, "fusion": _run_parts}.get(job.method.scorer, _word_parts)
-    hits = []
-    for number, parts in enumerate(explain(job, documents, searched)):
-        document, score = documents[number], best[number][1]
-        marks = sorted({part.span for part in parts if part.span})
-        if job.method.scorer != "maxsim":
-            query = set(words(searched))
-            spans = word_spans(document.full_text)
-            marks = [(low, high) for low, high, word in spans if word in query]
-        hits.append(Hit(number + 1, score, document, marks, searched, parts))
-    return hits
+
+    def __init__(self, workspace: Workspace, ref: Ref) -> None:
+        _check_inputs(workspace, ref)
+        self.opened = Opened(workspace, ref)
+
+    @cached_property
+    def teacher(self) -> Encoder:
+        """Return the encoder of the documents, which knows their tokens."""
+        workspace = self.opened.workspace
+        return open_encoder_at(workspace, teacher_folder(workspace), self.opened.encoder.device)
+
+    def load(self) -> None:
+        """Load now what the first query would."""
+        self.documents  # noqa: B018
+        if self.opened.method.scorer == "maxsim":
+            self.opened.index, self.teacher  # noqa: B018
+
+    @cached_property
+    def documents(self) -> dict[str, Document]:
+        """Return the documents of the collection by id."""
+        return {document.id: document for document in self.opened.collection.documents}
+
+    def find(self, text: str) -> list[Hit]:
+        """Return the best documents for one query text, best first, as ``search`` would rank them.
+
+        Raises:
+            UserError: An empty query, or runs that cannot answer a new one.
+        """
+        if not text.strip():
+            raise UserError("--query is empty; give the words to search for")
+        job = Search(self.opened, typed=text)
+        best = rank(job)["query"]
+        documents = [self.documents[key] for key, _ in best]
+        searched = job.texts[0] if job.method.scorer != "fusion" else text
+        match job.method.scorer:
+            case "maxsim":
+                explained = _token_parts(job, documents, searched, self.teacher)
+            case "fusion":
+                explained = _run_parts(job, documents)
+            case _:
+                explained = _word_parts(job, documents, searched)
+        hits = []
+        for number, parts in enumerate(explained):
+            document, score = documents[number], best[number][1]
+            marks = sorted({part.span for part in parts if part.span})
+            if job.method.scorer != "maxsim":
+                query = set(words(searched))
+                spans = word_spans(document.full_text)
+                marks = [(low, high) for low, high, word in spans if word in query]
+            hits.append(Hit(number + 1, score, document, marks, searched, parts))
+        return hits
 
 
 def _check_inputs(workspace: Workspace, ref: Ref) -> None:
@@ -110,8 +144,8 @@ def _check_inputs(workspace: Workspace, ref: Ref) -> None:
 
 def _word_parts(job: Search, documents: Sequence[Document], text: str) -> list[list[Part]]:
     """Return what each word of a query adds to the BM25 score of each document."""
-    position = {document.id: at for at, document in enumerate(job.collection.documents)}
-    terms, texts = words(text), [document.full_text for document in job.collection.documents]
+    position = {document.id: at for at, document in enumerate(job.opened.collection.documents)}
+    terms, texts = words(text), [document.full_text for document in job.opened.collection.documents]
     parts: list[dict[str, Part]] = [{} for _ in documents]
     for term, scores in zip(terms, bm25_scores(texts, terms), strict=True):
         for document, found in zip(documents, parts, strict=True):
@@ -124,7 +158,7 @@ def _word_parts(job: Search, documents: Sequence[Document], text: str) -> list[l
     return [list(found.values()) for found in parts]
 
 
-def _run_parts(job: Search, documents: Sequence[Document], _: str) -> list[list[Part]]:
+def _run_parts(job: Search, documents: Sequence[Document]) -> list[list[Part]]:
     """Return what each run adds to the fused score of each document."""
     normalise = NORMALISERS[job.workspace.settings.fusion.by]
     runs = {label: normalise(run["query"]) for label, run in job.runs.items() if "query" in run}
@@ -134,14 +168,14 @@ def _run_parts(job: Search, documents: Sequence[Document], _: str) -> list[list[
     ]
 
 
-def _token_parts(job: Search, documents: Sequence[Document], text: str) -> list[list[Part]]:
+def _token_parts(
+    job: Search, documents: Sequence[Document], text: str, teacher: Encoder
+) -> list[list[Part]]:
     """Return what each word of a query adds to MaxSim, and the word that is nearest to it."""
-    workspace, index = job.workspace, job.index
+    index, limit = job.opened.index, job.workspace.settings.teacher
     encoder, packed = job.encoded
-    limit = workspace.settings.teacher
     spans = encoder.spans(text, limit.query_tokens, job.kind)
     query_words = [(low, high) for low, high, _ in word_spans(text)]
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
     position = {identity: number for number, identity in enumerate(index.ids)}
     found = []
     for document in documents:

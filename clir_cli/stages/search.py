@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,19 +29,30 @@ from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.sources import load_bitext, queries_in, read_collection
-from clir_cli.stages.support.translations import by_dictionary, by_model, stored_translations
+from clir_cli.stages.support.translations import (
+    by_dictionary,
+    by_model,
+    open_translator,
+    stored_translations,
+)
 from clir_cli.stages.support.used_models import encoder_of
 from clir_cli.stages.support.workspace import Workspace
 
+if TYPE_CHECKING:
+    from clir_cli.retrieval.nmt import Translator
 
-class Search:
-    """Queries to rank documents for: those of a collection, or one that a user typed."""
 
-    def __init__(self, workspace: Workspace, ref: Ref, typed: str = "") -> None:
-        self.workspace, self.ref, self.typed = workspace, ref, typed
+class Opened:
+    """What a method searches with: its collection, index and encoder, each loaded once."""
+
+    def __init__(self, workspace: Workspace, ref: Ref) -> None:
+        self.workspace, self.ref = workspace, ref
         self.method = METHODS[ref.cell.method]
-        # A student is trained on sentences.
-        self.kind: TextKind = "query" if self.method.encoder == "teacher" else "sentence"
+        self._parts: dict[Ref, Opened] = {}
+
+    def part(self, ref: Ref) -> "Opened":
+        """Return the same of a run that this one fuses."""
+        return self._parts.setdefault(ref, Opened(self.workspace, ref))
 
     @cached_property
     def collection(self) -> Collection:
@@ -53,12 +65,32 @@ class Search:
         return open_index(self.workspace)
 
     @cached_property
+    def encoder(self) -> Encoder:
+        """Return the encoder of the method's queries."""
+        return open_encoder(self.workspace, self.ref)
+
+    @cached_property
+    def translator(self) -> "Translator":
+        """Return the model that translates the queries of ``nmt`` and ``nmt-bm25``."""
+        return open_translator(self.workspace, self.ref)
+
+
+class Search:
+    """Queries to rank documents for: those of a collection, or one that a user typed."""
+
+    def __init__(self, opened: Opened, typed: str = "") -> None:
+        self.opened, self.typed = opened, typed
+        self.workspace, self.ref, self.method = opened.workspace, opened.ref, opened.method
+        # A student is trained on sentences.
+        self.kind: TextKind = "query" if self.method.encoder == "teacher" else "sentence"
+
+    @cached_property
     def queries(self) -> dict[str, str]:
         """Return the queries by id, before anything is done to them."""
         if self.typed:
             return {"query": self.typed}
         language = self.method.query_language(self.ref.pair)
-        return queries_in(self.collection, language, self.method.name)
+        return queries_in(self.opened.collection, language, self.method.name)
 
     @cached_property
     def texts(self) -> list[str]:
@@ -67,7 +99,7 @@ class Search:
         if self.method.queries == "dictionary":
             texts = by_dictionary(self.workspace, self.ref, texts)
         elif self.method.queries == "nmt" and self.typed:
-            texts = by_model(self.workspace, self.ref, texts)
+            texts = by_model(self.workspace, self.ref, texts, self.opened.translator)
         elif self.method.queries == "nmt":
             texts = stored_translations(self.workspace, self.ref)
         return list(texts.values())
@@ -81,7 +113,7 @@ class Search:
     @cached_property
     def encoded(self) -> tuple[Encoder, Packed]:
         """Return the encoder of the method's queries, and their token embeddings."""
-        encoder = open_encoder(self.workspace, self.ref)
+        encoder = self.opened.encoder
         limit = self.workspace.settings.teacher.query_tokens
         return encoder, encoder.encode(self.texts, limit, kind=self.kind)
 
@@ -97,7 +129,7 @@ def search(workspace: Workspace, ref: Ref) -> Path:
         if draft is None:
             workspace.talk.say(f"{artifact.path} is current")
             return artifact.path
-        run = rank(Search(workspace, ref))
+        run = rank(Search(Opened(workspace, ref)))
         write_run(draft / RUN_FILE, run, tag=ref.cell.label)
         files.write_text(draft / "notes.json", json.dumps({"queries": len(run)}) + "\n")
     workspace.talk.say(f"{artifact.path}: {len(run):,} queries")
@@ -125,7 +157,7 @@ def _by_pool(job: Search) -> list[tuple[list[int], Pool | None]]:
 
     A query is asked of the documents on which it was judged.
     """
-    pools = () if job.typed else job.collection.pools
+    pools = () if job.typed else job.opened.collection.pools
     pool_of = {query: pool for pool in pools for query in pool.queries}
     groups: dict[tuple[str, ...], tuple[list[int], Pool | None]] = {}
     for row, query in enumerate(job.queries):
@@ -140,7 +172,7 @@ def _part(job: Search, part: Ref) -> Run:
             f"fusion.runs has the imported run {part.cell.method}, which cannot answer a new query"
         )
     if job.typed:
-        rankings = rank(Search(job.workspace, part, job.typed))
+        rankings = rank(Search(job.opened.part(part), job.typed))
         return {query: dict(ranking) for query, ranking in rankings.items()}
     return read_run(graph.require_current(job.workspace, part).path / RUN_FILE)
 
@@ -150,11 +182,11 @@ def _scores(
 ) -> tuple[list[str], Iterator[Tensor]]:
     """Return ids of documents, and their scores for the queries at some places."""
     if job.method.scorer == "bm25":
-        documents = [each for each in job.collection.documents if not pool or pool.has(each.id)]
+        documents = [each for each in job.opened.collection.documents if not pool or pool.has(each.id)]
         texts = [job.texts[row] for row in rows]
         scores = bm25_scores([document.full_text for document in documents], texts)
         return [document.id for document in documents], scores
-    index = job.index
+    index = job.opened.index
     encoder, packed = job.encoded
     ranker = ranker_of(job.workspace, index)
     if pool:

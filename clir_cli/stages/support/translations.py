@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clir_cli import files, runtime
 from clir_cli.artifacts import graph, store
@@ -14,6 +15,9 @@ from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.sources import queries_in, read_collection
 from clir_cli.stages.support.used_models import translator_of
 from clir_cli.stages.support.workspace import Workspace
+
+if TYPE_CHECKING:
+    from clir_cli.retrieval.nmt import Translator
 
 TABLE = "queries.en.jsonl"
 
@@ -33,17 +37,22 @@ def by_dictionary(workspace: Workspace, run: Ref, queries: Mapping[str, str]) ->
     return {key: translate(text, words, choices) for key, text in queries.items()}
 
 
-def by_model(workspace: Workspace, ref: Ref, queries: Mapping[str, str]) -> dict[str, str]:
-    """Translate queries of a run with the model that ``nmt.model`` names."""
+def open_translator(workspace: Workspace, ref: Ref) -> "Translator":
+    """Load the model that ``nmt.model`` names, for the pair of a run."""
     from clir_cli.retrieval.nmt import load_translator
 
     runtime.hush_libraries()
-    settings, pair = workspace.settings.nmt, ref.pair
-    pickled = workspace.settings.models.allow_pickle
-    codes = (pair.query, *catalogue.language(pair.query).iso639_3)
+    codes = (ref.pair.query, *catalogue.language(ref.pair.query).iso639_3)
     device = runtime.choose_device(workspace.device)
-    folder = translator_of(ref).folder(workspace)
-    translator = load_translator(folder, codes, device, pickled=pickled)
+    pickled = workspace.settings.models.allow_pickle
+    return load_translator(translator_of(ref).folder(workspace), codes, device, pickled=pickled)
+
+
+def by_model(
+    workspace: Workspace, ref: Ref, queries: Mapping[str, str], translator: "Translator"
+) -> dict[str, str]:
+    """Translate queries of a run."""
+    settings, pair = workspace.settings.nmt, ref.pair
     with workspace.talk.counting(f"translate {pair}", len(queries), unit="queries") as advance:
         english = translator.translate(
             list(queries.values()),
@@ -61,7 +70,7 @@ def translations(workspace: Workspace, ref: Ref) -> Path:
         if draft is not None:
             collection = read_collection(workspace, ref.pair.query)
             queries = queries_in(collection, ref.pair.query, "nmt")
-            english = by_model(workspace, ref, queries)
+            english = by_model(workspace, ref, queries, open_translator(workspace, ref))
             rows = ({"_id": key, "text": text} for key, text in english.items())
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             files.write_text(draft / TABLE, lines)
