@@ -147,6 +147,22 @@ def score_across_pairs(
         yield Result(first, gaps.ALL_PAIRS, score, len(queries))
 
 
+def columns_of(
+    results: Sequence[Result[Owner]],
+) -> dict[tuple[str, str, str], dict[str, dict[int, int]]]:
+    """Return the indexes of results by (collection, pair, metric), then by column, then by seed.
+
+    Results without values by query are left out.
+    """
+    tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
+    for index, result in enumerate(results):
+        if result.score.per_query:
+            key = (result.collection, result.pair, result.score.measure)
+            seeds = tables.setdefault(key, {}).setdefault(result.run.column, {})
+            seeds[result.run.seed] = index
+    return tables
+
+
 def compare_results(
     results: Sequence[Result[Owner]], baseline: str, tests: Sequence[str], *, strict: bool
 ) -> dict[int, dict[str, Comparison]]:
@@ -157,14 +173,8 @@ def compare_results(
     over pairs with queries of their own has no values by query, and is not compared. With
     ``strict``, UserError if the baseline would be compared with nothing.
     """
-    tables: dict[tuple[str, str, str], dict[str, dict[int, int]]] = {}
-    for index, result in enumerate(results):
-        if result.score.per_query:
-            key = (result.collection, result.pair, result.score.measure)
-            seeds = tables.setdefault(key, {}).setdefault(result.run.column, {})
-            seeds[result.run.seed] = index
     comparisons: dict[int, dict[str, Comparison]] = {}
-    for table in tables.values():
+    for table in columns_of(results).values():
         if strict and len(table) < 2:
             what = f"there is nothing to compare with the baseline {baseline}"
             raise UserError(f"{what}; name another method with --method")

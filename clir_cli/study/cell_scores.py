@@ -8,6 +8,7 @@ from clir_cli.artifacts import store
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
+from clir_cli.evaluation.differences import Difference, differences
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.study.experiment import Experiment
@@ -139,3 +140,9 @@ def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[s
         }
         for index, by_test in comparisons.items()
     }
+
+
+def from_baseline(cells: Cells, results: Sequence[Result[Point]]) -> list[Difference]:
+    """Return the differences from the experiment's baseline, over queries and seeds."""
+    baseline = baseline_of(cells.experiment, cells.points) or ""
+    return list(differences(results, baseline, cells.points[0].settings.evaluation))

@@ -6,7 +6,7 @@ changed; ``results/<suite>/<experiment>.csv`` is a copy of it for people.
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
+from clir_cli.evaluation.differences import Difference
 from clir_cli.evaluation.scoring import Result
-from clir_cli.study.cell_scores import Cells, Failure, compared, judge
+from clir_cli.study.cell_scores import Cells, Failure, compared, from_baseline, judge
 from clir_cli.study.experiment import Expected
 from clir_cli.study.grid import Point, baseline_of, is_meant
 from clir_cli.suites import known_keys
@@ -26,7 +27,7 @@ FIGURES = (
     "metric", "value", "queries", "ci_low", "ci_high", "baseline", "p_value", "p_raw",
     "p_randomisation", "effect", "expected", "tolerance", "verdict", "error", "command",
 )  # fmt: skip
-TABLE, PER_QUERY = "table.csv", "per_query.csv"
+TABLE, PER_QUERY, DIFFERENCES = "table.csv", "per_query.csv", "differences.csv"
 NUMBERS = (
     "value", "queries", "ci_low", "ci_high", "p_value", "p_raw", "p_randomisation", "effect",
     "expected", "tolerance",
@@ -55,6 +56,7 @@ def plan(cells: Cells) -> Artifact:
         config={
             "metrics": experiment.metrics,
             "baseline": experiment.baseline,
+            "differences": 1,  # tables of before have none
             "expected": [score.model_dump() for score in experiment.expected],
             "evaluation": cells.points[0].settings.evaluation.model_dump(mode="json"),
             "cells": [[point.label, cells.command(point), point.values] for point in cells.points],
@@ -81,6 +83,10 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
             about = {"title": cells.experiment.title, "question": cells.experiment.question}
             files.write_text(draft / "notes.json", json.dumps(about) + "\n")
             _write(draft / PER_QUERY, _query_rows(cells, scored), scores.PER_QUERY_COLUMNS)
+            columns = [field.name for field in fields(Difference)]
+            _write(
+                draft / DIFFERENCES, [asdict(row) for row in from_baseline(cells, scored)], columns
+            )
     rows = read(planned.path / TABLE, cells.points)
     target = cells.published / f"{cells.experiment.name}.csv"
     content = (planned.path / TABLE).read_bytes()
@@ -89,6 +95,10 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
         _publish_scores(cells, rows)
         with files.alone(target, wait=True):
             files.write_bytes(target, content)
+        if cells.experiment.baseline:
+            copy = target.parent / "differences" / target.name
+            copy.parent.mkdir(exist_ok=True)
+            files.write_bytes(copy, (planned.path / DIFFERENCES).read_bytes())
     return rows, draft is not None
 
 

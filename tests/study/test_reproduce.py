@@ -43,6 +43,11 @@ def test_once_and_then_only_what_is_needed(reproduce, experiment, home, tmp_path
     for name, count in (("scores", 8), ("per_query", 8 * int(rows[0]["queries"]))):
         with (tmp_path / "results" / "sample" / f"{name}.csv").open(newline="") as stream:
             assert len(list(csv.DictReader(stream))) == count
+    apart = table(tmp_path, "differences/tiny")
+    assert sorted(row["method"] for row in apart) == sorted(["bm25", "ot", "ot.eps0.2"] * 2)
+    scores = {row["method"]: float(row["value"]) for row in rows if row["metric"] == "mrr"}
+    mrr = {row["method"]: row for row in apart if row["metric"] == "mrr"}
+    assert float(mrr["bm25"]["difference"]) == pytest.approx(scores["bm25"] - scores["zero-shot"])
 
     before = seals(home)
     again = reproduce(path)
