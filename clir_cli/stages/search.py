@@ -182,7 +182,8 @@ def _scores(
 ) -> tuple[list[str], Iterator[Tensor]]:
     """Return ids of documents, and their scores for the queries at some places."""
     if job.method.scorer == "bm25":
-        documents = [each for each in job.opened.collection.documents if not pool or pool.has(each.id)]
+        every = job.opened.collection.documents
+        documents = [document for document in every if not pool or pool.has(document.id)]
         texts = [job.texts[row] for row in rows]
         scores = bm25_scores([document.full_text for document in documents], texts)
         return [document.id for document in documents], scores
