@@ -1,8 +1,10 @@
 """Experiments: reproduce what the files in ``experiments/`` describe."""
 
 import re
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +20,9 @@ from clir_cli.options import (
     Results,
     with_options,
 )
+
+if TYPE_CHECKING:
+    from clir_cli.study.preflight import Preflight
 
 
 @with_options
@@ -39,6 +44,12 @@ def reproduce(
         str,
         typer.Option(help="Run one share of the cells, as 2/8; draw no tables.", metavar="I/N"),
     ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before work that takes hours.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Take a few steps of training to estimate the time.")
+    ] = False,
     style: Annotated[
         str, typer.Option("--format", help="Table format: text (default), markdown or latex.")
     ] = "",
@@ -90,8 +101,11 @@ def reproduce(
         else:
             for line in lines:
                 put(f"{line['state']:<8} {line['command']}")
+        for told in study.ahead(prepared, share, measure=measure).lines:
+            workspace.talk.say(told)
         return
-    outcome = study.reproduce(prepared, share)
+    agreed = partial(_agreed, is_asked=not (yes or common.quiet))
+    outcome = study.reproduce(prepared, share, measure=measure, go_on=agreed)
     if common.as_json:
         display.print_json([row for rows in outcome.rows.values() for row in rows])
     else:
@@ -146,6 +160,13 @@ def report(
         workspace.talk.say(f"not in the report: {line}")
     verb = "would be written" if common.dry_run else "written"
     workspace.talk.say(f"{output} {verb}: {', '.join(page.sections)}")
+
+
+def _agreed(ahead: "Preflight", is_asked: bool) -> bool:
+    """Return True unless a person at a terminal is asked before long work, and declines."""
+    if not (is_asked and ahead.is_long and sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    return typer.confirm("go on? (--yes does not ask)", err=True)
 
 
 def _share(text: str) -> tuple[int, int]:

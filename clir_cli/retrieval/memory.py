@@ -150,6 +150,11 @@ def free_bytes(device: "torch.device") -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return free_on_host()
+
+
+def free_on_host() -> int:
+    """Return how much of the machine's memory is left, within the limit of a container."""
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with suppress(OSError, KeyError):
         fields = dict(line.split(":") for line in MEMINFO.read_text().splitlines())

@@ -46,7 +46,7 @@ def _data(settings: Settings, pairs: Sequence[Pair]) -> list[Ref]:
     return refs + [Ref("training collection", settings, name=language) for language in languages]
 
 
-def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
+def required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
     """Return the files of data to download, each once."""
     files: dict[tuple[Path, str], RequiredFile] = {}
     for ref in refs:
@@ -57,7 +57,7 @@ def _required(workspace: Workspace, refs: Sequence[Ref]) -> list[RequiredFile]:
 
 
 def _listed(workspace: Workspace, refs: list[Ref]) -> list[RequiredFile]:
-    """Return ``_required`` once the lists of files of the hub's data sets are here.
+    """Return ``required`` once the lists of files of the hub's data sets are here.
 
     With ``--force`` they are asked for again, since a revision that is no commit may have moved. In
     a dry run they are not kept.
@@ -68,7 +68,7 @@ def _listed(workspace: Workspace, refs: list[Ref]) -> list[RequiredFile]:
         path = hub_sets.pin_path(named, workspace.downloads)
         if not path.is_file() or (workspace.force and not named.is_fixed):
             hub_sets.fetch_pin(named, path, workspace.mirror, not workspace.dry_run)
-    return _required(workspace, refs)
+    return required(workspace, refs)
 
 
 def _collections_of(ref: Ref) -> Sequence[str]:
@@ -116,7 +116,7 @@ def model_names(workspace: Workspace) -> list[str]:
 def is_there(workspace: Workspace, ref: Ref) -> bool:
     """Return True if a download has all its files, none truncated or lost."""
     if ref.kind != "model":
-        return all(file.there for file in _required(workspace, [ref]))
+        return all(file.there for file in required(workspace, [ref]))
     return store.is_whole(graph.path_of(workspace, ref), deep=False)
 
 
@@ -184,7 +184,7 @@ def _name(file: RequiredFile) -> str:
     return file.declared.path if file.entry.format == "hub" else file.path.name
 
 
-def _found_size(file: RequiredFile, mirror: str) -> int:
+def found_size(file: RequiredFile, mirror: str) -> int:
     """Return the size of a file that a mirror's folder or the cache has; 0 if none has it."""
     if not file.declared.url.startswith(WEB):
         return 0
@@ -197,7 +197,7 @@ def _row(file: RequiredFile, mirror: str) -> dict[str, object]:
     return {
         "source": file.entry.name,
         "file": _name(file),
-        "bytes": file.size or _found_size(file, mirror),
+        "bytes": file.size or found_size(file, mirror),
         "licence": file.entry.licence,
         "terms": file.entry.terms,
         "machine_translated": file.entry.machine_translated,

@@ -1,7 +1,7 @@
 """reproduce: experiments from their files to their tables, doing only the work that is missing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from clir_cli.study.cell_scores import Cells
 from clir_cli.study.executors import executor_of
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Base, expand
+from clir_cli.study.preflight import MANY, Preflight, look_ahead, trained
 from clir_cli.study.results import Row
 from clir_cli.study.schedule import Pace
 from clir_cli.study.tasks import Study
-from clir_cli.study.watch import spell, title, watching
+from clir_cli.study.watch import title, watching
 from clir_cli.study.work import Done, State
 
 Share = tuple[int, int]  # i and n: one of n parts of the cells, counted from 1
@@ -58,6 +59,14 @@ def prepare(
     return study
 
 
+def ahead(study: Study, share: Share = WHOLE, *, measure: bool = False) -> Preflight:
+    """Return what lies ahead; nothing is made."""
+    tasks = study.tasks_of(study.cells(share))
+    states = schedule.look(tasks, study.workspace)
+    to_do = [task for task in tasks if states[task.key] != "there" or study.workspace.force]
+    return look_ahead(study, tasks, to_do, measure=measure) if to_do else Preflight([], None)
+
+
 def commands(study: Study, share: Share = WHOLE) -> list[dict[str, str]]:
     """Return every command that would run, once and in order, and whether what it makes is there.
 
@@ -88,11 +97,23 @@ def _table_state(cells: Cells, states: dict[str, State]) -> State:
     return "stale" if cells.folder.exists() else "missing"
 
 
-def reproduce(study: Study, share: Share = WHOLE) -> Outcome:
+def reproduce(
+    study: Study,
+    share: Share = WHOLE,
+    *,
+    measure: bool = False,
+    go_on: Callable[[Preflight], bool] = lambda _: True,
+) -> Outcome:
     """Do what is missing or out of date, and draw the tables.
+
+    What lies ahead is reported first, and ``go_on`` decides; ``measure`` takes a few steps of
+    training to estimate the time, as is done before many models are trained.
 
     One share of several makes artifacts and draws no table: that is for a call without a share,
     when all of them have ended.
+
+    Raises:
+        UserError: ``go_on`` returns False.
     """
     workspace, talk = study.workspace, study.workspace.talk
     points = study.cells(share)
@@ -103,8 +124,13 @@ def reproduce(study: Study, share: Share = WHOLE) -> Outcome:
     talk.say(f"{len(points)} cells, {len(tasks)} tasks: {counts}")
     pace = Pace(workspace.engine.jobs)
     pace.learn_from_manifests(tasks, workspace)
-    if to_do and (seconds := pace.left(to_do.values())) is not None:
-        talk.say(f"as long as before, that takes about {spell(seconds)}")
+    if to_do:
+        many = len(trained(list(to_do.values()))) >= MANY
+        ahead = look_ahead(study, tasks, list(to_do.values()), measure=measure or many)
+        for line in ahead.lines:
+            talk.say(line)
+        if not go_on(ahead):
+            raise UserError("nothing was begun")
     goals = Counter(study.goals[point] for point in points if study.goals[point] in to_do)
     with (
         watching(goals, list(to_do.values()), quiet=talk.quiet) as (watch, inside),

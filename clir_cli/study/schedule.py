@@ -54,6 +54,10 @@ class Pace:
             except (UserError, KeyError, TypeError, ValueError):
                 continue
 
+    def knows(self, verbs: Iterable[str]) -> bool:
+        """Return True if the duration of one of some stages is known."""
+        return any(verb in self._seconds for verb in verbs)
+
     def left(self, tasks: Iterable[Task]) -> float | None:
         """Return the seconds that tasks will take together; None before anything is known.
 
