@@ -178,6 +178,14 @@ def _temporary(path: Path, process: str) -> Path:
     return path.with_name(f".{path.name}.{process}.tmp")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return True if memory is used up: of the machine, or of a GPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError | ImportError)
+        and bool(NO_MEMORY.search(str(error)))
+    )
+
+
 def explain_os_error(error: Exception) -> str | None:
     """Return one line for what the machine refuses: a file, memory, a thread; else None."""
     folder = "change the rights, or choose another folder with --home"
@@ -208,9 +216,7 @@ def explain_os_error(error: Exception) -> str | None:
         errno.EAGAIN: limit,
         errno.ENOMEM: memory,
     }
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | OSError | ImportError) and NO_MEMORY.search(str(error))
-    ):
+    if is_out_of_memory(error):
         return memory
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return limit

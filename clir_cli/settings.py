@@ -216,6 +216,10 @@ class TrainingSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 if the machine supports it"
     )
+    halve: bool = Field(
+        False,
+        description="out of memory: halve what is computed at once; training.batch_size=auto",
+    )
     gradient_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass to save memory"
     )

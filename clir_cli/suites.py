@@ -195,7 +195,14 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any], where: str) -> No
         if isinstance(value, Mapping) and isinstance(values.setdefault(key, {}), dict):
             _merge(values[key], value, where)
         else:
-            values[key] = value
+            _put(values, key, value)
+
+
+def _put(section: dict[str, Any], name: str, value: Any) -> None:
+    """Set a value. A batch size ``auto`` stays what it is, and is computed as memory allows."""
+    if (name, value) == ("batch_size", "auto"):
+        name, value = "halve", True
+    section[name] = value
 
 
 def _assign(values: dict[str, Any], assignment: str) -> None:
@@ -208,7 +215,7 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
         if not isinstance(values, dict):
             raise UserError(f"--set {key}: {section} is a setting, not a section")
     try:
-        values[name] = value_in(text)
+        _put(values, name, value_in(text))
     except ValueError as error:
         raise UserError(f"--set {key}={shortened(text)}: {error}; put text in quotes") from None
 

@@ -17,7 +17,7 @@ from clir_cli.settings import Settings
 # Settings that decide how something is computed or saved, and never what.
 NEUTRAL = (
     "cluster", "index.batch_tokens", "index.memory", "models", "training.checkpoint_steps",
-    "training.gradient_checkpointing", "training.shard",
+    "training.gradient_checkpointing", "training.halve", "training.shard",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError
+from clir_cli.files import is_out_of_memory
 from clir_cli.foreign import reported
 from clir_cli.retrieval.batching import (
     TokenizedText,
@@ -289,7 +290,15 @@ def encode_inputs(
             ids, attended, embedded = collate(
                 [inputs[index] for index in batch], encoder.pad_id, encoder.device
             )
-            embeddings = encoder.embed(ids, attended, kind)[embedded]
+            try:
+                embeddings = encoder.embed(ids, attended, kind)[embedded]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(
+                    f"out of memory on {encoder.device} with {ids.numel():,} tokens at once; of "
+                    f"documents fewer are encoded with --set index.batch_tokens={budget // 4}"
+                ) from None
             if not is_finite(embeddings):
                 raise UserError(
                     f"{encoder.model.name_or_path}: this model gives token embeddings that are not "

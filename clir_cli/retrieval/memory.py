@@ -49,11 +49,15 @@ class Load:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes by purpose; ``optimizer`` holds the gradients and AdamW's moments."""
+    """Bytes by purpose; ``optimizer`` holds the gradients and AdamW's moments.
+
+    A batch is computed in ``parts``, one after another.
+    """
 
     weights: int
     optimizer: int
     activations: int
+    parts: int = 1
 
     @property
     def total(self) -> int:

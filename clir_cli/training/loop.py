@@ -17,12 +17,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from clir_cli.errors import UserError
+from clir_cli.files import is_out_of_memory
 from clir_cli.foreign import reported
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import freeze
 from clir_cli.settings import TrainingSettings
 from clir_cli.training.data_parallel import SharedEncoder, averaged, mean_over, step_seed
 from clir_cli.training.fsdp import like, shard, whole
+from clir_cli.training.in_parts import losses, random_states, set_random_states
 from clir_cli.training.process_group import ALONE, ProcessGroup
 from clir_cli.training.reached_rows import ReachedRows, with_reached_rows
 
@@ -108,6 +110,7 @@ class Training:
         self.steps_per_epoch = task.steps_per_epoch
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
+        self.parts = 1  # in which each batch is computed
         self.best = math.inf
         self.score: str = getattr(task, "score", "MRR")
         self.waited = 0  # epochs since the best one
@@ -167,10 +170,7 @@ class Training:
         One of several processes seeds them in each step.
         """
         torch.manual_seed(self.seed)
-        if "cpu" in self._rng_states:
-            torch.set_rng_state(self._rng_states["cpu"])
-        if "cuda" in self._rng_states and self.encoder.device.type == "cuda":
-            torch.cuda.set_rng_state(self._rng_states["cuda"], self.encoder.device)
+        set_random_states(self._rng_states, self.encoder.device)
 
     def _advance(self, batch: Any, epoch: int) -> Step:
         started = time.perf_counter()
@@ -212,6 +212,8 @@ class Training:
         """Compute the gradients of a batch; return its loss, the same in every process."""
         if self.group.several:
             torch.manual_seed(step_seed(self.seed, self.step, self.group.rank))
+        elif self.settings.halve:
+            return self._backward_that_fits(batch)
         value = self._value(batch)
         value.backward()
         metrics = self._metrics
@@ -219,6 +221,35 @@ class Training:
             return Loss(value.detach(), metrics)
         mean, *rest = mean_over(self.group, [value.item(), *metrics.values()])
         return Loss(torch.tensor(mean), dict(zip(metrics, rest, strict=True)))
+
+    def _backward_that_fits(self, batch: Any) -> Loss:
+        """Compute the gradients of a batch, in twice as many parts each time memory runs out."""
+        states = random_states(self.encoder.device)
+        while True:
+            try:
+                return self._backward_in_parts(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.parts >= len(batch):
+                    raise
+            # Not in the handler, which holds what was computed.
+            self.parts = min(2 * self.parts, len(batch))
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.encoder.device.type == "cuda":
+                torch.cuda.empty_cache()
+            set_random_states(states, self.encoder.device)
+
+    def _backward_in_parts(self, batch: Any) -> Loss:
+        if self.parts == 1:
+            value = self._value(batch)
+            value.backward()
+            return Loss(value.detach(), self._metrics)
+        total, metrics = torch.zeros((), device=self.encoder.device), dict[str, float]()
+        for loss, weight in losses(self.task, self.encoder, batch, min(self.parts, len(batch))):
+            (loss.value * weight).backward()
+            total += loss.value.detach() * weight
+            for name, value in loss.metrics.items():
+                metrics[name] = metrics.get(name, 0.0) + value * weight
+        return Loss(total, metrics)
 
     def _partial_loss(self, batch: Any) -> Tensor:
         """Return this process's part of a loss: the average over processes is the batch's."""
@@ -307,9 +338,8 @@ class Training:
             tensors |= whole({f"optimizer.{index}.{name}": slot for name, slot in slots.items()})
         kept: dict[str, Tensor] = getattr(self.task, "kept", {})
         tensors |= {f"task.{name}": value for name, value in kept.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.encoder.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.encoder.device)
+        states = random_states(self.encoder.device)
+        tensors |= {f"random.{name}": value for name, value in states.items()}
         counts = ("step", "plans", "missed", "waited", "best", "seconds")
         return tensors, {name: repr(getattr(self, name)) for name in counts}
 

@@ -130,7 +130,9 @@ def make_trained(
             prepared = prepare(device, runtime.choose_precision(loop.precision, device))
             encoder = prepared.encoder
             training = Training(encoder, prepared.task, loop, seed, group)
-            best = _run(workspace, training, draft, title)
+            training.parts = prepared.memory.parts
+            with _out_of_memory(title, loop, device):
+                best = _run(workspace, training, draft, title)
             plans, missed = training.plans, training.missed
             notes = {
                 **prepared.notes(),
@@ -140,6 +142,7 @@ def make_trained(
                 **best,
                 **({"plans": plans, "missed_plans": missed} if plans else {}),
                 **({"processes": group.size} if group.several else {}),
+                **({"parts_of_a_batch": training.parts} if training.parts > 1 else {}),
             }
             finished = training.finished()
             if group.is_main:
@@ -179,6 +182,20 @@ def _run(workspace: Workspace, training: Training, draft: Path, title: str) -> d
     return {name: (int if name == "epoch" else float)(best[name]) for name in _noted(training)}
 
 
+@contextmanager
+def _out_of_memory(title: str, loop: TrainingSettings, device: torch.device) -> Iterator[None]:
+    """Report that memory is used up in one line, with the setting to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not files.is_out_of_memory(error):
+            raise
+        remedy = "--set training.batch_size=auto computes each batch in parts, for the same student"
+        if loop.halve:
+            remedy = "try --set training.gradient_checkpointing=true, or training.lora_rank=16"
+        raise UserError(f"{title}: out of memory on {device}; {remedy}") from None
+
+
 def _column(training: Training) -> str:
     """Return the name of the held-out score in log and notes."""
     return f"held_out_{training.score.lower()}"
@@ -203,7 +220,14 @@ def _train(workspace: Workspace, training: Training, draft: Path, title: str) ->
         writer.writeheader()
         writer.writerows(rows)
         bar = progress.add_task(title, total=training.total_steps, completed=training.step, note="")
+        parts = 1
         for step in training.run():
+            if training.parts > parts:
+                parts = training.parts
+                workspace.talk.say(
+                    f"{title}: each batch is computed in {parts} parts, as memory allows; the "
+                    "result's batch stays"
+                )
             rate = step.pairs / step.seconds
             speed = rate if not speed else 0.95 * speed + 0.05 * rate
             writer.writerow(_row(training, step))

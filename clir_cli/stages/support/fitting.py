@@ -84,13 +84,18 @@ def require_training(
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.
     shares = workspace.group.size if loop.shard and device.type == "cuda" else 1
+    parts = 1
+    while needed.total > free * shares and loop.halve and parts < texts:
+        parts *= 2
+        needed = memory.training(model, replace(load, texts=-(-texts // parts)))
     if needed.total <= free * shares:
-        return needed
+        return replace(needed, parts=parts)
     fewer = max(sides, load.texts // 4)
     smaller_batch = f"training.batch_size={fewer // sides}"
     if chunk_tokens:
         smaller_batch = f"late_interaction.chunk_tokens={fewer * max(lengths)}"
     savings: list[tuple[str, dict[str, Any]]] = [
+        ("training.batch_size=auto", {} if loop.halve else {"texts": sides}),
         ("training.gradient_checkpointing=true", {"checkpointing": True}),
         (smaller_batch, {"texts": fewer}),
         ("training.precision=bfloat16", {"bfloat16": True}),
@@ -98,8 +103,8 @@ def require_training(
     ]
     savings = [saving for saving in savings if replace(load, **saving[1]) != load]
     remedy = "no setting makes it fit; take a smaller model (clir ls models)"
-    # Each alone, then the first two, three and four together; the first that fits is named.
-    for group in (*([saving] for saving in savings), *(savings[:count] for count in range(2, 5))):
+    # Each alone, then the first of them together; the first that fits is named.
+    for group in (*([saving] for saving in savings), *(savings[:count] for count in range(2, 6))):
         smaller = reduce(lambda load, saving: replace(load, **saving[1]), group, load)
         if memory.training(model, smaller).total <= free:
             remedy = f"try {' '.join(f'--set {assignment}' for assignment, _ in group)}"
