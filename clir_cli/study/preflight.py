@@ -219,10 +219,12 @@ def _downloads(
         ]
         total = sum(part.bytes for part in missing.values())
         yield f"to download: at least {size_text(total)}: {'; '.join(said)}"
+    brings = [
+        f"{part.source}: {part.bring} (at {part.path})" for part in missing.values() if part.bring
+    ]
+    yield from (f"to bring: {line}" for line in dict.fromkeys(brings))
     reasons: dict[str, list[str]] = {}
     for key, part in missing.items():
-        if part.bring:
-            yield f"to bring: {part.source}: {part.bring} (at {part.path})"
         if part.fault:
             reasons.setdefault(f"{part.source}: {part.fault}", []).extend(users[key])
     by_irds = [key for key, part in missing.items() if part.url.startswith(IRDS)]
