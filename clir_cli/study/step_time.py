@@ -70,7 +70,8 @@ def _student(workspace: Workspace, device: torch.device, precision: torch.dtype)
         num_attention_heads=max(1, shape["hidden"] // 64),
         intermediate_size=4 * shape["hidden"],
     )
-    model = BertModel(config, add_pooling_layer=False).to(device)
+    model = BertModel(config, add_pooling_layer=False)
+    torch.nn.Module.to(model, device)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel({"[PAD]": 0}, "[PAD]")), pad_token="[PAD]"
     )
