@@ -114,10 +114,20 @@ def hub_name(name: str) -> hub.HubName | None:
     return hub.parse_name(name) if name.startswith(HF) else None
 
 
+def language_read(name: str, language: str) -> str:
+    """Return the language to read a collection in: English, for methods that use English queries
+    and a pair whose own the catalogue's entry lacks.
+    """
+    entry = None if is_directory(name) else catalogue.sources("collections").get(name)
+    lacks = entry is not None and entry.format != "hub" and not entry.has(language)
+    return "en" if entry is not None and lacks and "en" in entry.languages else language
+
+
 def required_files(name: str, language: str, downloads: Path) -> list[RequiredFile]:
     """Return what a collection needs to be read in a language; nothing for a user's directory."""
     if is_directory(name):
         return []
+    language = language_read(name, language)
     entry = _entry(name, language, downloads)
     required = partial(RequiredFile, entry)
     listed = []

@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
-from clir_cli.corpus.collections import collection_label, is_directory, load_collection
+from clir_cli.corpus.collections import (
+    collection_label,
+    is_directory,
+    language_read,
+    load_collection,
+    required_files,
+)
 from clir_cli.corpus.formats import opening
 from clir_cli.corpus.formats.known_item import read_ntrex, read_ntrex_articles
 from clir_cli.corpus.records import Collection, Document
@@ -411,3 +417,21 @@ def test_a_name_of_the_catalogue_wins_over_a_folder(
     assert is_directory("some/where")
     assert collection_label("own") == collection_label(f"{own}/") == "own"
     assert collection_label("ntrex") == "ntrex"
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "read"),
+    [
+        ("mlqa", "de", "de"),
+        ("mlqa", "sw", "en"),
+        ("xquad-r", "so", "en"),
+        ("beir-scifact", "sw", "sw"),  # English for every language
+        ("mmarco", "sw", "sw"),  # has no English ones of its own
+        ("sample", "en", "en"),
+    ],
+)
+def test_a_pair_that_a_collection_lacks_reads_its_english_queries(
+    name: str, language: str, read: str, tmp_path: Path
+) -> None:
+    assert language_read(name, language) == read
+    assert required_files(name, language, tmp_path) == required_files(name, read, tmp_path)

@@ -17,6 +17,7 @@ from clir_cli.corpus.collections import (
     collection_name,
     collection_names,
     is_directory,
+    language_read,
     load_collection,
     required_files,
 )
@@ -135,11 +136,14 @@ def _prefixed(digests: Mapping[str, str], prefix: str) -> dict[str, str]:
 def read_collection(workspace: Workspace, language: str) -> Collection:
     """Read the collection to search, with the queries of a language; caches the last ones.
 
+    One that lacks them is read with its English ones, if it has such.
+
     Raises:
         MissingInput: It has not been fetched; the message has the command for it.
     """
-    pairs = () if language == "en" else (Pair(language, "en"),)
     name, cache = workspace.settings.collection, workspace.cache
+    language = language_read(name, language)
+    pairs = () if language == "en" else (Pair(language, "en"),)
     key = ("collection", name, language)
     cached = [other for other in cache if other[0] == "collection"]
     if language == "en":  # the collection with queries of any language has the English ones
