@@ -185,11 +185,15 @@ def _run_inputs(ref: Ref) -> list[Input]:
     if method.queries == "nmt":
         inputs.append(graph.as_input(lexicons.translations_of(ref), "translations"))
     if method.queries == "dictionary":
-        inputs.append(_query_dictionary(ref))
-        # By content: the files need only be there.
-        if catalogue.chosen("dictionaries", settings.dictionary):
-            inputs.append(Input(lambda _: {}, ref.other("dictionary files", cell=Cell())))
+        inputs += [_query_dictionary(ref), *_dictionary_files(ref)]
     return inputs
+
+
+def _dictionary_files(ref: Ref) -> list[Input]:
+    """Return the files of the given dictionary: they need only be there, what is made names them."""
+    if not catalogue.chosen("dictionaries", ref.settings.dictionary):
+        return []
+    return [Input(lambda _: {}, ref.other("dictionary files", cell=Cell()))]
 
 
 def _query_dictionary(ref: Ref) -> Input:
@@ -213,6 +217,7 @@ def _dictionary_inputs(ref: Ref) -> list[Input]:
         used_models.UsedModel(student).as_input("student"),
         *sources.bitext_inputs(ref.settings, ref.pairs),
         used_models.teacher_of(ref.settings).as_input("teacher"),
+        *_dictionary_files(ref),
     ]
 
 

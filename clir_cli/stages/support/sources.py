@@ -288,7 +288,8 @@ def training_inputs(settings: Settings, languages: Sequence[str]) -> list[Input]
     names = training_names(settings)
     # Pinned by ir_datasets; millions of documents are not read to plan.
     pinned = ",".join(name for name in names if name.startswith(IRDS))
-    inputs = [Input(lambda _: {"training collection": pinned})] if pinned else []
+    fetched = Ref("training collection", settings, name="en")
+    inputs = [Input(lambda _: {"training collection": pinned}, fetched)] if pinned else []
 
     def digests(language: str, workspace: Workspace) -> Mapping[str, str]:
         _require_names(workspace)
