@@ -232,7 +232,7 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[La
             declared, path = file.declared, file.path
             try:
                 if declared.url.startswith(IRDS):
-                    irds.fetch(declared.url.removeprefix(IRDS), path)
+                    irds.fetch(declared.url.removeprefix(IRDS), path, workspace.mirror)
                 elif file.entry.format == "hub":
                     hub_sets.fetch_file(declared, path, workspace.mirror, advance)
                 else:
@@ -280,7 +280,9 @@ def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
     """Report in one line what is missing, rather than stop at each file in turn."""
     if not is_offline():
         return
-    absent = [file for file in missing if not any(sources(file.declared, mirror))]
+    # What ir_datasets has, it alone knows.
+    asked = [file for file in missing if not file.declared.url.startswith(IRDS)]
+    absent = [file for file in asked if not any(sources(file.declared, mirror))]
     if absent:
         names = dict.fromkeys(file.entry.name for file in absent)
         raise MissingInput(

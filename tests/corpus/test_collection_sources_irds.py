@@ -219,3 +219,41 @@ def test_every_id_of_the_catalogue_is_known_to_ir_datasets(tmp_path: Path) -> No
                     for part in required_files(source.name, language, tmp_path)
                 }
                 assert ids <= known
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> tuple[str, Path]:
+    """An id whose documents ir_datasets must fetch, and the place where it keeps them."""
+    from ir_datasets.formats import TsvDocs
+    from ir_datasets.util import Download, RequestsDownload
+
+    kept = tmp_path / "irds-home" / "docs.tsv"
+    file = Download([RequestsDownload("https://nowhere.invalid/set/docs.tsv")], str(kept))
+    key = f"clir-remote/{tmp_path.name}"
+    library.registry.register(key, library.Dataset(TsvDocs(file)))
+    return f"{key}#docs", kept
+
+
+def test_ir_datasets_takes_files_from_the_mirror_and_from_its_home(
+    remote: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, kept = remote
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    place = tmp_path / "mirror" / "nowhere.invalid" / "set" / "docs.tsv"
+    place.parent.mkdir(parents=True)
+    place.write_text("d1\tDig deep.\nd2\tMaize dries.\n")
+    assert irds.fetch(part, tmp_path / "first.json", str(tmp_path / "mirror")) == 2
+    assert kept.read_bytes() == place.read_bytes()
+    assert irds.fetch(part, tmp_path / "second.json") == 2
+
+
+def test_without_a_network_ir_datasets_asks_for_nothing(
+    remote: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, kept = remote
+    monkeypatch.setenv("CLIR_OFFLINE", "1")
+    needed = r"nowhere.invalid/set/docs.tsv is missing and the network is .* IR_DATASETS_HOME"
+    with pytest.raises(MissingInput, match=needed):
+        irds.fetch(part, tmp_path / "marker.json")
+    assert not kept.exists()
+    assert not (tmp_path / "marker.json").exists()

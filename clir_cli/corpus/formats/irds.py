@@ -7,10 +7,11 @@ transfer: ir_datasets itself downloads whatever is missing while it reads.
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from clir_cli.corpus.catalogue import LocalFile
+from clir_cli.corpus.catalogue import CatalogueFile, LocalFile
 from clir_cli.corpus.formats.reading import (
     ParsedCollection,
     Qrels,
@@ -21,6 +22,7 @@ from clir_cli.corpus.formats.reading import (
     checked_id,
 )
 from clir_cli.corpus.records import Document
+from clir_cli.corpus.transfer import is_offline, sources
 from clir_cli.errors import MissingInput, UserError, first_line, nearest
 from clir_cli.files import write_text
 
@@ -70,10 +72,18 @@ def marker_of(folder: Path, part: str) -> Path:
     return folder / f"{name.replace('/', '--')}.{kind}.json"
 
 
-def fetch(part: str, marker: Path) -> int:
-    """Let ir_datasets download a part (``ID#docs``) by reading it once, and record the count."""
+def fetch(part: str, marker: Path, mirror: str = "") -> int:
+    """Let ir_datasets download a part (``ID#docs``) by reading it once, and record the count.
+
+    What is in ``IR_DATASETS_HOME`` is not asked for; the rest comes from a mirror's folder,
+    ``CLIR_CACHE``, or its own address, in this order, and ir_datasets checks it.
+
+    Raises:
+        MissingInput: The network is forbidden, and the part is in none of these.
+        UserError: ir_datasets has no such part, or cannot fetch it.
+    """
     name, _, kind = part.partition("#")
-    with FETCHING:  # one at a time: parts of one set often lie in one archive
+    with FETCHING, _transfers(part, mirror):  # one at a time: parts often lie in one archive
         try:
             count = sum(1 for _ in _part(name, kind))
         except UserError:
@@ -84,6 +94,35 @@ def fetch(part: str, marker: Path) -> int:
         marker.parent.mkdir(parents=True, exist_ok=True)
         write_text(marker, json.dumps({"id": name, "part": kind, "count": count}) + "\n")
     return count
+
+
+@contextmanager
+def _transfers(part: str, mirror: str) -> Iterator[None]:
+    """Let ir_datasets take files from where all other transfers look for them."""
+    library = _library().util
+    own, folder = library.RequestsDownload.stream, library.home_path()
+
+    @contextmanager
+    def stream(download: Any) -> Iterator[IO[bytes]]:
+        for source in sources(CatalogueFile(part, url=download.url), mirror):
+            if isinstance(source, Path):
+                with source.open("rb") as opened:
+                    yield opened
+                return
+        if is_offline():
+            raise MissingInput(
+                f"irds:{part}: {download.url} is missing and the network is switched off "
+                f"(CLIR_OFFLINE or HF_HUB_OFFLINE); give a folder with --mirror or CLIR_CACHE, or "
+                f"what ir_datasets has downloaded with IR_DATASETS_HOME, which is {folder}"
+            )
+        with own(download) as opened:
+            yield opened
+
+    library.RequestsDownload.stream = stream
+    try:
+        yield
+    finally:
+        library.RequestsDownload.stream = own
 
 
 def read_irds(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
@@ -141,12 +180,17 @@ def _document(row: Any, where: str) -> Document:
     return Document(key, title, text.strip())
 
 
-def _load(name: str) -> Any:
+def _library() -> Any:
     try:
         import ir_datasets
     except ImportError:
         install = "pip install 'clir-cli[irds]'"
         raise UserError(f"collections of ir_datasets need it: {install}") from None
+    return ir_datasets
+
+
+def _load(name: str) -> Any:
+    ir_datasets = _library()
     try:
         return ir_datasets.load(name)
     except KeyError:
