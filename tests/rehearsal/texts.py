@@ -40,6 +40,12 @@ def qrels() -> list[tuple[str, str, int]]:
     return [(query, document, int(grade)) for query, document, grade in rows]
 
 
+def dictionary(language: str) -> list[tuple[str, str]]:
+    """Return everyday words, each with its English word."""
+    rows = (line.split("\t") for line in _lines(f"dictionary/{language}.tsv"))
+    return [(word, english) for word, english in rows]
+
+
 def all_texts() -> list[str]:
     """Return every text, to make vocabularies from."""
     read = [" ".join(pair) for pair in documents().values()]
