@@ -115,8 +115,9 @@ def hub_name(name: str) -> hub.HubName | None:
 
 
 def language_read(name: str, language: str) -> str:
-    """Return the language to read a collection in: English, for methods that use English queries
-    and a pair whose own the catalogue's entry lacks.
+    """Return the language to read a collection in.
+
+    It is English where a collection of the catalogue has English queries and lacks the language.
     """
     entry = None if is_directory(name) else catalogue.sources("collections").get(name)
     lacks = entry is not None and entry.format != "hub" and not entry.has(language)

@@ -190,7 +190,7 @@ def _run_inputs(ref: Ref) -> list[Input]:
 
 
 def _dictionary_files(ref: Ref) -> list[Input]:
-    """Return the files of the given dictionary: they need only be there, what is made names them."""
+    """Return the files of the given dictionary, which need only be there."""
     if not catalogue.chosen("dictionaries", ref.settings.dictionary):
         return []
     return [Input(lambda _: {}, ref.other("dictionary files", cell=Cell()))]
