@@ -42,20 +42,28 @@ def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
     return norms.masked_fill(~mask, 0.0)
 
 
-def idf_weights(tokens: Tensor, mask: Tensor, frequencies: Tensor, documents: int) -> Tensor:
-    """Weights log((N + 1) / (df + 1)) + 1, which are at least 1: no token has no mass.
+def inverse_document_frequencies(frequencies: Tensor, documents: int) -> Tensor:
+    """Return log((N + 1) / (df + 1)) + 1 of each token id (V,), at least 1: no token has no mass.
+
+    Args:
+        frequencies: (V,) number of documents in which each id occurs, df.
+        documents: number of documents that were counted, N.
+    """
+    return torch.log((documents + 1) / (frequencies.float() + 1)) + 1
+
+
+def idf_weights(tokens: Tensor, mask: Tensor, idf: Tensor) -> Tensor:
+    """Weights by `inverse_document_frequencies`.
 
     Args:
         tokens: (B, n) int64 token ids.
         mask: (B, n) bool, True on real tokens.
-        frequencies: (V,) number of documents in which each id occurs.
-        documents: number of documents that were counted, N.
+        idf: (V,) weight of each id.
 
     Returns:
         (B, n) float32; zero on padding.
     """
-    idf = torch.log((documents + 1) / (frequencies.float() + 1)) + 1
-    return idf.to(tokens.device)[tokens].masked_fill(~mask, 0.0)
+    return idf[tokens].masked_fill(~mask, 0.0)
 
 
 def by_norm(_: Tensor, mask: Tensor, states: Tensor) -> Tensor:
@@ -63,9 +71,9 @@ def by_norm(_: Tensor, mask: Tensor, states: Tensor) -> Tensor:
     return norm_weights(states, mask)
 
 
-def by_idf(frequencies: Tensor, documents: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """`idf_weights` as `Marginals.student`, with frequencies (V,) counted over `documents`."""
-    return lambda tokens, mask, _: idf_weights(tokens, mask, frequencies, documents)
+def by_idf(idf: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """`idf_weights` (B, n) as `Marginals.student`, with weights by token id (V,) on its device."""
+    return lambda tokens, mask, _: idf_weights(tokens, mask, idf)
 
 
 def document_frequencies(texts: Iterable[Sequence[int]], vocabulary: int) -> Tensor:

@@ -5,7 +5,12 @@ import torch
 from transport_problems import cosine_costs, full, masks
 
 from clir_cli.errors import UserError
-from clir_cli.optical.marginals import document_frequencies, idf_weights, norm_weights
+from clir_cli.optical.marginals import (
+    document_frequencies,
+    idf_weights,
+    inverse_document_frequencies,
+    norm_weights,
+)
 from clir_cli.optical.transport import solve, transport_plan
 
 
@@ -47,7 +52,7 @@ def test_idf_weights_are_larger_for_rarer_tokens():
     tokens, mask = torch.tensor([[7, 0, 3, 0], [7, 5, 7, 0]]), masks([3, 3], 4)
     frequencies = document_frequencies([[7, 0, 3], [7, 5, 7]], vocabulary=9)
     assert frequencies.tolist() == [1, 0, 0, 1, 0, 1, 0, 2, 0]
-    weights = idf_weights(tokens, mask, frequencies, documents=2)
+    weights = idf_weights(tokens, mask, inverse_document_frequencies(frequencies, documents=2))
     assert weights[0, 0] < weights[0, 2]
     assert (weights[mask] >= 1).all()
     assert (weights[~mask] == 0).all()

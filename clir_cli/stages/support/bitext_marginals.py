@@ -7,7 +7,12 @@ from torch import Tensor
 
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical import marginals
-from clir_cli.optical.marginals import Marginals, document_frequencies, idf_weights, norm_weights
+from clir_cli.optical.marginals import (
+    Marginals,
+    document_frequencies,
+    inverse_document_frequencies,
+    norm_weights,
+)
 from clir_cli.retrieval.batching import TokenizedText, batches_by_tokens, pad
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import embedding_table
@@ -50,7 +55,8 @@ def masses(
             final = student.tokenize([row.query for row in bitext.train], limit)
             frequencies *= workspace.settings.student.folds
             frequencies[:own_rows] = document_frequencies(final, len(frequencies))[:own_rows]
-        of_student = marginals.by_idf(frequencies, len(ids))
+        idf = inverse_document_frequencies(frequencies, len(ids)).to(student.device)
+        of_student = marginals.by_idf(idf)
     return Marginals(of_student, weights[:count]), Marginals(of_student, weights[count:])
 
 
@@ -71,9 +77,5 @@ def _norms(teacher: Encoder, inputs: Sequence[TokenizedText]) -> list[Tensor]:
 
 def _idf(inputs: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
     frequencies = document_frequencies((text.ids for text in inputs[:train]), vocabulary)
-    weights = []
-    for text in inputs:
-        ids = torch.tensor([text.ids])
-        idf = idf_weights(ids, torch.ones_like(ids, dtype=torch.bool), frequencies, train)
-        weights.append(_embedded(text, idf[0]))
-    return weights
+    idf = inverse_document_frequencies(frequencies, train)
+    return [_embedded(text, idf[torch.tensor(text.ids)]) for text in inputs]
