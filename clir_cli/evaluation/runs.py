@@ -33,11 +33,10 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
             file and line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as lines:
+            return parse_run(path, lines)[0]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: a run is UTF-8: {error}") from None
-    run, _ = parse_run(path, text.splitlines())
-    return run
 
 
 def parse_run(

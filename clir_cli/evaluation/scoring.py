@@ -23,14 +23,17 @@ QUICK = Bootstrap(resamples=100)  # for comparisons: no table shows the interval
 
 @dataclass(frozen=True)
 class ScoredRun(Generic[Owner]):
-    """A run with its judgments and its scores, one for each measure."""
+    """The folder of a run with its judgments and its scores, one for each measure.
+
+    The run itself is read again where it is needed: all of them at once are gigabytes.
+    """
 
     owner: Owner  # what the run belongs to, in the caller's terms
     column: str  # method and variant, compared with the baseline by the mean over their seeds
     seed: int
     pair: str
     collection: Collection
-    run: Run
+    folder: Path
     scores: Sequence[Score]
 
 
@@ -74,10 +77,14 @@ def bootstrap_of(settings: EvaluationSettings) -> Bootstrap:
 
 def score_run(
     folder: Path, collection: Collection, names: Sequence[str], settings: EvaluationSettings
-) -> tuple[Run, list[Score]]:
-    """Read the run in a folder and score it by the named measures.
+) -> list[Score]:
+    """Return the scores of the run in a folder by the named measures; raises as ``load_run``."""
+    run = load_run(folder, collection)
+    return measures.score(collection.qrels, run, names, bootstrap_of(settings))
 
-    Documents on which a query was not judged do not count.
+
+def load_run(folder: Path, collection: Collection) -> Run:
+    """Return the run in a folder, without documents on which a query was not judged.
 
     Raises:
         UserError: The collection has no judgments.
@@ -87,8 +94,7 @@ def score_run(
             f"collection {collection.name} has no judgments, so runs cannot be scored; add "
             "qrels/test.tsv (query-id, corpus-id and score, with tabs between)"
         )
-    run = _of_pools(read_run(folder / RUN_FILE), collection.pools)
-    return run, measures.score(collection.qrels, run, names, bootstrap_of(settings))
+    return _of_pools(read_run(folder / RUN_FILE), collection.pools)
 
 
 def _of_pools(run: Run, pools: Sequence[Pool]) -> Run:
@@ -134,7 +140,7 @@ def score_across_pairs(
     bootstrap, first = bootstrap_of(settings.evaluation), runs[0]
     for name in names:
         if name == gaps.RANK_DISTANCE:
-            by_pair = {run.pair: run.run for run in runs}
+            by_pair = {run.pair: load_run(run.folder, run.collection) for run in runs}
             qrels = {run.pair: run.collection.qrels for run in runs}
             depth = min(settings.search.top_k, len(first.collection.documents))
             score = gaps.rank_distance(by_pair, qrels, depth, bootstrap)

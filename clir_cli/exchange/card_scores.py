@@ -87,7 +87,7 @@ def _require_same(workspace: Workspace, run: Ref, row: CardScore, student: Path)
     if artifact.inputs["encoder"] != model_digest(student):
         raise UserError("of another student")
     collection = read_collection(workspace.using(run.settings), run.pair.query)
-    found, _ = scoring.score_run(artifact.path, collection, (), run.settings.evaluation)
+    found = scoring.load_run(artifact.path, collection)
     (score,) = measures.score(collection.qrels, found, [row.metric])
     if abs(score.value - row.value) > SAME:
         raise UserError("of another run")

@@ -1,7 +1,9 @@
 """BM25 over words (Robertson et al., TREC-3), by bm25s; no model, no index on disk."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -13,23 +15,51 @@ from clir_cli.corpus.unicode_words import words
 K1, B = 0.9, 0.4  # the defaults of Anserini for passages
 
 
-def bm25_scores(documents: Sequence[str], queries: Sequence[str]) -> Iterator[Tensor]:
-    """Yield the scores (documents,) of each query, in order.
+@dataclass(frozen=True)
+class WordIndex:
+    """The words of documents, to score many queries.
 
-    Words are compared in lower case and not stemmed, so names match in any language. A document
-    that shares no word with the query scores minus infinity: it is not found.
+    ``ids`` numbers the words; ``index`` is None if there are none, which bm25s cannot index.
     """
-    bm25s = _bm25s()
-    index, corpus = bm25s.BM25(k1=K1, b=B), [words(text) for text in documents]
-    if has_words := any(corpus):  # bm25s cannot index documents without a word
-        index.index(corpus, show_progress=False)
-    for query in queries:
-        terms = [word for word in words(query) if has_words and word in index.vocab_dict]
-        if not terms:
-            yield torch.full((len(documents),), float("-inf"))
-            continue
-        scores = torch.from_numpy(index.get_scores(terms))
-        yield scores.masked_fill(scores <= 0, float("-inf"))
+
+    documents: int
+    ids: Mapping[str, int]
+    index: Any
+
+    @classmethod
+    def of(cls, documents: Iterable[str]) -> "WordIndex":
+        """Index documents; four bytes a word are held, and some twenty for a word of a document."""
+        ids: dict[str, int] = {}
+        corpus = [
+            array("i", [ids.setdefault(word, len(ids)) for word in words(text)])
+            for text in documents
+        ]
+        index = None
+        if ids:
+            index = _bm25s().BM25(k1=K1, b=B)
+            index.scores = index.build_index_from_ids(
+                list(ids.values()), corpus, show_progress=False
+            )
+        return cls(len(corpus), ids, index)
+
+    def scores(self, queries: Iterable[str]) -> Iterator[Tensor]:
+        """Yield the scores (documents,) of each query, in order.
+
+        Words are compared in lower case and not stemmed, so names match in any language. A document
+        that shares no word with the query scores minus infinity: it is not found.
+        """
+        for query in queries:
+            terms = [self.ids[word] for word in words(query) if word in self.ids]
+            if not terms:
+                yield torch.full((self.documents,), float("-inf"))
+                continue
+            scores = torch.from_numpy(self.index.get_scores_from_ids(terms))
+            yield scores.masked_fill(scores <= 0, float("-inf"))
+
+
+def bm25_scores(documents: Iterable[str], queries: Iterable[str]) -> Iterator[Tensor]:
+    """Yield the scores of each query for documents that are indexed for it alone."""
+    yield from WordIndex.of(documents).scores(queries)
 
 
 def _bm25s() -> Any:

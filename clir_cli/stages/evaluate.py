@@ -67,7 +67,8 @@ def evaluate(
                 missing.append(str(error))
                 continue
             scored = scoring.score_run(run.path, collection, split.scored, settings)
-            runs.append(ScoredRun(cell, cell.label, cell.seed, str(pair), collection, *scored))
+            made = (cell, cell.label, cell.seed, str(pair), collection, run.path, scored)
+            runs.append(ScoredRun(*made))
     if not runs:
         raise MissingInput(missing[0])
     _report_pools(workspace, runs)

@@ -18,7 +18,6 @@ from clir_cli.corpus.records import Collection, Pool
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
-from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.maxsim import top_documents
@@ -28,7 +27,7 @@ from clir_cli.stages.support.centring import centred_student, centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.methods import METHODS, fused_cells
-from clir_cli.stages.support.sources import load_bitext, queries_in, read_collection
+from clir_cli.stages.support.sources import load_bitext, queries_in, read_collection, word_index
 from clir_cli.stages.support.translations import (
     by_dictionary,
     by_model,
@@ -183,10 +182,9 @@ def _scores(
     """Return ids of documents, and their scores for the queries at some places."""
     if job.method.scorer == "bm25":
         every = job.opened.collection.documents
-        documents = [document for document in every if not pool or pool.has(document.id)]
-        texts = [job.texts[row] for row in rows]
-        scores = bm25_scores([document.full_text for document in documents], texts)
-        return [document.id for document in documents], scores
+        ids = [document.id for document in every if not pool or pool.has(document.id)]
+        found = word_index(job.workspace, job.opened.collection, pool)
+        return ids, found.scores(job.texts[row] for row in rows)
     index = job.opened.index
     encoder, packed = job.encoded
     ranker = ranker_of(job.workspace, index)

@@ -118,9 +118,9 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
         raise UserError(done.error)
     collection = cells.collection(point)
     store.verify(folder)
-    scored = scoring.score_run(folder, collection, names, point.settings.evaluation)
+    scores = scoring.score_run(folder, collection, names, point.settings.evaluation)
     seed, pair = point.cell.seed, str(point.pair)
-    return ScoredRun(point, point.column, seed, pair, collection, *scored)
+    return ScoredRun(point, point.column, seed, pair, collection, folder, scores)
 
 
 def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[str, float]]:

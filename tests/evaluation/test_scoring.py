@@ -37,9 +37,11 @@ def scored(tmp_path: Path):
             order = ["b", "c", "d"]
             order.insert(int(rank) - 1, "a")
             rankings[query] = [(document, -float(at)) for at, document in enumerate(order)]
-        write_run(tmp_path / RUN_FILE, rankings, tag=column)
-        run, scores = score_run(tmp_path, COLLECTION, ["mrr"], SETTINGS.evaluation)
-        return ScoredRun(f"{column}/{seed}", column, seed, pair, COLLECTION, run, scores)
+        folder = tmp_path / f"{column} {seed} {ranks} {pair}"
+        folder.mkdir(exist_ok=True)
+        write_run(folder / RUN_FILE, rankings, tag=column)
+        scores = score_run(folder, COLLECTION, ["mrr"], SETTINGS.evaluation)
+        return ScoredRun(f"{column}/{seed}", column, seed, pair, COLLECTION, folder, scores)
 
     return make
 

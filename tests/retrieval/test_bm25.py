@@ -1,3 +1,6 @@
+from random import Random
+
+import bm25s
 import pytest
 import torch
 
@@ -28,6 +31,18 @@ def test_documents_without_a_word_of_the_query_are_not_found():
 def test_documents_without_words_are_not_found(documents):
     (scores,) = bm25_scores(documents, ["buses"])
     assert torch.isneginf(scores).tolist() == [True] * len(documents)
+
+
+def test_scores_are_those_of_bm25s_on_the_words_themselves():
+    chance, known = Random(4), ["maji", "safi", "ya", "watoto", "shule", "Nairobi"]
+    texts = [" ".join(chance.choices(known, k=count)) for count in range(90)]
+    queries = ["maji safi maji", "shule", "watoto wa Nairobi", "none"]
+    plain = bm25s.BM25(k1=0.9, b=0.4)
+    plain.index([words(text) for text in texts], show_progress=False)
+    for query, found in zip(queries, bm25_scores(texts, queries), strict=True):
+        terms = [word for word in words(query) if word in plain.vocab_dict]
+        expected = torch.from_numpy(plain.get_scores(terms)) if terms else torch.zeros(90)
+        assert torch.equal(found, expected.masked_fill(expected <= 0, float("-inf")))
 
 
 def test_words_of_any_script_stay_whole():

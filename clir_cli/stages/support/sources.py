@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell
@@ -23,13 +24,16 @@ from clir_cli.corpus.collections import (
 )
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.own_files import own_files
-from clir_cli.corpus.records import POOLS, REVISION, Collection, Pair
+from clir_cli.corpus.records import POOLS, REVISION, Collection, Pair, Pool
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import digest
 from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import suite_settings
+
+if TYPE_CHECKING:
+    from clir_cli.retrieval.bm25 import WordIndex
 
 
 def collection_options(settings: Settings) -> list[Option]:
@@ -154,6 +158,20 @@ def read_collection(workspace: Workspace, language: str) -> Collection:
         with graph.making(workspace, workspace.ref("collection", pairs)):
             cache[key] = load_collection(name, language, workspace.downloads)
     return cache[key]
+
+
+def word_index(workspace: Workspace, collection: Collection, pool: Pool | None) -> "WordIndex":
+    """Return the words of a collection's documents, or of a pool of them; caches the last ones."""
+    from clir_cli.retrieval.bm25 import WordIndex
+
+    cache = workspace.cache
+    key = ("words", digest(_digests_of(collection, "documents")), pool.title if pool else "")
+    if key not in cache:
+        for other in [other for other in cache if other[0] == "words"][:-1]:
+            del cache[other]
+        texts = (doc.full_text for doc in collection.documents if not pool or pool.has(doc.id))
+        cache[key] = WordIndex.of(texts)
+    return cast("WordIndex", cache[key])
 
 
 def documents_input(settings: Settings, pairs: tuple[Pair, ...]) -> Input:
