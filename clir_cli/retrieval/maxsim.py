@@ -9,11 +9,13 @@ from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import Packed
+from clir_cli.retrieval.memory import free_bytes
 from clir_cli.retrieval.store import Shard
 from clir_cli.retrieval.store.codec import quantise
 
 # Numbers of a block in float32: 4 MiB that stay in a CPU's cache; a GPU takes far more at once.
 BLOCK_CELLS, BLOCK_CELLS_OF_GPU = 1 << 20, 1 << 26
+BLOCK_SHARE = 64  # of the free bytes of a GPU a number of a block may take
 COLUMNS = 32  # torch's maximum over rows takes ten times as long unless columns are a multiple
 WINDOW_CELLS = 1 << 22  # documents x query tokens held at once
 
@@ -96,12 +98,15 @@ class _Scorer:
         else:
             self.columns = padded.T
         self._buffers: dict[torch.dtype, Tensor] = {}
+        self._cells = BLOCK_CELLS
+        if self.device.type != "cpu":
+            self._cells = min(BLOCK_CELLS_OF_GPU, free_bytes(self.device) // BLOCK_SHARE)
 
     def best(self, shard: Shard, indices: Tensor) -> Tensor:
         """Return the largest similarity (documents, n) of each query token."""
         best = torch.empty(len(indices), self.tokens, device=self.device)
         starts, lengths = shard.offsets[indices], shard.offsets.diff()[indices]
-        cells = BLOCK_CELLS if self.device.type == "cpu" else BLOCK_CELLS_OF_GPU
+        cells = self._cells
         rows = max(1, cells // max(self.tokens, shard.dimensions))
         for block in _blocks(lengths, rows):
             longest = int(lengths[block[-1]])

@@ -18,10 +18,12 @@ from clir_cli.corpus.records import Collection, Pool
 from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
+from clir_cli.retrieval import memory
 from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.retrieval.maxsim import top_documents
+from clir_cli.retrieval.maxsim import BLOCK_CELLS_OF_GPU, top_documents
 from clir_cli.retrieval.ranking import Ranker
+from clir_cli.retrieval.store import resident
 from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.centring import centred_student, centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
@@ -39,6 +41,9 @@ from clir_cli.stages.support.workspace import Workspace
 
 if TYPE_CHECKING:
     from clir_cli.retrieval.nmt import Translator
+
+
+BLOCKS = 8  # of a GPU's memory that a search leaves free, for the encoder as well
 
 
 class Opened:
@@ -60,8 +65,8 @@ class Opened:
 
     @cached_property
     def index(self) -> Index:
-        """Return the collection's index."""
-        return open_index(self.workspace)
+        """Return the collection's index, as much of it as fits in the memory of a GPU."""
+        return _on_gpu(self.workspace, open_index(self.workspace))
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -208,6 +213,15 @@ def open_encoder(workspace: Workspace, ref: Ref) -> Encoder:
     encoder = open_encoder_at(workspace, encoder_of(ref).folder(workspace), device)
     is_teacher = METHODS[ref.cell.method].encoder == "teacher"
     return centred_teacher(workspace, encoder) if is_teacher else encoder
+
+
+def _on_gpu(workspace: Workspace, index: Index) -> Index:
+    """Return an index with the shards that fit in the memory of the GPU, if there is one."""
+    device = runtime.choose_device(workspace.device)
+    if device.type != "cuda" or workspace.engine.name != "local":
+        return index
+    room = memory.free_bytes(device) - BLOCKS * memory.WORD * BLOCK_CELLS_OF_GPU
+    return replace(index, shards=resident(index.shards, device, room))
 
 
 def ranker_of(workspace: Workspace, index: Index) -> Ranker:

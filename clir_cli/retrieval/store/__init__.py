@@ -9,6 +9,7 @@ from clir_cli.retrieval.store.shards import (
     has_shard,
     read_shard,
     read_shards,
+    resident,
     save_shard,
     select_documents,
     shard_path,

@@ -47,6 +47,7 @@ class Codec:
     cutoffs: Tensor | None = None
     weights: Tensor | None = None
     _tables: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    _searches: dict[torch.device, Clusters] = field(default_factory=dict, repr=False)
 
     @property
     def has_lists(self) -> bool:
@@ -58,6 +59,14 @@ class Codec:
         """Return the centroids for nearest-neighbour search."""
         assert self.centroids is not None
         return Clusters(self.centroids)
+
+    def clusters_on(self, device: torch.device) -> Clusters:
+        """Return the centroids for a search on a device, which is prepared once."""
+        if device.type == "cpu":
+            return self.clusters
+        if device not in self._searches:
+            self._searches[device] = Clusters(self.centroids_on(device))
+        return self._searches[device]
 
     def table(self, width: int, device: torch.device) -> Tensor:
         """Return the values of each packed byte, or pair of bytes, of a residual of ``width``."""

@@ -26,12 +26,17 @@ def sample_size(documents: int) -> int:
 
 
 def train_codec(
-    settings: IndexSettings, sample: Packed | None = None, *, documents: int | None = None
+    settings: IndexSettings,
+    sample: Packed | None = None,
+    *,
+    documents: int | None = None,
+    device: torch.device | None = None,
 ) -> Codec:
     """Return the codec of an index.
 
     ``sample`` are embeddings of a random sample of the documents, needed if ``is_trained``.
     ``documents``, the size of the index (default: of the sample), decides the number of centroids.
+    ``device`` is where the centroids are learned (default: the CPU).
 
     Raises:
         ValueError: A sample is needed, and there is none.
@@ -44,17 +49,18 @@ def train_codec(
     vectors = sample.vectors
     if len(vectors) > TRAINING_TOKENS:
         vectors = vectors[torch.randperm(len(vectors), generator=rng)[:TRAINING_TOKENS]]
-    vectors = vectors.float()
+    vectors = vectors.float().to(device or "cpu")
     tokens = len(sample.vectors) / len(sample) * (documents or len(sample))
     count = min(centroid_count(tokens), MOST_CENTROIDS, len(vectors))
-    centroids = kmeans(vectors, count, seed=0).half().float()
+    centroids = kmeans(vectors, count, seed=0).half().float().cpu()
     codec = Codec(settings.format, vectors.shape[1], centroids)
     bits = FORMATS[settings.format].bits
     if not bits:
         return codec
-    rows = vectors[torch.randperm(len(vectors), generator=rng)]
+    rows = vectors[torch.randperm(len(vectors), generator=rng).to(vectors.device)]
     rows = rows[: max(1, RESIDUALS // rows.shape[1])]
-    residuals = (rows - centroids[codec.clusters.nearest(rows)]).flatten()
+    nearest = codec.clusters_on(rows.device).nearest(rows)
+    residuals = (rows.cpu() - centroids[nearest.cpu()]).flatten()
     return Codec(settings.format, vectors.shape[1], centroids, *_buckets(residuals, bits))
 
 

@@ -10,7 +10,7 @@ import io
 import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Shard:
         arrays: The arrays of the codec's format, by name.
         lists: From centroids to documents, if the index has them.
         is_mapped: True if the arrays are files that are mapped into memory.
+        resident: The same arrays in the memory of a GPU; empty if they are not there.
     """
 
     codec: Codec
@@ -65,6 +66,7 @@ class Shard:
     arrays: Mapping[str, np.ndarray]
     lists: Lists | None = None
     is_mapped: bool = False
+    resident: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, packed: Packed) -> "Shard":
@@ -96,15 +98,23 @@ class Shard:
 
     def decode(self, rows: slice | Tensor, device: torch.device | None = None) -> Tensor:
         """Return vectors (rows, dimensions) in float32, decoded on ``device``."""
-        encoded = {name: _rows(array, rows) for name, array in self.arrays.items()}
+        kinds = {values.device.type for values in self.resident.values()}
+        if device is not None and device.type in kinds:
+            there = rows if isinstance(rows, slice) else rows.to(device)
+            encoded = {name: _rows(values, there) for name, values in self.resident.items()}
+            return FORMATS[self.codec.format].decode(self.codec, encoded)
+        encoded = {
+            name: _rows(torch.from_numpy(array), rows) for name, array in self.arrays.items()
+        }
         if device is not None and device.type != "cpu":
-            encoded = {name: value.to(device) for name, value in encoded.items()}
+            encoded = {name: copied(value, device) for name, value in encoded.items()}
         return FORMATS[self.codec.format].decode(self.codec, encoded)
 
     def quantised(self, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
         """Return vectors as int8 (rows, dimensions) and scales (rows,)."""
         if self.codec.format == "int8":
-            return _rows(self.arrays["codes"], rows), _rows(self.arrays["scales"], rows)
+            codes, scales = (torch.from_numpy(self.arrays[name]) for name in ("codes", "scales"))
+            return _rows(codes, rows), _rows(scales, rows)
         return quantise(self.decode(rows))
 
     def release(self) -> None:
@@ -118,8 +128,30 @@ class Shard:
             advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
 
 
-def _rows(array: np.ndarray, rows: slice | Tensor) -> Tensor:
-    values = torch.from_numpy(array)
+def resident(shards: Sequence[Shard], device: torch.device, room: int) -> list[Shard]:
+    """Return shards, the first of them in a GPU's memory as well: as many as ``room`` bytes hold.
+
+    The others are streamed block by block.
+    """
+    kept = []
+    for shard in shards:
+        room -= sum(array.nbytes for array in shard.arrays.values())
+        if room >= 0:
+            arrays = {name: torch.from_numpy(array) for name, array in shard.arrays.items()}
+            there = {name: copied(values, device) for name, values in arrays.items()}
+            shard = replace(shard, resident=there)
+        kept.append(shard)
+    return kept
+
+
+def copied(values: Tensor, device: torch.device) -> Tensor:
+    """Return a copy of values on a device; to a GPU through pinned memory, which is faster."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+def _rows(values: Tensor, rows: slice | Tensor) -> Tensor:
     if isinstance(rows, slice):
         return values[rows]
     if values.dtype == torch.uint16:  # torch has no index_select for it
@@ -175,10 +207,17 @@ def _index_type(documents: int) -> type[np.number]:
     return np.uint16 if documents <= 1 << 16 else np.int32
 
 
-def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None = None) -> None:
+def write_shard(
+    folder: Path,
+    number: int,
+    packed: Packed,
+    codec: Codec | None = None,
+    device: torch.device | None = None,
+) -> None:
     """Encode documents and write them as one shard (see ``save_shard``).
 
-    The embeddings are on the CPU; without a codec the vectors are kept as they are.
+    The embeddings are on the CPU; without a codec the vectors are kept as they are. ``device`` is
+    where their nearest centroids are searched (default: the CPU).
 
     Raises:
         UserError: The embeddings hold NaN or infinity.
@@ -186,7 +225,10 @@ def write_shard(folder: Path, number: int, packed: Packed, codec: Codec | None =
     if not is_finite(packed.vectors):  # no code would show it afterwards
         raise UserError(f"shard {number} of {folder}: its token embeddings are not finite numbers")
     codec = codec or Codec()
-    nearest = codec.clusters.nearest(packed.vectors.float()) if codec.has_lists else None
+    nearest = None
+    if codec.has_lists:
+        vectors = packed.vectors.float().to(device or "cpu")
+        nearest = codec.clusters_on(vectors.device).nearest(vectors).cpu()
     arrays = FORMATS[codec.format].encode(codec, packed.vectors, nearest)
     written = {name: value.numpy() for name, value in arrays.items()}
     lists = None

@@ -3,6 +3,7 @@
 Texts are tokenised and shards are written while the model computes.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,7 +75,7 @@ class ShardEncoder:
 
         Its checksum file comes last.
         """
-        store.write_shard(self.draft, number, packed, self.codec)
+        store.write_shard(self.draft, number, packed, self.codec, self.teacher.device)
         shard_checksums.write_checksums(self.draft, number, self.made_from, digests, cut)
 
 
@@ -181,6 +182,8 @@ def open_teacher(workspace: Workspace, folder: Path, tokens: int) -> Encoder:
     """Load the teacher to encode documents with, ``tokens`` padded tokens at once."""
     runtime.hush_libraries()
     device = runtime.choose_device(workspace.device)
+    if device.type == "cuda":  # it would wait for a single thread that tokenises
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
     precision = runtime.choose_precision(workspace.settings.index.precision, device)
     return open_encoder_at(workspace, folder, device, precision, tokens=tokens)
 

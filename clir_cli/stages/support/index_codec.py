@@ -34,7 +34,7 @@ def make_codec(
         documents = random.Random(0).sample(collection.documents, store.sample_size(total))
         workspace.talk.say(f"learning codes from {len(documents):,} documents")
         sample = _encoded(workspace, documents, teacher)
-    codec = store.train_codec(settings, sample, documents=total)
+    codec = store.train_codec(settings, sample, documents=total, device=teacher.device)
     store.save_codec(draft, codec)
     record_codec(draft)
     return codec
