@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from clir_cli.recipe_settings import (
     AugmentSettings,
@@ -30,16 +31,32 @@ from clir_cli.setting_types import (
 class TeacherSettings(Section):
     """The English retriever; it encodes documents and is never trained by distillation."""
 
-    later = frozenset({"centre"})
+    later = frozenset({"centre", "sentence_tokens", "own_lengths"})
 
     model: str = Field("all-MiniLM-L6-v2", description="a model name, or a folder")
     document_tokens: int = Field(256, ge=8, le=100_000, description="longest document, in tokens")
-    query_tokens: int = Field(
-        128, ge=8, le=100_000, description="longest query or sentence, in tokens"
+    query_tokens: int = Field(128, ge=8, le=100_000, description="longest query, in tokens")
+    sentence_tokens: Count = Field(
+        0, description="longest sentence of bitext, in tokens; 0: `query_tokens`"
+    )
+    own_lengths: bool = Field(
+        True, description="a checkpoint's own lengths are limits too (ColBERT: 32 and 180 tokens)"
     )
     centre: bool = Field(
         False, description="take out the mean token of each side, in training and in search"
     )
+
+    @field_validator("sentence_tokens")
+    @classmethod
+    def _is_length(cls, value: int) -> int:
+        if 0 < value < 8:
+            raise PydanticCustomError("length", "it is 0, or 8 and more")
+        return value
+
+    @property
+    def bitext_tokens(self) -> int:
+        """Return the longest sentence of bitext, in tokens."""
+        return self.sentence_tokens or self.query_tokens
 
 
 class StudentSettings(Section):

@@ -13,7 +13,7 @@ Four formats, recognised by their files:
 import json
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +99,11 @@ class TextFormat:
         if kind == "query" and self.expansion and self.expansion.fixed:
             return self.expansion.length
         return {"query": self.query_length, "document": self.document_length}.get(kind, 0)
+
+    def without_lengths(self) -> "TextFormat":
+        """Return the text format without its lengths; queries are still filled up to theirs."""
+        expansion = self.expansion and replace(self.expansion, fixed=False)
+        return replace(self, query_length=0, document_length=0, expansion=expansion)
 
     def for_student(self) -> "TextFormat":
         """Return the text format of a student: the query prefix alone.

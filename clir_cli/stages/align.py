@@ -60,7 +60,7 @@ def align(workspace: Workspace, pair: Pair, cell: Cell, text: str, english: str)
     settings = workspace.settings
     student = open_encoder(workspace, workspace.ref("run", (pair,), cell))
     teacher = centred_teacher(workspace, load_encoder(teacher_folder(workspace), student.device))
-    limit = settings.teacher.query_tokens
+    limit = settings.teacher.bitext_tokens
     batch = sentence_batch(student, teacher, text, english, limit)
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)

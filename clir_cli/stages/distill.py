@@ -25,6 +25,7 @@ from clir_cli.stages.support.bitext_marginals import masses
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
+from clir_cli.stages.support.lengths import cut_sentences, limit_of
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.sources import load_bitext
 from clir_cli.stages.support.starting_points import Start, require_models, student_to_train
@@ -56,7 +57,7 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
                 "choose a smaller batch"
             )
         folder = initial_folder(workspace, cell.only(ref.pair))
-        lengths = longest(folder, rows, settings.teacher.query_tokens)
+        lengths = longest(folder, rows, settings.teacher.bitext_tokens)
         sides = 2 if settings.objective.anchor else 1
         needed = require_training(workspace, folder, lengths, device, precision, sides=sides)
         for pair, bitext in bitexts.items():
@@ -77,12 +78,17 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
             ref,
             folds=settings.student.folds if trains else 1,
         )
+        limit_of(workspace, start.student, "bitext_tokens", "sentence")
+        cut = _report_cut(workspace, start, bitexts, teachers)
         start = replace(start, student=replace(start.student, device=device))
         task = _task(workspace, start, bitexts, teachers, cell)
         return Prepared(
             encoder=start.student,
             task=task,
-            notes=lambda: {**_pair_notes(task, start.student, bitexts), "new_rows": start.new_rows},
+            notes=lambda: {
+                **_pair_notes(task, start.student, bitexts, cut),
+                "new_rows": start.new_rows,
+            },
             memory=needed,
             adapted=bool(loop.lora_rank),
             rows=start.own_rows,
@@ -117,6 +123,27 @@ def _report_bitext(workspace: Workspace, pair: Pair, bitext: Bitext) -> None:
         workspace.talk.say(f"{pair}: lines left out: {faults}")
 
 
+def _report_cut(
+    workspace: Workspace,
+    start: Start,
+    bitexts: Mapping[Pair, Bitext],
+    teachers: Mapping[Pair, tuple[Packed, Packed]],
+) -> dict[str, dict[str, int]]:
+    """Report how many sentences to train on are cut; return their numbers by pair and side."""
+    limit, found = workspace.settings.teacher.bitext_tokens, {}
+    for (pair, bitext), ids in zip(bitexts.items(), start.ids, strict=True):
+        cut = cut_sentences(workspace, bitext, (start.student, ids), teachers[pair][0])
+        if cut:
+            found[str(pair)] = cut
+            sides = {"query": f"sentences in {pair.query}", "english": "translations"}
+            listed = " and ".join(f"{count:,} {sides[side]}" for side, count in cut.items())
+            workspace.talk.say(
+                f"{pair}: {listed} of {len(bitext.train):,} were cut at {limit} tokens "
+                "(teacher.sentence_tokens)"
+            )
+    return found
+
+
 def _task(
     workspace: Workspace,
     start: Start,
@@ -125,7 +152,7 @@ def _task(
     cell: Cell,
 ) -> Distillation | JointDistillation:
     settings, student = workspace.settings, start.student
-    limit = settings.teacher.query_tokens
+    limit = settings.teacher.bitext_tokens
     # A student that is not trained has its held-out loss under the objective of ot.
     objective = OBJECTIVES[cell.method if METHODS[cell.method].learns else "ot"]
     tasks = {}
@@ -143,7 +170,10 @@ def _task(
 
 
 def _pair_notes(
-    task: Distillation | JointDistillation, student: Encoder, bitexts: Mapping[Pair, Bitext]
+    task: Distillation | JointDistillation,
+    student: Encoder,
+    bitexts: Mapping[Pair, Bitext],
+    cut: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     counts: dict[str, dict[str, Any]] = {
         str(pair): {
@@ -153,6 +183,7 @@ def _pair_notes(
             "machine_translated": _machine_translated(bitext),
             "skipped_lines": bitext.skipped,
             "realigned_pairs": bitext.moved,
+            **({"cut_sentences": cut[str(pair)]} if str(pair) in cut else {}),
         }
         for pair, bitext in bitexts.items()
     }

@@ -33,6 +33,7 @@ from clir_cli.retrieval.shard_checksums import text_digests
 from clir_cli.retrieval.shard_layout import ShardDocuments
 from clir_cli.stages.support import encoding, index_codec
 from clir_cli.stages.support.centring import centred_teacher
+from clir_cli.stages.support.lengths import limit_of
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
@@ -89,7 +90,7 @@ def _fill(
     batch = settings.batch_tokens or usual_batch(device)
     teacher = encoding.open_teacher(workspace, teacher_folder(workspace), batch)
     teacher = centred_teacher(workspace, teacher)
-    longest = workspace.settings.teacher.document_tokens
+    longest = limit_of(workspace, teacher, "document_tokens", "document")
     size = encoding.shard_size(settings, teacher, settings.passage_tokens or longest)
     whole, parts = collection, None
     if settings.passage_tokens:

@@ -40,6 +40,8 @@ DOWNLOADED = (
     "dictionary.files", "teacher.model", "student.model", "nmt.model", "models",
     "contrastive.collection",
 )  # fmt: skip
+# The settings that say how long a sentence of bitext may be.
+SENTENCES = {"query_tokens": "teacher.query_tokens", "sentence_tokens": "teacher.sentence_tokens"}
 # The settings of an index that change its bytes.
 INDEXED = (
     "dtype", "shard_documents", "precision", "format", "lists", "passage_tokens", "passage_overlap",
@@ -156,6 +158,7 @@ def _student_inputs(ref: Ref) -> list[Input]:
 def _run_settings(ref: Ref) -> dict[str, str]:
     method = METHODS[ref.cell.method]
     names = {"query_tokens": "teacher.query_tokens", "top_k": "search.top_k"}
+    names |= {"own_lengths": "teacher.own_lengths"} if method.encoder == "teacher" else {}
     names |= {"layers": "student.layers"} if method.encoder == "initial" else {}
     names |= {"candidates": "search.candidates"} if method.scorer == "maxsim" else {}
     names |= {"bitext": "bitext"} if _is_centred_by_bitext(ref) else {}
@@ -247,7 +250,7 @@ _BY_RECIPE = ArtifactSpec(
 )
 _EMBEDDINGS = ArtifactSpec(
     path=paths.embeddings_folder,
-    settings=lambda _: {"query_tokens": "teacher.query_tokens", "centre": "teacher.centre"},
+    settings=lambda _: {**SENTENCES, "centre": "teacher.centre"},
     inputs=lambda ref: [used_models.teacher_of(ref.settings).as_input("teacher")],
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
@@ -297,6 +300,7 @@ graph.SPECS |= {
         path=lambda ref: paths.root(ref) / "documents" / ref.name,
         settings=lambda _: {
             "document_tokens": "teacher.document_tokens",
+            "own_lengths": "teacher.own_lengths",
             "centre": "teacher.centre",
         },
     ),
@@ -315,7 +319,7 @@ graph.SPECS |= {
         settings=lambda _: {
             "bitext": "bitext",
             "transport": "transport",
-            "query_tokens": "teacher.query_tokens",
+            **SENTENCES,
         },
         inputs=_dictionary_inputs,
         command=partial(_cell_command, "dictionary"),
@@ -327,6 +331,7 @@ graph.SPECS |= {
         identity=lambda ref: {"collection": paths.collection(ref)},
         settings=lambda _: {
             "document_tokens": "teacher.document_tokens",
+            "own_lengths": "teacher.own_lengths",
             "centre": "teacher.centre",
             **{key: f"index.{key}" for key in INDEXED},
         },

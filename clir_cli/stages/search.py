@@ -20,7 +20,7 @@ from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.checkpoints import TextKind
-from clir_cli.retrieval.encoder import Encoder, Packed
+from clir_cli.retrieval.encoder import Encoder, Packed, encode_inputs
 from clir_cli.retrieval.maxsim import BLOCK_CELLS_OF_GPU, top_documents
 from clir_cli.retrieval.ranking import Ranker
 from clir_cli.retrieval.store import resident
@@ -28,6 +28,7 @@ from clir_cli.stages.index import Index, open_index
 from clir_cli.stages.support.centring import centred_student, centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
+from clir_cli.stages.support.lengths import limit_of
 from clir_cli.stages.support.methods import METHODS, fused_cells
 from clir_cli.stages.support.sources import load_bitext, queries_in, read_collection, word_index
 from clir_cli.stages.support.translations import (
@@ -84,6 +85,7 @@ class Search:
 
     def __init__(self, opened: Opened, typed: str = "") -> None:
         self.opened, self.typed = opened, typed
+        self.cut = 0  # queries that are longer than the encoder takes, once they are encoded
         self.workspace, self.ref, self.method = opened.workspace, opened.ref, opened.method
         # A student is trained on sentences.
         self.kind: TextKind = "query" if self.method.encoder == "teacher" else "sentence"
@@ -118,8 +120,16 @@ class Search:
     def encoded(self) -> tuple[Encoder, Packed]:
         """Return the encoder of the method's queries, and their token embeddings."""
         encoder = self.opened.encoder
-        limit = self.workspace.settings.teacher.query_tokens
-        return encoder, encoder.encode(self.texts, limit, kind=self.kind)
+        limit = limit_of(self.workspace, encoder, "query_tokens", self.kind)
+        inputs = encoder.inputs(self.texts, limit, self.kind)
+        self.cut = sum(text.is_cut for text in inputs)
+        if self.cut:
+            longest = encoder.limit(limit, self.kind)
+            self.workspace.talk.say(
+                f"{self.ref.pair} {self.ref.cell.label}: {self.cut:,} of {len(inputs):,} queries "
+                f"were cut at {longest} tokens (teacher.query_tokens)"
+            )
+        return encoder, encode_inputs(encoder, inputs, self.kind)
 
 
 def search(workspace: Workspace, ref: Ref) -> Path:
@@ -133,9 +143,11 @@ def search(workspace: Workspace, ref: Ref) -> Path:
         if draft is None:
             workspace.talk.say(f"{artifact.path} is current")
             return artifact.path
-        run = rank(Search(Opened(workspace, ref)))
+        job = Search(Opened(workspace, ref))
+        run = rank(job)
         write_run(draft / RUN_FILE, run, tag=ref.cell.label)
-        files.write_text(draft / "notes.json", json.dumps({"queries": len(run)}) + "\n")
+        notes = {"queries": len(run), **({"queries_cut": job.cut} if job.cut else {})}
+        files.write_text(draft / "notes.json", json.dumps(notes) + "\n")
     workspace.talk.say(f"{artifact.path}: {len(run):,} queries")
     return artifact.path
 

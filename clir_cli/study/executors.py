@@ -274,7 +274,7 @@ def _resources(cluster: RayCluster, workspace: Workspace, task: Task) -> Resourc
     with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
             model = memory.size_of(initial_folder(workspace, task.ref.pair))
-            load = Load(settings.training.batch_size, settings.teacher.query_tokens)
+            load = Load(settings.training.batch_size, settings.teacher.bitext_tokens)
             needed += memory.training(model, load).on_host(device)
         elif _uses_gpu(task):
             model = memory.size_of(teacher_folder(workspace))

@@ -180,7 +180,7 @@ def _memory(tasks: Sequence[Task]) -> int:
     for task in tasks:
         loop, shape = task.settings.training, _shape(task)
         texts = loop.batch_size * (2 if task.settings.objective.anchor else 1)
-        load = Load(texts, task.settings.teacher.query_tokens, loop.precision == "bfloat16")
+        load = Load(texts, task.settings.teacher.bitext_tokens, loop.precision == "bfloat16")
         load = replace(load, checkpointing=loop.gradient_checkpointing, lora_rank=loop.lora_rank)
         if shape.parameters:
             totals.append(memory.training(shape, replace(load, freeze=loop.freeze)).total)

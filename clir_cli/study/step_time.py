@@ -37,7 +37,7 @@ def step_seconds(workspace: Workspace) -> float:
     precision = runtime.choose_precision(settings.training.precision, device)
     student = _student(workspace, device, precision)
     size = settings.training.batch_size
-    bitext = _made_up(student, size * (STEPS + 2), min(TOKENS, settings.teacher.query_tokens))
+    bitext = _made_up(student, size * (STEPS + 2), min(TOKENS, settings.teacher.bitext_tokens))
     loop = settings.training.model_copy(update={"epochs": 1, "epoch_pairs": 0, "shard": False})
     settings = settings.model_copy(update={"training": loop})
     task = Distillation(bitext, bitext, OBJECTIVES["ot"], settings, seed=0)

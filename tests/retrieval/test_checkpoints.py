@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
-from tiny_encoders import tiny_bert
+from tiny_encoders import stanford, tiny_bert
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
@@ -31,26 +31,6 @@ TEXTS = [
 def tiny(models: Path, tmp_path_factory) -> Path:
     """A random BERT of 32 dimensions with the real English vocabulary."""
     return tiny_bert(tmp_path_factory.mktemp("tiny"), models)
-
-
-def stanford(tiny: Path, folder: Path, **metadata) -> Path:
-    """Write what the original ColBERT writes: one file of weights, and artifact.metadata."""
-    folder.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((tiny / name).read_bytes())
-    config = json.loads((tiny / "config.json").read_text())
-    config["architectures"] = ["HF_ColBERT"]
-    (folder / "config.json").write_text(json.dumps(config))
-    weights = {f"bert.{name}": x for name, x in load_file(tiny / "model.safetensors").items()}
-    weights["linear.weight"] = torch.randn(8, 32, generator=torch.Generator().manual_seed(2))
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    told = {
-        "query_token_id": "[unused0]", "doc_token_id": "[unused1]", "query_token": "[Q]",
-        "doc_token": "[D]", "dim": 8, "query_maxlen": 32, "doc_maxlen": 24,
-        "mask_punctuation": True, "attend_to_mask_tokens": False, "similarity": "cosine",
-    }  # fmt: skip
-    (folder / "artifact.metadata").write_text(json.dumps(told | metadata, indent=4))
-    return folder
 
 
 def multi_vector(tiny: Path, folder: Path, *, dense: dict | None = None, **knobs) -> Path:

@@ -38,7 +38,7 @@ def augmenting(
         UserError: The student cannot predict tokens.
     """
     train, held_out = texts
-    tokenizer, limit = student.tokenizer, settings.teacher.query_tokens
+    tokenizer, limit = student.tokenizer, settings.teacher.bitext_tokens
     task = MaskedLM(
         train=student.tokenize(train, limit),
         held_out=student.tokenize(held_out, limit),

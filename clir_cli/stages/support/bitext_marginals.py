@@ -42,7 +42,7 @@ def masses(
     if kind == "uniform":
         return None, None
     teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
-    limit = workspace.settings.teacher.query_tokens
+    limit = workspace.settings.teacher.bitext_tokens
     english = [row.english for row in (*bitext.train, *bitext.held_out)]
     inputs, count = teacher.inputs(english, limit, "sentence"), len(bitext.train)
     of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = marginals.by_norm

@@ -25,7 +25,7 @@ def english_sides(
         return None, None
     teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
     centres = centred_teacher(workspace, teacher).centres
-    limit = workspace.settings.teacher.query_tokens
+    limit = workspace.settings.teacher.bitext_tokens
 
     def side(texts: Sequence[str], packed: Packed) -> English:
         drawn = [bool(size) for size in packed.offsets.diff()]

@@ -34,6 +34,8 @@ def open_encoder_at(
     require_encoding(folder, device, precision, tokens)
     pickled = workspace.settings.models.allow_pickle
     encoder = load_encoder(folder, device, precision, pickled=pickled)
+    if not workspace.settings.teacher.own_lengths:
+        encoder = replace(encoder, text_format=encoder.text_format.without_lengths())
     if encoder.is_causal() and (CAUSAL, folder) not in workspace.cache:
         workspace.cache[CAUSAL, folder] = True  # it is said once
         workspace.talk.say(

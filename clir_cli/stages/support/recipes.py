@@ -29,8 +29,9 @@ class Recipe:
         return self.name.replace("-", "_")
 
 
+_LENGTHS = ("document_tokens", "query_tokens", "sentence_tokens", "own_lengths")
 _SHARED = (
-    *(f"teacher.{key}" for key in ("model", "document_tokens", "query_tokens", "centre")),
+    *(f"teacher.{key}" for key in ("model", *_LENGTHS, "centre")),
     "bitext",
     "training",
 )

@@ -95,7 +95,7 @@ def student_to_train(
 
     Each of several ``folds`` has new token embeddings of its own; one fold trains the final ones.
     """
-    limit = workspace.settings.teacher.query_tokens
+    limit = workspace.settings.teacher.bitext_tokens
     if folds < 2 or not _gets_rows(workspace):
         student, new_rows = initial_student(workspace, bitexts, device, precision, ref)
         ids = [student.tokenize([row.query for row in bitext.train], limit) for bitext in bitexts]

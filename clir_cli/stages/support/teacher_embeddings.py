@@ -16,6 +16,7 @@ from clir_cli.retrieval.checkpoints import TextKind
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.lengths import limit_of
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.training.batches import drawn
@@ -83,7 +84,7 @@ def align_bitext(
             bitext.train,
             embeddings,
             settings.transport,
-            max_tokens=settings.teacher.query_tokens,
+            max_tokens=settings.teacher.bitext_tokens,
             advance=count,
         )
     if missed:
@@ -107,16 +108,17 @@ def document_embeddings(
 def _embeddings(
     workspace: Workspace, ref: Ref, parts: Sequence[Sequence[str]], device: torch.device
 ) -> tuple[Packed, Packed]:
-    texts, settings = [*parts[0], *parts[1]], workspace.settings.teacher
+    texts = [*parts[0], *parts[1]]
     of_documents = ref.kind == "document embeddings"
     kind: TextKind = "document" if of_documents else "sentence"
-    limit = settings.document_tokens if of_documents else settings.query_tokens
+    length = "document_tokens" if of_documents else "bitext_tokens"
     plural, title = f"{kind}s", f"encode {ref.name if of_documents else 'the bitext'}"
     artifact = graph.resolve(workspace, ref, {plural: digest(texts)})
     with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
             teacher = open_encoder_at(workspace, teacher_folder(workspace), device)
             teacher = centred_teacher(workspace, teacher)
+            limit = limit_of(workspace, teacher, length, kind)
             with workspace.talk.counting(title, len(texts), unit=plural) as advance:
                 packed = teacher.encode(
                     texts, limit, kind=kind, dtype=torch.float16, advance=advance
