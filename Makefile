@@ -13,7 +13,7 @@ CLIR := $(BIN)/clir
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-faults mutants lint format bench reproduce-all docs wheel clean
+.PHONY: help demo test test-slow test-faults rehearse mutants lint format bench reproduce-all docs wheel clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-slow: $(READY)  ## run the slow tests too
 test-faults: $(READY)  ## inject 1,200 faults and print what became of them (20 minutes)
 	PYTHONPATH=tests $(BIN)/python -m faults
 	$(BIN)/python -m pytest -n 2 -m faults
+
+rehearse: $(READY)  ## rehearse the suite paper against miniatures of all that it needs (15 minutes)
+	PYTHONPATH=tests $(BIN)/python -m rehearsal
 
 mutants: $(READY)  ## try small faults in the code: the tests must notice 95 % (20 minutes)
 	$(BIN)/python tests/mutants.py

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rehearsal.running import Cell, Ended, as_table, brought, cells, run
 from rehearsal.stage import CUTS, Stage
 
-EXPERIMENTS = tuple(CUTS)
+EXPERIMENTS = (*CUTS, "models_beside")
 METHODS = "zero-shot,bm25,ot,english"
 Said = Callable[[str], None]
 
@@ -64,5 +64,7 @@ def table(stage: Stage, ended: list[Ended]) -> str:
         found = made(stage, done)
         failed = sum(bool(cell.error) for cell in found)
         counts = (len(found) - failed, failed) if found else ("", "")
-        rows.append((f"`clir {shown(stage, done.words)}`", done.code, *counts, round(done.seconds)))
-    return as_table(("command", "exit code", "cells made", "cells failed", "seconds"), rows)
+        took = round(done.seconds), round(done.cpu_seconds)
+        rows.append((f"`clir {shown(stage, done.words)}`", done.code, *counts, *took))
+    head = ("command", "exit code", "cells made", "cells failed", "seconds", "of a processor")
+    return as_table(head, rows)

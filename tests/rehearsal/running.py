@@ -2,6 +2,7 @@
 
 import csv
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -16,11 +17,12 @@ LIMIT = 900  # seconds of a command
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code, seconds, and both outputs."""
+    """How a command ended: exit code, seconds, those of a processor, and both outputs."""
 
     words: tuple[str, ...]
     code: int
     seconds: float
+    cpu_seconds: float
     out: str
     err: str
 
@@ -63,12 +65,18 @@ def run(stage: Stage, *words: str, home: str = "home") -> Ended:
         options += ["--mirror", str(stage.mirror)]
     if words[0] in ("evaluate", "reproduce"):
         options += ["--results", str(place / "results")]
-    start = time.monotonic()
+    start, cpu = time.monotonic(), _cpu_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "clir_cli", *words, *options],
         cwd=stage.checkout, env=environment(stage), capture_output=True, text=True, timeout=LIMIT,
     )  # fmt: skip
-    return Ended(words, done.returncode, time.monotonic() - start, done.stdout, done.stderr)
+    took = time.monotonic() - start, _cpu_seconds() - cpu
+    return Ended(words, done.returncode, *took, done.stdout, done.stderr)
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def cells(stage: Stage, experiment: str, home: str = "home") -> list[Cell]:

@@ -57,6 +57,34 @@ CUTS: dict[str, dict[str, list[str]]] = {
     "model_scale": TWO,
     "monolingual_augmentation": {"pairs": ["sw-en", "fi-en"]},
 }
+# Models and bitext that the suite does not name, and that people take in its place.
+BESIDE = """
+title = "Models and bitext beside those of the suite"
+question = "Do models of the field work by their names?"
+metrics = ["map"]
+
+[grid]
+pairs = ["sw-en"]
+methods = ["zero-shot", "ot"]
+"student.model" = ["microsoft/mdeberta-v3-base", "BAAI/bge-m3", "Qwen/Qwen3-Embedding-0.6B"]
+
+[[variants]]
+name = "opus-mt"
+set = { "nmt.model" = "Helsinki-NLP/opus-mt-sw-en" }
+methods = ["nmt"]
+
+[[variants]]
+name = "nllb-bitext"
+set = { "bitext.sources" = ["nllb"] }
+methods = ["ot"]
+
+[suites.paper]
+methods = ["zero-shot", "ot", "nmt"]
+
+[suites.paper.settings]
+"models.allow_pickle" = "pytorch_model.bin"
+"nmt.model" = "facebook/nllb-200-distilled-600M"
+"""
 
 
 @dataclass(frozen=True)
@@ -116,6 +144,7 @@ def build(folder: Path, checkout: Path = ROOT, small: str = SMALL) -> Stage:
     for name, axes in CUTS.items():
         path = stage.checkout / "experiments" / f"{name}.toml"
         path.write_text(_cut(path.read_text(encoding="utf-8"), axes), encoding="utf-8")
+    (stage.checkout / "experiments" / "models_beside.toml").write_text(BESIDE)
     return stage
 
 
