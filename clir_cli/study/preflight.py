@@ -217,8 +217,10 @@ def _downloads(
         said = [
             f"{name} {_bytes(sizes)} ({licence})" for (name, licence), sizes in by_source.items()
         ]
-        total = sum(part.bytes for part in missing.values())
-        yield f"to download: at least {size_text(total)}: {'; '.join(said)}"
+        sizes = [size for sizes in by_source.values() for size in sizes]
+        least = "" if all(sizes) else "at least "
+        amount = f"{least}{size_text(sum(sizes))}: " if any(sizes) else ""
+        yield f"to download: {amount}{'; '.join(said)}"
     brings = [
         f"{part.source}: {part.bring} (at {part.path})" for part in missing.values() if part.bring
     ]
