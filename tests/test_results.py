@@ -1,6 +1,7 @@
-"""Figures of the README are those of committed results, and these are of present experiments."""
+"""Figures of the pages are those of committed results, and these are of present experiments."""
 
 import csv
+import re
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from statistics import mean
@@ -12,9 +13,12 @@ from clir_cli.study import experiment
 from clir_cli.study.grid import Base, expand
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-# A committed table, and the text before its figures in the README: one row a method.
-TABLES = {"open/objectives": "by `clir reproduce objectives --suite open"}
+# A committed table, the page that has its figures in one row a method, the text before them there,
+# and their metric.
+TABLES = {
+    "open/objectives": ("README.md", "by `clir reproduce objectives --suite open", "mrr"),
+    "open/articles": ("docs/results.md", "clir reproduce articles --suite open", "map"),
+}
 
 
 @pytest.fixture(params=TABLES)
@@ -28,13 +32,14 @@ def committed(name: str) -> list[dict[str, str]]:
 
 
 def shown(name: str) -> list[tuple[str, str, str]]:
-    """Return method, language and text of each cell of a table of the README."""
-    lines = README.partition(TABLES[name])[2].splitlines()
+    """Return method, language and text of each cell of a page's table."""
+    page, start, _ = TABLES[name]
+    lines = (ROOT / page).read_text("utf-8").partition(start)[2].splitlines()
     begin = dropwhile(lambda line: not line.startswith("|"), lines)
     table = takewhile(lambda line: line.startswith("|"), begin)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
     header = rows[0]
-    body = [row for row in rows if row[0].startswith("`")]
+    body = [row for row in rows if re.fullmatch("`[^`]+`", row[0])]
     return [
         (row[0].strip("`"), language, text)
         for row in body
@@ -42,14 +47,14 @@ def shown(name: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_figures_of_the_readme_are_the_results(name: str) -> None:
-    results, cells = committed(name), shown(name)
+def test_figures_of_the_pages_are_the_results(name: str) -> None:
+    results, cells, metric = committed(name), shown(name), TABLES[name][2]
     assert cells
     for method, language, text in cells:
         rows = [
             row
             for row in results
-            if (row["method"], row["pair"], row["metric"]) == (method, f"{language}-en", "mrr")
+            if (row["method"], row["pair"], row["metric"]) == (method, f"{language}-en", metric)
         ]
         assert rows, (method, language)
         marks = {mark(*(float(row[key] or "nan") for key in ("p_value", "effect"))) for row in rows}
