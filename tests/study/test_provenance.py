@@ -18,7 +18,7 @@ SW = (Pair("sw", "en"),)
 # Settings that change nothing that is saved.
 UNSAVED = (
     "cluster", "index.batch_tokens", "index.memory", "models", "training.checkpoint_steps",
-    "training.gradient_checkpointing", "training.shard",
+    "training.gradient_checkpointing", "training.halve", "training.shard",
 )  # fmt: skip
 # Those, options and labels of a suite, and sections that only recipes, translations or score
 # tables read.
