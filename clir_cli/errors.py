@@ -19,6 +19,10 @@ class MissingInput(UserError):
         self.has_remedy = has_remedy
 
 
+class NoQueries(UserError):
+    """A collection has no queries in the language of a pair; it may have those of other pairs."""
+
+
 class Busy(UserError):
     """Another process is making the same thing just now."""
 

@@ -16,7 +16,7 @@ from clir_cli.commands.cells import (
     pairs_of,
     print_artifacts,
 )
-from clir_cli.errors import UserError
+from clir_cli.errors import NoQueries, UserError
 from clir_cli.options import (
     RESULTS,
     Address,
@@ -171,15 +171,20 @@ def search(
     pairs, cells = cells_of(workspace, options)
     artifacts = []
     for pair in pairs:
-        runs = cells if options.method else answerable(workspace, pair, cells)
-        # Fused runs come last: they read the runs of the others.
-        for fused in (False, True):
-            refs = [
-                workspace.ref("run", (pair,), cell)
-                for cell in runs
-                if (METHODS[cell.method].scorer == "fusion") == fused
-            ]
-            artifacts += make_all(common, workspace, refs)
+        try:
+            runs = cells if options.method else answerable(workspace, pair, cells)
+            # Fused runs come last: they read the runs of the others.
+            for fused in (False, True):
+                refs = [
+                    workspace.ref("run", (pair,), cell)
+                    for cell in runs
+                    if (METHODS[cell.method].scorer == "fusion") == fused
+                ]
+                artifacts += make_all(common, workspace, refs)
+        except NoQueries as error:
+            if pair == pairs[-1] and not artifacts:
+                raise
+            workspace.talk.say(f"{pair} is left out: {error}")
     print_artifacts(common, artifacts)
 
 

@@ -24,7 +24,7 @@ from clir_cli.corpus.formats.reading import ParsedCollection, ReadRequest
 from clir_cli.corpus.formats.tables import TABLES, files_under, text_files
 from clir_cli.corpus.formats.trec_layout import is_disk, is_trec
 from clir_cli.corpus.records import POOLS, REVISION, Collection, Document, Pool
-from clir_cli.errors import MissingInput, UserError, check_utf8, nearest
+from clir_cli.errors import MissingInput, NoQueries, UserError, check_utf8, nearest
 from clir_cli.files import digest
 
 IRDS, HF = "irds:", hub.HF
@@ -209,7 +209,7 @@ def _catalogue_parser(name: str, language: str, downloads: Path) -> _Parser:
     if not entry.has(language):
         subsets = entry.options.get("subsets")
         hint = f"; its queries are called {', '.join(subsets)}" if subsets else ""
-        raise UserError(f"collection {name} has no queries in {language!r}{hint}")
+        raise NoQueries(f"collection {name} has no queries in {language!r}{hint}")
     request = _request(entry, language, downloads)
     reader = COLLECTION_READERS[entry.format]
     facts = [json.dumps([entry.format, entry.options, entry.codes], default=str)]

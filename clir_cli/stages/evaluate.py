@@ -7,7 +7,7 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.cell import Cell
 from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.records import Pair
-from clir_cli.errors import MissingInput
+from clir_cli.errors import MissingInput, NoQueries
 from clir_cli.evaluation import gaps, measures, scores, scoring
 from clir_cli.evaluation.scoring import Result, ScoredRun
 from clir_cli.stages.support.paths import column_variant
@@ -57,7 +57,13 @@ def evaluate(
     runs: list[ScoredRun[Cell]] = []
     missing: list[str] = []
     for pair in pairs:
-        collection = read_collection(workspace, pair.query)
+        try:
+            collection = read_collection(workspace, pair.query)
+        except NoQueries as error:
+            if len(pairs) == 1:
+                raise
+            missing.append(f"{pair} is left out: {error}")
+            continue
         for cell in cells:
             try:
                 run = graph.require_current(workspace, workspace.ref("run", (pair,), cell))

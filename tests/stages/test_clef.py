@@ -132,3 +132,18 @@ def test_one_query_is_asked_of_the_whole_collection(clir, own) -> None:
     words = ("search", "--lang", "fi-en", "--method", "english", *own, "--query", title, "--json")
     found = well(clir(*words, "--top-k", 144)).json
     assert {hit["document"][:2] for hit in found} == {"LA", "GH"}
+
+
+def test_a_pair_without_topics_is_left_out_and_the_others_are_scored(
+    clir, home, own, tmp_path
+) -> None:
+    words = ("--lang", "tl-en,fi-en", "--method", "bm25", *own)
+    told = well(clir("search", *words))
+    assert "tl-en is left out: " in told.err and "no topics in 'tl'" in told.err
+    results = ("--results", tmp_path / "results")
+    told = well(clir("evaluate", *words, *results, "--metric", "map", "--json"))
+    assert [row["pair"] for row in told.json] == ["fi-en"]
+    assert "tl-en is left out: " in told.err
+    alone = clir("search", "--lang", "tl-en", "--method", "bm25", *own)
+    assert alone.code == 2
+    assert "no topics in 'tl'" in alone.err

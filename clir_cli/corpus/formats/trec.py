@@ -24,7 +24,7 @@ from clir_cli.corpus.formats.trec_layout import HELP, Layout, Parts
 from clir_cli.corpus.formats.trec_text import decoded, plain
 from clir_cli.corpus.formats.trec_topics import content, read_topics
 from clir_cli.corpus.records import Document, Pool
-from clir_cli.errors import UserError
+from clir_cli.errors import NoQueries, UserError
 
 Tags = Sequence[re.Match[str]]
 
@@ -42,7 +42,9 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
     parts = Parts.of(request)
     folder, layout = parts.folder, parts.layout
     if lacking := parts.lacking(request.language):
-        raise UserError(f"{folder}: {'; '.join(lacking)}; {HELP}")
+        # Documents and judgments are there if English, which needs no topics, lacks nothing.
+        kind = UserError if parts.lacking("en") else NoQueries
+        raise kind(f"{folder}: {'; '.join(lacking)}; {HELP}")
     documents, notes = _documents(parts)
     qrels = _qrels(parts.qrels)
     fields = layout.query, layout.encoding
