@@ -1,5 +1,6 @@
 """One part is removed at a time: the cells that need it fail with a message, and no others."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ methods = ["zero-shot", "bm25", "english-bm25", "english"]
 collections = ["clef-2000-2003", "mlqa", "miracl-sw", "beir-scifact", "belebele"]
 """,
 }
+# What a cell of a skipped task has before the reason: the task that failed.
+CAUSE = re.compile(r"^(download .*? \([a-z ]+\)|(models|paper)/\S+): ")
 OF_A_STUDENT = ("zero-shot", "ot", "code-switch", "hybrid")
 
 
@@ -78,7 +81,7 @@ class Outcome:
     def message(self) -> str:
         """Return the reason of the first cell that failed, without the places of this stage."""
         reason = self.failed[0].error if self.failed else "no cell failed"
-        return reason.rpartition("(collection): ")[2].rpartition("(model): ")[2]
+        return CAUSE.sub("", reason)
 
 
 def _model(name: str) -> Callable[[Stage], list[Path]]:
@@ -189,6 +192,8 @@ def without(stage: Stage, paths: Sequence[Path]) -> Iterator[None]:
         yield
     finally:
         for number, path in enumerate(paths):
+            if path.is_dir():  # what a library made in its place
+                shutil.rmtree(path)
             (aside / str(number)).rename(path)
         aside.rmdir()
 
