@@ -206,6 +206,8 @@ def _answer(
         else:
             display.show_hits(hits, text)
 
+    if query is not None and not query.strip():
+        raise UserError("--query is empty; give the words to search for")
     searchers = {
         (pair, cell.label): Searcher(workspace, workspace.ref("run", (pair,), cell))
         for pair, cell in chosen

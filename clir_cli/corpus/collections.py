@@ -189,8 +189,10 @@ def load_collection(name: str, language: str, downloads: Path) -> Collection:
             "digests": digests,
         }
         parse_cache.save(cached_at, key, content)
-    pools = [Pool(*values) for values in content["pools"]]
-    return Collection(collection_label(name), **{**content, "documents": documents, "pools": pools})
+    # Tuples, which JSON does not keep: what is remembered equals what is read.
+    pools, notes = tuple(Pool(*values) for values in content["pools"]), tuple(content["notes"])
+    parts = {**content, "documents": documents, "pools": pools, "notes": notes}
+    return Collection(collection_label(name), **parts)
 
 
 class _Parser(NamedTuple):

@@ -11,7 +11,6 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.records import Document
 from clir_cli.corpus.unicode_words import word_spans, words
-from clir_cli.errors import UserError
 from clir_cli.evaluation.fusion import NORMALISERS
 from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.encoder import Encoder
@@ -102,11 +101,11 @@ class Searcher:
     def find(self, text: str) -> list[Hit]:
         """Return the best documents for one query text, best first, as ``search`` would rank them.
 
+        The text is not empty.
+
         Raises:
-            UserError: An empty query, or runs that cannot answer a new one.
+            UserError: Runs that cannot answer a new query.
         """
-        if not text.strip():
-            raise UserError("--query is empty; give the words to search for")
         job = Search(self.opened, typed=text)
         best = rank(job)["query"]
         documents = [self.documents[key] for key, _ in best]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,18 @@ CARDS = "CUDA_VISIBLE_DEVICES"
 def started(workers: Processes, count: int) -> list[str | None]:
     """Start workers and return the cards that each of them sees."""
     processes = [workers._start_worker().process for _ in range(count)]
-    found = []
-    for process in processes:
-        told = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    return [cards_of(process.pid) for process in processes]
+
+
+def cards_of(pid: int | None) -> str | None:
+    """Return what a process has been started with; before its exec it has the parent's."""
+    for _ in range(600):
+        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         variables = dict(part.decode().split("=", 1) for part in told if b"=" in part)
-        found.append(variables.get(CARDS))
-    return found
+        if CARDS in variables:
+            return variables[CARDS]
+        time.sleep(0.1)
+    return None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -28,7 +28,9 @@ NOWHERE = (
 )  # fmt: skip
 BITEXT = ("teacher", "student", "bitext", "training")
 DISTILLED = (*BITEXT, "objective.anchor")
-INDEX = ("teacher.model", "teacher.document_tokens", "teacher.centre", "index")
+INDEX = (
+    "teacher.model", "teacher.document_tokens", "teacher.own_lengths", "teacher.centre", "index",
+)  # fmt: skip
 RUN = ("teacher.query_tokens", "search.top_k")
 # Artifact -> what makes it stale, or what it is made from, which is then refused.
 REACHED = {
