@@ -67,6 +67,7 @@ def held_out(student: Path) -> list[tuple[float, float]]:
     return [(float(row["held_out_loss"]), float(row["held_out_mrr"])) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_two_processes_take_the_steps_of_one(clir, words, models, tmp_path):
     homes = [tmp_path / "one", tmp_path / "two"]

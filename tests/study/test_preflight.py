@@ -80,7 +80,12 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "code"), [("n", (), 2), ("y", (), 0), ("n", ("--yes",), 0)]
+    ("answer", "words", "code"),
+    [
+        ("n", (), 2),
+        pytest.param("y", (), 0, marks=pytest.mark.slow),
+        ("n", ("--yes",), 0),
+    ],
 )
 def test_a_person_is_asked_before_long_work(
     reproduce, experiment, home, monkeypatch, answer, words, code

@@ -195,7 +195,8 @@ def test_shares_make_the_whole_that_experiments_share(reproduce, experiment):
     assert made(reproduce(path, other).err) == {"evaluate": 2}
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/stages/test_killed.py kills a stage
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_and_called_again(reproduce, experiment, home, tmp_path, quick, jobs):
     """Killed while a student is trained: what was whole stays, the student goes on."""
     path = experiment()

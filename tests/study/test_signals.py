@@ -43,8 +43,8 @@ def is_running(process: int) -> bool:
     ("number", "jobs", "code"),
     [
         (signal.SIGTERM, 2, 143),
-        (signal.SIGKILL, 2, -9),
-        (signal.SIGHUP, 1, 129),
+        pytest.param(signal.SIGKILL, 2, -9, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 1, 129, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_all_processes_of_a_study(

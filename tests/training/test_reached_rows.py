@@ -84,22 +84,6 @@ def test_weights_and_held_out_losses_are_those_of_the_whole_table(models, task):
         assert difference.mean() < 1e-3 * (value - before if name == TABLE else value).abs().mean()
 
 
-def test_a_resumed_run_ends_in_the_same_weights(models, task):
-    uncut = trained(models, task)
-    list(uncut.run())
-    first = trained(models, task)
-    for step in first.run():
-        if step.number == 3:
-            break
-    tensors, words = first.state()
-    saved = {name: value.clone() for name, value in tensors.items()}
-    second = trained(models, task)
-    second.restore(saved, words)
-    list(second.run())
-    one, two = uncut.finished().model.state_dict(), second.finished().model.state_dict()
-    assert all(torch.equal(one[name], two[name]) for name in one)
-
-
 def test_a_checkpoint_of_the_whole_table_is_of_another_student(models, task):
     whole, reached = trained(models, WholeTable(task)), trained(models, task)
     with pytest.raises(ValueError, match="another student"):
