@@ -70,7 +70,7 @@ def test_documents_are_read_and_what_lies_beside_them_is_not(downloads: Path) ->
     assert by_id[names["health-02"]].title == title
     assert by_id[names["health-02"]].text.startswith(text)
     assert any(each.text.endswith("It costs £5 .") for each in found.documents)  # ISO-8859-1
-    assert found.notes == []
+    assert found.notes == ()
 
 
 def test_topics_are_judged_year_by_year_on_the_documents_of_their_pool(downloads: Path) -> None:
@@ -244,7 +244,7 @@ def test_files_without_a_document_are_left_out_and_told(downloads: Path, tmp_pat
     (folder / "la_changes").write_text("Files that were changed in 1999: none.\n")
     found = load(downloads, "fi")
     assert found.digests == before.digests
-    assert found.notes == ["1 files hold no document and were left out: la_changes"]
+    assert found.notes == ("1 files hold no document and were left out: la_changes",)
 
 
 def test_what_is_brought_is_linked_once_and_never_through_a_link(
