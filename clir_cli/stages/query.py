@@ -12,11 +12,11 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.records import Document
 from clir_cli.corpus.unicode_words import word_spans, words
 from clir_cli.evaluation.fusion import NORMALISERS
-from clir_cli.retrieval.bm25 import bm25_scores
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.stages.index import Index
 from clir_cli.stages.search import Opened, Search, rank
 from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.sources import word_index
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
@@ -89,9 +89,9 @@ class Searcher:
 
     def load(self) -> None:
         """Load now what the first query would."""
-        self.documents  # noqa: B018
+        _ = self.documents
         if self.opened.method.scorer == "maxsim":
-            self.opened.index, self.teacher  # noqa: B018
+            _ = self.opened.index, self.teacher
 
     @cached_property
     def documents(self) -> dict[str, Document]:
@@ -143,10 +143,11 @@ def _check_inputs(workspace: Workspace, ref: Ref) -> None:
 
 def _word_parts(job: Search, documents: Sequence[Document], text: str) -> list[list[Part]]:
     """Return what each word of a query adds to the BM25 score of each document."""
-    position = {document.id: at for at, document in enumerate(job.opened.collection.documents)}
-    terms, texts = words(text), [document.full_text for document in job.opened.collection.documents]
+    collection = job.opened.collection
+    position = {document.id: at for at, document in enumerate(collection.documents)}
+    terms, index = words(text), word_index(job.workspace, collection, None)
     parts: list[dict[str, Part]] = [{} for _ in documents]
-    for term, scores in zip(terms, bm25_scores(texts, terms), strict=True):
+    for term, scores in zip(terms, index.scores(terms), strict=True):
         for document, found in zip(documents, parts, strict=True):
             score = float(scores[position[document.id]])
             if math.isfinite(score):
