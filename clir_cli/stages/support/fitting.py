@@ -18,7 +18,7 @@ from clir_cli.retrieval.memory import Estimate, Load, ModelSize
 from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.stages.support.workspace import Workspace
 
-CAUSAL = "said to be causal"  # a key of the workspace's cache
+CAUSAL = "is causal"  # a key of the workspace's cache
 SAMPLED = 200  # sentences whose tokens are counted
 
 
@@ -36,12 +36,13 @@ def open_encoder_at(
     encoder = load_encoder(folder, device, precision, pickled=pickled)
     if not workspace.settings.teacher.own_lengths:
         encoder = replace(encoder, text_format=encoder.text_format.without_lengths())
-    if encoder.is_causal() and (CAUSAL, folder) not in workspace.cache:
-        workspace.cache[CAUSAL, folder] = True  # it is said once
-        workspace.talk.say(
-            f"{folder}: a decoder: no token sees those behind it, so the embedding of a word is of "
-            "what comes before it alone"
-        )
+    if (CAUSAL, folder) not in workspace.cache:  # tried once, and said once
+        workspace.cache[CAUSAL, folder] = encoder.is_causal()
+        if workspace.cache[CAUSAL, folder]:
+            workspace.talk.say(
+                f"{folder}: a decoder: no token sees those behind it, so the embedding of a word "
+                "is of what comes before it alone"
+            )
     return encoder
 
 
