@@ -62,6 +62,11 @@ class Collection:
     depth: int = 0
     notes: Sequence[str] = ()
 
+    @property
+    def pool_of(self) -> dict[str, Pool]:
+        """Return the pool of each query that was not judged on all documents."""
+        return {query: pool for pool in self.pools for query in pool.queries}
+
 
 class Pair(NamedTuple):
     """A language pair: the language of the queries and the language of the documents."""

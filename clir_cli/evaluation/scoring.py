@@ -3,7 +3,7 @@
 ``clir evaluate`` and the experiments both score with these functions.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -94,14 +94,13 @@ def load_run(folder: Path, collection: Collection) -> Run:
             f"collection {collection.name} has no judgments, so runs cannot be scored; add "
             "qrels/test.tsv (query-id, corpus-id and score, with tabs between)"
         )
-    return _of_pools(read_run(folder / RUN_FILE), collection.pools)
+    return _of_pools(read_run(folder / RUN_FILE), collection.pool_of)
 
 
-def _of_pools(run: Run, pools: Sequence[Pool]) -> Run:
+def _of_pools(run: Run, pool_of: Mapping[str, Pool]) -> Run:
     """Return a run without the documents on which its queries were not judged."""
-    if not pools:
+    if not pool_of:
         return run
-    pool_of = {query: pool for pool in pools for query in pool.queries}
     return {
         query: {name: score for name, score in scores.items() if pool_of[query].has(name)}
         if query in pool_of

@@ -173,8 +173,7 @@ def _by_pool(job: Search) -> list[tuple[list[int], Pool | None]]:
 
     A query is asked of the documents on which it was judged.
     """
-    pools = () if job.typed else job.opened.collection.pools
-    pool_of = {query: pool for pool in pools for query in pool.queries}
+    pool_of = {} if job.typed else job.opened.collection.pool_of
     groups: dict[tuple[str, ...], tuple[list[int], Pool | None]] = {}
     for row, query in enumerate(job.queries):
         pool = pool_of.get(query)
