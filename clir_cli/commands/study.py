@@ -95,17 +95,18 @@ def reproduce(
     base = Base(common.suite, common.config, tuple(common.assign or ()))
     prepared = study.prepare(experiments, base, workspace, results)
     if common.dry_run:
-        lines = study.commands(prepared, share)
+        work = study.look(prepared, share)
+        lines = study.commands(prepared, work, share)
         if common.as_json:
             display.print_json(lines)
         else:
             for line in lines:
                 put(f"{line['state']:<8} {line['command']}")
-        for told in study.ahead(prepared, share, measure=measure).lines:
-            workspace.talk.say(told)
+        for text in study.ahead(prepared, work, measure=measure).lines:
+            workspace.talk.say(text)
         return
     agreed = partial(_agreed, is_asked=not (yes or common.quiet))
-    outcome = study.reproduce(prepared, share, measure=measure, go_on=agreed)
+    outcome = study.reproduce(prepared, share, measure=measure, agrees=agreed)
     if common.as_json:
         display.print_json([row for rows in outcome.rows.values() for row in rows])
     else:
@@ -166,7 +167,7 @@ def _agreed(ahead: "Preflight", is_asked: bool) -> bool:
     """Return True unless a person at a terminal is asked before long work, and declines."""
     if not (is_asked and ahead.is_long and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
-    return typer.confirm("go on? (--yes does not ask)", err=True)
+    return typer.confirm("continue? (--yes does not ask)", err=True)
 
 
 def _share(text: str) -> tuple[int, int]:

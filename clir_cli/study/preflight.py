@@ -49,16 +49,19 @@ class Preflight:
 
 
 def look_ahead(
-    study: Study, tasks: Sequence[Task], to_do: Sequence[Task], *, measure: bool = False
+    study: Study,
+    tasks: Sequence[Task],
+    to_do: Sequence[Task],
+    pace: Pace,
+    *,
+    measure: bool = False,
 ) -> Preflight:
     """Return what the tasks ``to_do`` of a study's ``tasks`` take, as far as it is known now.
 
-    With ``measure`` a few steps of training are taken if no student that is there says how long it
-    took; nothing else needs torch.
+    ``pace`` knows how long those took that are there. With ``measure`` a few steps of training are
+    taken if it knows of no student; nothing else needs torch.
     """
     workspace = study.workspace
-    pace = Pace(workspace.engine.jobs)
-    pace.learn_from_manifests(tasks, workspace)
     kinds = Counter(task.ref.kind for task in to_do)
     counts = [f"{kinds[k]} {names[kinds[k] > 1]}" for k, names in KINDS.items() if kinds[k]]
     lines = [f"to make: {', '.join(counts)}"] if counts else []

@@ -15,7 +15,7 @@ from clir_cli.study.grid import Base, expand
 from clir_cli.study.preflight import MANY, Preflight, look_ahead, trained
 from clir_cli.study.results import Row
 from clir_cli.study.schedule import Pace
-from clir_cli.study.tasks import Study
+from clir_cli.study.tasks import Study, Task
 from clir_cli.study.watch import title, watching
 from clir_cli.study.work import Done, State
 
@@ -59,21 +59,44 @@ def prepare(
     return study
 
 
-def ahead(study: Study, share: Share = WHOLE, *, measure: bool = False) -> Preflight:
-    """Return what lies ahead; nothing is made."""
+@dataclass(frozen=True)
+class Work:
+    """The tasks of a share of a study, which of their artifacts are there, and how long they take.
+
+    ``to_do`` are the tasks to run, by their keys.
+    """
+
+    tasks: Sequence[Task]
+    states: dict[str, State]
+    to_do: dict[str, Task]
+    pace: Pace
+
+
+def look(study: Study, share: Share = WHOLE) -> Work:
+    """Return the work of a share of a study; nothing is made."""
+    workspace = study.workspace
     tasks = study.tasks_of(study.cells(share))
-    states = schedule.look(tasks, study.workspace)
-    to_do = [task for task in tasks if states[task.key] != "there" or study.workspace.force]
-    return look_ahead(study, tasks, to_do, measure=measure) if to_do else Preflight([], None)
+    states = schedule.look(tasks, workspace)
+    to_do = {task.key: task for task in tasks if states[task.key] != "there" or workspace.force}
+    pace = Pace(workspace.engine.jobs)
+    pace.learn_from_manifests(tasks, workspace)
+    return Work(tasks, states, to_do, pace)
 
 
-def commands(study: Study, share: Share = WHOLE) -> list[dict[str, str]]:
+def ahead(study: Study, work: Work, *, measure: bool = False) -> Preflight:
+    """Return what lies ahead; nothing is made."""
+    to_do = list(work.to_do.values())
+    if not to_do:
+        return Preflight([], None)
+    return look_ahead(study, work.tasks, to_do, work.pace, measure=measure)
+
+
+def commands(study: Study, work: Work, share: Share = WHOLE) -> list[dict[str, str]]:
     """Return every command that would run, once and in order, and whether what it makes is there.
 
     A command that makes several things, as a download, is there if all of them are.
     """
-    tasks = study.tasks_of(study.cells(share))
-    states = schedule.look(tasks, study.workspace)
+    tasks, states = work.tasks, work.states
     by_command: dict[str, list[State]] = {}
     for task in tasks:
         by_command.setdefault(task.command, []).append(states[task.key])
@@ -102,35 +125,30 @@ def reproduce(
     share: Share = WHOLE,
     *,
     measure: bool = False,
-    go_on: Callable[[Preflight], bool] = lambda _: True,
+    agrees: Callable[[Preflight], bool] = lambda _: True,
 ) -> Outcome:
     """Do what is missing or out of date, and draw the tables.
 
-    What lies ahead is reported first, and ``go_on`` decides; ``measure`` takes a few steps of
+    What lies ahead is reported first, and ``agrees`` decides; ``measure`` takes a few steps of
     training to estimate the time, as is done before many models are trained.
 
     One share of several makes artifacts and draws no table: that is for a call without a share,
     when all of them have ended.
 
     Raises:
-        UserError: ``go_on`` returns False.
+        UserError: ``agrees`` returns False.
     """
     workspace, talk = study.workspace, study.workspace.talk
-    points = study.cells(share)
-    tasks = study.tasks_of(points)
-    states = schedule.look(tasks, workspace)
-    to_do = {task.key: task for task in tasks if states[task.key] != "there" or workspace.force}
+    points, work = study.cells(share), look(study, share)
+    tasks, states, to_do, pace = work.tasks, work.states, work.to_do, work.pace
     counts = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).items())
     talk.say(f"{len(points)} cells, {len(tasks)} tasks: {counts}")
-    pace = Pace(workspace.engine.jobs)
-    pace.learn_from_manifests(tasks, workspace)
-    if to_do:
-        many = len(trained(list(to_do.values()))) >= MANY
-        ahead = look_ahead(study, tasks, list(to_do.values()), measure=measure or many)
-        for line in ahead.lines:
-            talk.say(line)
-        if not go_on(ahead):
-            raise UserError("nothing was begun")
+    many = len(trained(list(to_do.values()))) >= MANY
+    preflight = ahead(study, work, measure=measure or many)
+    for line in preflight.lines:
+        talk.say(line)
+    if not agrees(preflight):
+        raise UserError("nothing was begun")
     goals = Counter(study.goals[point] for point in points if study.goals[point] in to_do)
     with (
         watching(goals, list(to_do.values()), quiet=talk.quiet) as (watch, inside),
