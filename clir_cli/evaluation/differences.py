@@ -7,11 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from clir_cli.evaluation import significance
-from clir_cli.evaluation.measures import Values
-from clir_cli.evaluation.scoring import QUICK, Result, bootstrap_of, columns_of
+from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
+from clir_cli.evaluation.scoring import Result, columns_of
 from clir_cli.evaluation.seeds import over_seeds, query_means
-from clir_cli.settings import EvaluationSettings
+from clir_cli.evaluation.significance import LEVEL, Comparison
 
 Owner = TypeVar("Owner")
 BySeed = Mapping[int, Values]
@@ -44,27 +43,33 @@ class Difference:
 
 
 def differences(
-    results: Sequence[Result[Owner]], baseline: str, settings: EvaluationSettings
+    results: Sequence[Result[Owner]],
+    comparisons: Mapping[int, Comparison],
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Iterator[Difference]:
-    """Yield the difference of each method from the baseline, where both have values by query."""
+    """Yield the difference of each method from the baseline.
+
+    ``comparisons`` are those of ``scoring.compare_results`` by one test; a method without one has
+    no difference.
+    """
     for (collection, pair, metric), columns in columns_of(results).items():
-        if baseline not in columns:
-            continue
         values = {
             column: {seed: results[index].score.per_query for seed, index in seeds.items()}
             for column, seeds in columns.items()
         }
-        means = {column: query_means(by_seed) for column, by_seed in values.items()}
-        for found in significance.compare(means, baseline, settings.test, QUICK):
-            by_seed = paired(values[found.method], values[baseline])
-            seeded = over_seeds(by_seed, bootstrap_of(settings))
+        for column, seeds in columns.items():
+            found = comparisons.get(next(iter(seeds.values())))
+            if found is None:
+                continue
+            by_seed = paired(values[column], values[found.baseline])
+            seeded = over_seeds(by_seed, bootstrap)
             spread = np.std(list(query_means(by_seed).values()), ddof=min(1, found.queries - 1))
             yield Difference(
                 collection,
                 pair,
                 metric,
-                found.method,
-                baseline,
+                column,
+                found.baseline,
                 len(by_seed),
                 found.queries,
                 found.difference,
@@ -100,7 +105,7 @@ def detectable(spread: float, queries: int) -> float:
 
     Args:
         spread: Standard deviation of the paired differences.
-        queries: Their number; the normal distribution stands for Student's.
+        queries: Their number. The normal distribution approximates Student's.
     """
     quantile = NormalDist().inv_cdf
-    return (quantile(1 - significance.LEVEL / 2) + quantile(POWER)) * spread / queries**0.5
+    return (quantile(1 - LEVEL / 2) + quantile(POWER)) * spread / queries**0.5

@@ -123,26 +123,26 @@ def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[P
     return ScoredRun(point, point.column, seed, pair, collection, folder, scores)
 
 
-def compared(cells: Cells, results: Sequence[Result[Point]]) -> dict[int, dict[str, float]]:
-    """Return the tests of results against the baseline, as columns of the table, by index.
+def compared(
+    cells: Cells, results: Sequence[Result[Point]]
+) -> tuple[dict[int, dict[str, float]], list[Difference]]:
+    """Compare results with the baseline.
 
-    ``p_value`` is Holm-corrected, the others are not.
+    Returns:
+        The tests as columns of the table, by index of the result (``p_value`` is Holm-corrected,
+        the others are not); and the differences from the baseline.
     """
     baseline = baseline_of(cells.experiment, cells.points) or ""
-    test = cells.points[0].settings.evaluation.test
+    settings = cells.points[0].settings.evaluation
     comparisons = scoring.compare_results(results, baseline, ("t", "randomisation"), strict=False)
-    return {
+    chosen = {index: by_test[settings.test] for index, by_test in comparisons.items()}
+    columns = {
         index: {
-            "p_value": by_test[test].p_value,
+            "p_value": chosen[index].p_value,
             "p_raw": by_test["t"].p_raw,
             "p_randomisation": by_test["randomisation"].p_raw,
-            "effect": by_test[test].effect,
+            "effect": chosen[index].effect,
         }
         for index, by_test in comparisons.items()
     }
-
-
-def from_baseline(cells: Cells, results: Sequence[Result[Point]]) -> list[Difference]:
-    """Return the differences from the experiment's baseline, over queries and seeds."""
-    baseline = baseline_of(cells.experiment, cells.points) or ""
-    return list(differences(results, baseline, cells.points[0].settings.evaluation))
+    return columns, list(differences(results, chosen, scoring.bootstrap_of(settings)))

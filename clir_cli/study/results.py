@@ -5,7 +5,7 @@ changed; ``results/<suite>/<experiment>.csv`` is a copy of it for people.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from clir_cli.corpus.collections import collection_label
 from clir_cli.evaluation import gaps, scores
 from clir_cli.evaluation.differences import Difference
 from clir_cli.evaluation.scoring import Result
-from clir_cli.study.cell_scores import Cells, Failure, compared, from_baseline, judge
+from clir_cli.study.cell_scores import Cells, Failure, compared, judge
 from clir_cli.study.experiment import Expected
 from clir_cli.study.grid import Point, baseline_of, is_meant
 from clir_cli.suites import known_keys
@@ -77,16 +77,15 @@ def tabulate(cells: Cells, *, force: bool = False) -> tuple[list[Row], bool]:
     with store.make_cache(planned, cells.study.workspace.talk.say, force=force) as draft:
         if draft is not None:
             scored, failures = judge(cells)
+            tests, apart = compared(cells, scored)
             # The settings that the grid spans come after the key.
             axes = dict.fromkeys(key for point in cells.points for key in point.values)
-            _write(draft / TABLE, _rows(cells, scored, failures), [*KEY, *axes, *FIGURES])
+            _write(draft / TABLE, _rows(cells, scored, failures, tests), [*KEY, *axes, *FIGURES])
             about = {"title": cells.experiment.title, "question": cells.experiment.question}
             files.write_text(draft / "notes.json", json.dumps(about) + "\n")
             _write(draft / PER_QUERY, _query_rows(cells, scored), scores.PER_QUERY_COLUMNS)
             columns = [field.name for field in fields(Difference)]
-            _write(
-                draft / DIFFERENCES, [asdict(row) for row in from_baseline(cells, scored)], columns
-            )
+            _write(draft / DIFFERENCES, list(map(asdict, apart)), columns)
     rows = read(planned.path / TABLE, cells.points)
     target = cells.published / f"{cells.experiment.name}.csv"
     content = (planned.path / TABLE).read_bytes()
@@ -148,9 +147,13 @@ def _publish_scores(cells: Cells, rows: Sequence[Row]) -> None:
 # ------------------------------------------------------------------ rows
 
 
-def _rows(cells: Cells, scored: Sequence[Result[Point]], failures: Sequence[Failure]) -> list[Row]:
+def _rows(
+    cells: Cells,
+    scored: Sequence[Result[Point]],
+    failures: Sequence[Failure],
+    tests: Mapping[int, Mapping[str, float]],
+) -> list[Row]:
     """Return the rows of the table: the leading metric first, cells in the order of the grid."""
-    tests = compared(cells, scored)
     rows = [_row(cells, result, tests.get(index)) for index, result in enumerate(scored)]
     rows += [row for failure in failures for row in _error_rows(cells, failure)]
     metrics, labels = cells.experiment.metrics, [point.label for point in cells.points]
@@ -178,7 +181,7 @@ def _result_key(cells: Cells, result: Result[Point]) -> Row:
     return _key(cells, result.run.owner, result.run.collection.name, result.pair)
 
 
-def _row(cells: Cells, result: Result[Point], test: dict[str, float] | None) -> Row:
+def _row(cells: Cells, result: Result[Point], test: Mapping[str, float] | None) -> Row:
     row = {**_result_key(cells, result), **result.columns, "command": cells.command_for(result)}
     if test:
         row |= {"baseline": baseline_of(cells.experiment, cells.points), **test}

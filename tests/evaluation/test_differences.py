@@ -7,10 +7,9 @@ import pytest
 from scipy import stats
 
 from clir_cli.corpus.records import Collection
-from clir_cli.evaluation.differences import detectable, differences, paired
+from clir_cli.evaluation.differences import Difference, detectable, differences, paired
 from clir_cli.evaluation.measures import BOOTSTRAP, summarise
-from clir_cli.evaluation.scoring import Result, ScoredRun
-from clir_cli.settings import EvaluationSettings
+from clir_cli.evaluation.scoring import Result, ScoredRun, compare_results
 
 
 def results(values: dict[str, dict[int, np.ndarray]]) -> list[Result[str]]:
@@ -22,6 +21,11 @@ def results(values: dict[str, dict[int, np.ndarray]]) -> list[Result[str]]:
             run = ScoredRun(column, column, seed, "sw-en", collection, {}, [score])
             found.append(Result(run, "sw-en", score, len(numbers)))
     return found
+
+
+def from_kd(made: list[Result[str]], baseline: str = "kd") -> list[Difference]:
+    tested = compare_results(made, baseline, ("t",), strict=False)
+    return list(differences(made, {index: by_test["t"] for index, by_test in tested.items()}))
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def values() -> dict[str, dict[int, np.ndarray]]:
 
 
 def test_figures_are_those_of_the_mean_over_seeds(values):
-    rows = {row.method: row for row in differences(results(values), "kd", EvaluationSettings())}
+    rows = {row.method: row for row in from_kd(results(values))}
     assert list(rows) == ["ot", "bm25"]
     means = {name: np.mean(list(by_seed.values()), axis=0) for name, by_seed in values.items()}
     for name, row in rows.items():
@@ -72,10 +76,10 @@ def test_a_detectable_difference_is_found_with_its_probability():
 
 def test_one_query_has_a_difference():
     made = results({"kd": {0: np.array([0.25])}, "ot": {0: np.array([0.75])}})
-    (row,) = differences(made, "kd", EvaluationSettings())
+    (row,) = from_kd(made)
     assert row.difference == 0.5
     assert math.isfinite(row.detectable)
 
 
 def test_without_the_baseline_there_are_none(values):
-    assert not list(differences(results(values), "nmt", EvaluationSettings()))
+    assert not from_kd(results(values), "nmt")
