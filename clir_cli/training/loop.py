@@ -7,24 +7,25 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from clir_cli.errors import UserError
 from clir_cli.files import is_out_of_memory
-from clir_cli.foreign import reported
 from clir_cli.retrieval.encoder import Encoder
 from clir_cli.retrieval.loading import freeze
 from clir_cli.settings import TrainingSettings
 from clir_cli.training.data_parallel import SharedEncoder, averaged, mean_over, step_seed
 from clir_cli.training.fsdp import like, shard, whole
 from clir_cli.training.in_parts import losses, random_states, set_random_states
+from clir_cli.training.model_modes import (
+    attention_of_training,
+    recompute_activations,
+    remove_dropout,
+)
 from clir_cli.training.process_group import ALONE, ProcessGroup
 from clir_cli.training.reached_rows import ReachedRows, with_reached_rows
 
@@ -365,38 +366,6 @@ class Training:
         self.seconds = float(metadata.get("seconds", 0))
         for name in ("plans", "missed", "waited"):
             setattr(self, name, int(metadata.get(name, 0)))
-
-
-def remove_dropout(model: nn.Module) -> None:
-    """Set all dropout of a model to 0, in place, its config aside."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in vars(module).items():  # for torch.nn.functional.dropout
-            if "drop" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
-
-
-def attention_of_training(encoder: Encoder) -> AbstractContextManager[None]:
-    """Return the context in which attention is trained: its kernel.
-
-    On a CPU in bfloat16 torch's fused kernel is slow backwards: for texts of up to 256 tokens plain
-    products compute the gradient in a half to a fifth of its time (2 cores, AVX-512).
-    """
-    is_slow = encoder.device.type == "cpu" and encoder.precision == torch.bfloat16
-    return sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext()
-
-
-def recompute_activations(model: PreTrainedModel) -> None:
-    """Keep only the input of each layer, and compute the rest again in the backward pass.
-
-    Raises:
-        UserError: The architecture cannot.
-    """
-    # transformers renamed it within its fifth version; the old name warns where the new one is.
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    with reported("training.gradient_checkpointing", "set it to false for this model"):
-        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def _copy(encoder: Encoder) -> Encoder:

@@ -17,7 +17,7 @@ from clir_cli.retrieval.memory import Load
 from clir_cli.stages.support.fitting import require_encoding, require_training
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
-from clir_cli.training.loop import recompute_activations
+from clir_cli.training.model_modes import recompute_activations
 
 CPU = torch.device("cpu")
 

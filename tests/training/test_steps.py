@@ -13,7 +13,8 @@ from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import load_settings
-from clir_cli.training.loop import Loss, Training, remove_dropout
+from clir_cli.training.loop import Loss, Training
+from clir_cli.training.model_modes import remove_dropout
 
 CPU = torch.device("cpu")
 SMALL = {
