@@ -112,7 +112,7 @@ def transports(device: str, sizes: Sizes) -> Iterator[Row]:
 def steps(
     device: str, precision: torch.dtype, sizes: Sizes, limits: Roofline, home: Path
 ) -> Iterator[Row]:
-    """A step of distillation: that of the suite, and plain torch on the same shape."""
+    """Yield the time of a step of distillation: the suite's own, and plain torch of that size."""
     settings = load_settings(sizes.suite)
     pairs, shape = settings.training.batch_size, ENCODERS[sizes.encoder]
     weights = 12 * shape["num_hidden_layers"] * shape["hidden_size"] ** 2

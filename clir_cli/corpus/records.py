@@ -50,7 +50,7 @@ class Collection:
 
     ``pools`` has the queries that were judged on some of the documents; ``depth`` is how many
     documents of a ranking its measures count by tradition (0: no tradition); ``notes`` are what its
-    reader has to tell.
+    reader reports.
     """
 
     name: str

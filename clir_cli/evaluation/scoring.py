@@ -41,7 +41,7 @@ class ScoredRun(Generic[Owner]):
 class Result(Generic[Owner]):
     """One score: of a run; or of a method across pairs, with ``all`` as pair and its first run.
 
-    ``part`` is that of the collection whose queries are scored; none for all of them.
+    ``part`` names the part of the collection whose queries are scored; it is empty for all queries.
     """
 
     run: ScoredRun[Owner]

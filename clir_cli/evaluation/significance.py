@@ -56,7 +56,7 @@ def legend(baseline: str, test: str) -> str:
 def paired_t(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the two-sided p-value of Student's t-test of paired values (queries,).
 
-    It equals that of ``scipy.stats.ttest_1samp``, whose import takes a second.
+    It equals the p-value of ``scipy.stats.ttest_1samp``, whose import takes a second.
     """
     difference = _difference(a, b)
     if _constant(difference):  # no variance to test against: equal, or apart in every query

@@ -69,7 +69,7 @@ def read_trec(_: Sequence[LocalFile], request: ReadRequest) -> ParsedCollection:
 
 
 def _documents(parts: Parts) -> tuple[dict[str, Document], list[str]]:
-    """Return the documents by id, and what is to be told of files that hold none."""
+    """Return the documents by id, and a note on files without any."""
     documents: dict[str, Document] = {}
     others: list[Path] = []
     for path in parts.documents:

@@ -36,7 +36,7 @@ def open_encoder_at(
     encoder = load_encoder(folder, device, precision, pickled=pickled)
     if not workspace.settings.teacher.own_lengths:
         encoder = replace(encoder, text_format=encoder.text_format.without_lengths())
-    if (CAUSAL, folder) not in workspace.cache:  # tried once, and said once
+    if (CAUSAL, folder) not in workspace.cache:  # tried and reported once
         workspace.cache[CAUSAL, folder] = encoder.is_causal()
         if workspace.cache[CAUSAL, folder]:
             workspace.talk.say(
