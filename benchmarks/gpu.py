@@ -84,6 +84,12 @@ def roofline(device: str, precision: torch.dtype, sizes: Sizes) -> Roofline:
     return Roofline(2 * sizes.product**3 / product * 1e3, 2 * sizes.copied / copy * 1e3)
 
 
+def layer_weights(encoder: str) -> int:
+    """Return the number of weights in the layers of an encoder of ``ENCODERS``."""
+    shape = ENCODERS[encoder]
+    return int(12 * shape["num_hidden_layers"] * shape["hidden_size"] ** 2)
+
+
 def _row(part: str, way: str, ms: float, count: float, share: float | None) -> Row:
     """Return one figure: the time, how many a second, and the share of the roofline in percent."""
     return {
@@ -114,9 +120,8 @@ def steps(
 ) -> Iterator[Row]:
     """Yield the time of a step of distillation: the suite's own, and plain torch of that size."""
     settings = load_settings(sizes.suite)
-    pairs, shape = settings.training.batch_size, ENCODERS[sizes.encoder]
-    weights = 12 * shape["num_hidden_layers"] * shape["hidden_size"] ** 2
-    operations = 6.0 * weights * pairs * TOKENS
+    pairs = settings.training.batch_size
+    operations = 6.0 * layer_weights(sizes.encoder) * pairs * TOKENS
     ours = 1e3 * step_seconds(Workspace(settings, home, device=device))
     eager = Step(
         sizes.encoder, pairs, TOKENS, solver="geomloss", eps=0.05, precision=precision,
@@ -147,8 +152,7 @@ def encodings(
     lengths = torch.randint(8, 181, (sizes.texts,), generator=chance).tolist()
     drawn = [torch.randint(0, 1000, (length,), generator=chance).tolist() for length in lengths]
     texts = [" ".join(words[number] for number in numbers) for numbers in drawn]
-    weights = 12 * shape["num_hidden_layers"] * shape["hidden_size"] ** 2
-    operations = 2.0 * weights * sum(lengths)
+    operations = 2.0 * layer_weights(sizes.encoder) * sum(lengths)
     encoder: Encoder = load_encoder(folder, torch.device(device), precision)
     ways: dict[str, Callable[[], object]] = {
         "clir": lambda: encoder.encode(texts, 180, kind="document", dtype=torch.float16)

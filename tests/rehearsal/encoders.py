@@ -73,13 +73,22 @@ def _bert_tokenizer(folder: Path, vocabulary: list[str], cased: bool) -> None:
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
+def _bert(
+    mirror: Path, name: str, architecture: str, *, cased: bool, unused: int
+) -> tuple[Path, BertConfig]:
+    """Write tokenizer and configuration of a BERT; return its folder and the configuration."""
+    folder = repository(mirror, name)
+    vocabulary = word_pieces(cased=cased, unused=unused)
+    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=512, **SIZE)
+    _configure(folder, config, architecture)
+    _bert_tokenizer(folder, vocabulary, cased)
+    return folder, config
+
+
 def colbert(mirror: Path) -> Path:
     """ColBERTv2: ``bert.*`` and ``linear.weight`` under HF_ColBERT, and artifact.metadata."""
-    folder = repository(mirror, "colbert-ir/colbertv2.0")
-    vocabulary = word_pieces(cased=False, unused=30)
-    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=512, **SIZE)
-    _configure(folder, config, "HF_ColBERT")
-    _bert_tokenizer(folder, vocabulary, cased=False)
+    name = "colbert-ir/colbertv2.0"
+    folder, config = _bert(mirror, name, "HF_ColBERT", cased=False, unused=30)
     _json(folder / "special_tokens_map.json", {f"{t[1:-1].lower()}_token": t for t in BERT})
     state = {f"bert.{name}": value for name, value in _state(config).items()}
     state["linear.weight"] = torch.nn.init.orthogonal_(torch.empty(DIMENSIONS, 32))
@@ -99,11 +108,8 @@ def colbert(mirror: Path) -> Path:
 
 def multilingual_bert(mirror: Path) -> Path:
     """mBERT: cased, LayerNorm.gamma and .beta as in TensorFlow, and the head ``cls.*``."""
-    folder = repository(mirror, "google-bert/bert-base-multilingual-cased")
-    vocabulary = word_pieces(cased=True, unused=99)
-    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=512, **SIZE)
-    _configure(folder, config, "BertForMaskedLM")
-    _bert_tokenizer(folder, vocabulary, cased=True)
+    name = "google-bert/bert-base-multilingual-cased"
+    folder, config = _bert(mirror, name, "BertForMaskedLM", cased=True, unused=99)
     torch.manual_seed(2)
     with_head = BertForMaskedLM(config).state_dict()
     pooler = BertModel(config).state_dict()
@@ -120,11 +126,8 @@ def multilingual_bert(mirror: Path) -> Path:
 
 def labse(mirror: Path) -> Path:
     """LaBSE: a sentence encoder of three modules, of which the first alone is read."""
-    folder = repository(mirror, "sentence-transformers/LaBSE")
-    vocabulary = word_pieces(cased=True, unused=99)
-    config = BertConfig(vocab_size=len(vocabulary), max_position_embeddings=512, **SIZE)
-    _configure(folder, config, "BertModel")
-    _bert_tokenizer(folder, vocabulary, cased=True)
+    name = "sentence-transformers/LaBSE"
+    folder, config = _bert(mirror, name, "BertModel", cased=True, unused=99)
     _save(folder, _state(config, 3), pickled=True, safe=True)
     _modules(folder, ("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"))
     dense = {"in_features": 32, "out_features": 32, "bias": True}
@@ -162,6 +165,13 @@ def _xlm_roberta_tokenizer(folder: Path) -> int:
     return len(tokenizer)
 
 
+def _xlm_roberta_config(kind: type[PretrainedConfig], tokens: int, positions: int) -> Any:
+    return kind(
+        vocab_size=tokens, max_position_embeddings=positions, type_vocab_size=1, pad_token_id=1,
+        bos_token_id=0, eos_token_id=2, **SIZE,
+    )  # fmt: skip
+
+
 def xlm_roberta(name: str) -> ModelMaker:
     """XLM-R by its name: base and large with safetensors, XL with another architecture."""
 
@@ -169,10 +179,7 @@ def xlm_roberta(name: str) -> ModelMaker:
         folder = repository(mirror, name)
         tokens = _xlm_roberta_tokenizer(folder)
         kind = XLMRobertaXLConfig if name.endswith("-xl") else XLMRobertaConfig
-        config = kind(
-            vocab_size=tokens, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
-            bos_token_id=0, eos_token_id=2, **SIZE,
-        )  # fmt: skip
+        config = _xlm_roberta_config(kind, tokens, 514)
         architecture = kind.__name__.replace("Config", "ForMaskedLM")
         _configure(folder, config, architecture)
         state = {f"roberta.{key}": value for key, value in _state(config, 4).items()}
@@ -240,10 +247,7 @@ def bge_m3(mirror: Path) -> Path:
     """BGE-M3: XLM-R with 8,194 positions as a sentence encoder, pickled weights alone."""
     folder = repository(mirror, "BAAI/bge-m3")
     tokens = _xlm_roberta_tokenizer(folder)
-    config = XLMRobertaConfig(
-        vocab_size=tokens, max_position_embeddings=8194, type_vocab_size=1, pad_token_id=1,
-        bos_token_id=0, eos_token_id=2, **SIZE,
-    )  # fmt: skip
+    config = _xlm_roberta_config(XLMRobertaConfig, tokens, 8194)
     _configure(folder, config, "XLMRobertaModel")
     _save(folder, _state(config, 7), pickled=True, safe=False)
     _modules(folder, ("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))

@@ -104,72 +104,64 @@ def _by(*methods: str, pair: str = "") -> Callable[[Cell], bool]:
     return lambda cell: cell.method in methods and pair in ("", cell.pair)
 
 
-def _of_methods() -> Iterator[Removal]:
-    def of(part: str, paths: Callable[[Stage], list[Path]], needed: Callable[[Cell], bool]) -> None:
-        found.append(Removal(part, "parts_of_methods", paths, needed))
-
-    found: list[Removal] = []
-    of(
-        "colbert-ir/colbertv2.0",
-        _model("colbert-ir/colbertv2.0"),
-        lambda cell: not cell.method.endswith("bm25"),
-    )
-    bert = "google-bert/bert-base-multilingual-cased"
-    of(bert, _model(bert), _by(*OF_A_STUDENT))
-    nllb = "facebook/nllb-200-distilled-600M"
-    of(nllb, _model(nllb), _by("nmt-bm25"))
-    of(
-        "CCAligned en-sw",
+Part = tuple[
+    Callable[[Stage], list[Path]], Callable[[Cell], bool]
+]  # its files; which cells need it
+COLBERT, MBERT = "colbert-ir/colbertv2.0", "google-bert/bert-base-multilingual-cased"
+NLLB, CLEF = "facebook/nllb-200-distilled-600M", "clef-2000-2003"
+OF_METHODS: dict[str, Part] = {
+    COLBERT: (_model(COLBERT), lambda cell: not cell.method.endswith("bm25")),
+    MBERT: (_model(MBERT), _by(*OF_A_STUDENT)),
+    NLLB: (_model(NLLB), _by("nmt-bm25")),
+    "CCAligned en-sw": (
         _on_mirror(STORE, "OPUS-CCAligned", "v1", "moses", "en-sw.txt.zip"),
         _by("ot", "code-switch", "hybrid", pair="sw-en"),
-    )
-    of(
-        "TICO-19's terminology, de",
+    ),
+    "TICO-19's terminology, de": (
         _named("f_en-de_DE.csv"),
         _by("dictionary-bm25", "code-switch", pair="de-en"),
-    )
-    of(
-        "MS MARCO",
+    ),
+    "MS MARCO": (
         lambda stage: [stage.ir_datasets / "msmarco-passage"],
         _by("code-switch", "hybrid"),
+    ),
+}
+OF_COLLECTIONS: dict[str, Part] = {
+    "the disk E0008": (lambda stage: [stage.disk], _on(CLEF)),
+    "the LA Times on it": (
+        lambda stage: [stage.disk / clef_disk.ENGLISH / "LATimes94"],
+        _on(CLEF),
+    ),
+    "the qrels on it": (
+        lambda stage: [path.resolve() for path in stage.disk.glob("RelAssess")],
+        _on(CLEF),
+    ),
+    "the German topics on it": (
+        lambda stage: sorted(
+            path for pattern in ("TOP-D.txt", "Top-de*.txt") for path in stage.disk.rglob(pattern)
+        ),
+        _on(CLEF, "de-en"),
+    ),
+    "CIIR's Swahili topics": (
+        lambda stage: sorted(stage.topics.rglob("*_SWAHILI.txt")),
+        _on(CLEF, "sw-en"),
+    ),
+    "MLQA": (_on_mirror(published.MLQA), _on("mlqa")),
+    "MIRACL sw": (
+        lambda stage: [stage.ir_datasets / "miracl" / "v1.0" / "sw"],
+        _on("miracl-sw"),
+    ),
+    "BEIR scifact": (_on_mirror(published.BEIR, "scifact.zip"), _on("beir-scifact")),
+    "Belebele sw": (_named("swh_Latn.jsonl"), _on("belebele", "sw-en")),
+}
+REMOVALS = tuple(
+    Removal(part, grid, *found)
+    for grid, parts in (
+        ("parts_of_methods", OF_METHODS),
+        ("parts_of_collections", OF_COLLECTIONS),
     )
-    yield from found
-
-
-def _of_collections() -> Iterator[Removal]:
-    clef, english = "clef-2000-2003", clef_disk.ENGLISH
-    parts: dict[str, tuple[Callable[[Stage], list[Path]], Callable[[Cell], bool]]] = {
-        "the disk E0008": (lambda stage: [stage.disk], _on(clef)),
-        "the LA Times on it": (lambda stage: [stage.disk / english / "LATimes94"], _on(clef)),
-        "the qrels on it": (
-            lambda stage: [path.resolve() for path in stage.disk.glob("RelAssess")],
-            _on(clef),
-        ),
-        "the German topics on it": (
-            lambda stage: sorted(
-                path
-                for pattern in ("TOP-D.txt", "Top-de*.txt")
-                for path in stage.disk.rglob(pattern)
-            ),
-            _on(clef, "de-en"),
-        ),
-        "CIIR's Swahili topics": (
-            lambda stage: sorted(stage.topics.rglob("*_SWAHILI.txt")),
-            _on(clef, "sw-en"),
-        ),
-        "MLQA": (_on_mirror(published.MLQA), _on("mlqa")),
-        "MIRACL sw": (
-            lambda stage: [stage.ir_datasets / "miracl" / "v1.0" / "sw"],
-            _on("miracl-sw"),
-        ),
-        "BEIR scifact": (_on_mirror(published.BEIR, "scifact.zip"), _on("beir-scifact")),
-        "Belebele sw": (_named("swh_Latn.jsonl"), _on("belebele", "sw-en")),
-    }
-    for part, (paths, needed) in parts.items():
-        yield Removal(part, "parts_of_collections", paths, needed)
-
-
-REMOVALS = (*_of_methods(), *_of_collections())
+    for part, found in parts.items()
+)
 
 
 def write_grids(stage: Stage) -> None:
