@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from rehearsal.vocabularies import sentence_piece_model, unigrams
 from transformers import (
     DebertaV2Config,
     DebertaV2Model,
@@ -20,27 +21,13 @@ from transformers import (
     MBartForConditionalGeneration,
 )
 
+CONTROLS = ("<unk>", "<s>", "</s>")
 SHAPE = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
     "max_position_embeddings": 64,
 }  # fmt: skip
 FAIRSEQ = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2}
-
-
-def sentencepiece_file(path: Path) -> list[str]:
-    """Train a small sentencepiece model on the sample's bitext; return its pieces."""
-    import sentencepiece
-
-    sample = Path(__file__).parent.parent / "data" / "sample"
-    texts = [file.read_text(encoding="utf-8") for file in sorted(sample.rglob("*.tsv"))]
-    (path.parent / "text").write_text("".join(texts), encoding="utf-8")
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(path.parent / "text"), model_prefix=str(path.with_suffix("")), vocab_size=400,
-        hard_vocab_limit=False, minloglevel=2, num_threads=1,
-    )  # fmt: skip
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    return [pieces.id_to_piece(number) for number in range(pieces.vocab_size())]
 
 
 def _write(path: Path, content: object) -> None:
@@ -104,7 +91,7 @@ def field_model(name: str, folder: Path) -> Path:
     """Write one of the models into a folder."""
     folder.mkdir(parents=True)
     spm = folder.parent / "pieces.model"
-    pieces = sentencepiece_file(spm)
+    spm.write_bytes(sentence_piece_model(CONTROLS))
     torch.manual_seed(0)
-    FIELD[name](folder, spm, pieces)
+    FIELD[name](folder, spm, [*CONTROLS, *(piece for piece, _ in unigrams())])
     return folder
