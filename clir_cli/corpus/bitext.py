@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
 
-from clir_cli.corpus import catalogue
+from clir_cli.corpus import catalogue, parse_cache
 from clir_cli.corpus.checksums import source_digests
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
@@ -19,7 +19,7 @@ from clir_cli.corpus.own_files import own_files
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.corpus.sampling import bottom_k, sampled
 from clir_cli.errors import UserError
-from clir_cli.files import file_digest
+from clir_cli.files import digest, file_digest
 from clir_cli.settings import BitextSettings
 
 SPLIT_SEED = 0  # the same held-out pairs for every seed and method, so that they are comparable
@@ -59,6 +59,33 @@ def inputs(settings: BitextSettings, pair: Pair, downloads: Path) -> dict[str, s
 
 
 def load_bitext(
+    settings: BitextSettings,
+    pair: Pair,
+    downloads: Path,
+    test_texts: frozenset[str] = frozenset(),
+) -> Bitext:
+    """Return the bitext of ``read_bitext``; one that was read before comes from a cache."""
+    sources = catalogue.chosen("bitext", settings)
+    files = [file for source in sources for file in source.local_files(pair.query, downloads)]
+    read = [source for source in sources if source.local_files(pair.query, downloads)]
+    facts = (
+        *(settings.model_dump(mode="json"), str(pair), digest(sorted(test_texts))),
+        [[source.name, source.format, dict(source.options)] for source in read],
+    )
+    cached_at = downloads / parse_cache.FOLDER / f"bitext-{digest(facts)[:16]}.json"
+    paths = [*own_files(settings, pair), *(file.path for file in files)]
+    key = parse_cache.cache_key(paths, *facts)
+    content = parse_cache.load(cached_at, key)
+    if content is not None:
+        sides = (content.pop(part) for part in ("train", "held_out"))
+        train, held_out = ([SentencePair(*row) for row in rows] for rows in sides)
+        return Bitext(train, held_out, **content)
+    bitext = read_bitext(settings, pair, downloads, test_texts)
+    parse_cache.save(cached_at, key, vars(bitext))
+    return bitext
+
+
+def read_bitext(
     settings: BitextSettings,
     pair: Pair,
     downloads: Path,

@@ -1,4 +1,4 @@
-"""A cache of parsed collections: queries, qrels, digests and the number of documents.
+"""A cache of what is parsed: bitext, and of collections all but the documents.
 
 Most stages need a collection's digests and queries, and no document. Files are identified by
 ``files.file_state``; what this version of the readers made of them is kept in ``downloads/.read``.
@@ -69,9 +69,9 @@ def save(path: Path, key: str, content: dict[str, Any]) -> None:
 
     A mirror has the layout of downloads too, and is not written to.
     """
-    if key and (path.parents[2] / "models").exists():
+    if key and (path.absolute().parents[2] / "models").exists():
         text = json.dumps(content, ensure_ascii=False)
-        with suppress(OSError):
+        with suppress(OSError, UnicodeError):  # of half a letter there is no UTF-8
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, f"{key} {digest(text)}\n{text}")
 

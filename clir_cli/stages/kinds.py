@@ -255,6 +255,12 @@ _EMBEDDINGS = ArtifactSpec(
     command=partial(_cell_command, "distill"),
     make=lambda _, __: None,  # made by the stage that has read the texts
 )
+_OF_BITEXT = ArtifactSpec(
+    path=partial(paths.bitext_folder, "lexicons"),
+    inputs=lambda _: (),
+    command=partial(_cell_command, "distill"),
+    make=lambda _, __: None,  # made by the stage that has read the bitext
+)
 
 graph.SPECS |= {
     "bitext": _DOWNLOAD,
@@ -307,12 +313,8 @@ graph.SPECS |= {
     "teacher centres": replace(
         _EMBEDDINGS, path=lambda ref: paths.root(ref) / "centres", settings=lambda _: {}
     ),
-    "lexicons": ArtifactSpec(
-        path=paths.lexicons_folder,
-        inputs=lambda _: (),
-        command=partial(_cell_command, "distill"),
-        make=lambda _, __: None,  # made by the stage that has read the bitext
-    ),
+    "lexicons": _OF_BITEXT,
+    "token ids": replace(_OF_BITEXT, path=partial(paths.bitext_folder, "tokens")),
     "dictionary": ArtifactSpec(
         path=lambda ref: paths.cell_folder(ref) / "dictionary",
         identity=lambda ref: {"pair": str(ref.pair)},

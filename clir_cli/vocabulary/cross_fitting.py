@@ -12,11 +12,10 @@ trained is the body of the encoder. In the end it gets the embeddings of the who
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.retrieval.encoder import Encoder
@@ -27,12 +26,14 @@ from clir_cli.vocabulary.extend import new_embeddings, with_words
 Ids = list[list[int]]
 
 
-@dataclass(frozen=True)
-class InitialVocabulary:
-    """A student's vocabulary before its extension: tokenizer and input embeddings (T, d)."""
+class FoldTokens(NamedTuple):
+    """The token ids of each bitext's sentences, and those of each fold's words.
 
-    tokenizer: PreTrainedTokenizerBase
-    embeddings: Tensor
+    Both are in the numbering of the fold's own tokenizer.
+    """
+
+    ids: list[Ids]
+    words: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -56,37 +57,56 @@ def folds_of(bitext: Sequence[SentencePair], count: int) -> list[list[int]]:
     return folds
 
 
-def cross_fit(
+def tokenize_folds(
     student: Encoder,
-    initial: InitialVocabulary,
     bitexts: Sequence[Sequence[SentencePair]],
     folds: Sequence[Sequence[Sequence[int]]],
     lexicons: Sequence[Lexicon],
     *,
     max_tokens: int,
-) -> CrossFitted:
-    """Append the embeddings of each fold to those of the student, in place.
+) -> FoldTokens:
+    """Tokenise each sentence with the words of its fold's lexicon.
 
-    The student has the embeddings of the whole bitext, ``initial`` is its vocabulary before the
-    extension. ``folds`` are, for each bitext, the indices of the pairs of each fold, ``lexicons``,
-    for each fold, that of all pairs but its own.
+    The student's tokenizer is that before its extension. ``folds`` are, for each bitext, the
+    indices of the pairs of each fold, ``lexicons``, for each fold, that of all pairs but its own.
     """
-    table = embedding_table(student.model).weight.detach()
-    first = initial.embeddings.to(table)
     ids: list[Ids] = [[[] for _ in bitext] for bitext in bitexts]
-    # The tokens of the initial vocabulary to which the whole bitext gave another embedding.
-    changed = (table[: len(first)] != first[: len(table)]).any(dim=1).nonzero().ravel()
-    parts, size = [table, first[changed]], len(table) + len(changed)
-    unchanged = {token: len(table) + row for row, token in enumerate(changed.tolist())}
+    words = []
     for fold, lexicon in enumerate(lexicons):
-        encoder = replace(student, tokenizer=with_words(initial.tokenizer, lexicon.words))
-        words = cast(list[int], encoder.tokenizer.convert_tokens_to_ids(lexicon.words))
-        moved = unchanged | {token: size + row for row, token in enumerate(words)}
+        encoder = replace(student, tokenizer=with_words(student.tokenizer, lexicon.words))
+        words.append(cast(list[int], encoder.tokenizer.convert_tokens_to_ids(lexicon.words)))
         for bitext, own_folds, of_bitext in zip(bitexts, folds, ids, strict=True):
             sentences = [bitext[index].query for index in own_folds[fold]]
             encoded = encoder.tokenize(sentences, max_tokens)
             for index, tokens in zip(own_folds[fold], encoded, strict=True):
-                of_bitext[index] = [moved.get(token, token) for token in tokens]
+                of_bitext[index] = tokens
+    return FoldTokens(ids, words)
+
+
+def cross_fit(
+    student: Encoder,
+    initial: Tensor,
+    folds: Sequence[Sequence[Sequence[int]]],
+    lexicons: Sequence[Lexicon],
+    tokens: FoldTokens,
+) -> CrossFitted:
+    """Append the embeddings of each fold to those of the student, in place.
+
+    The student has the embeddings of the whole bitext; ``initial`` (T, d) are its embeddings before
+    the extension. ``folds``, ``lexicons`` and ``tokens`` are as in ``tokenize_folds``.
+    """
+    table = embedding_table(student.model).weight.detach()
+    first = initial.to(table)
+    ids: list[Ids] = [[[] for _ in of_bitext] for of_bitext in tokens.ids]
+    # The tokens of the initial vocabulary to which the whole bitext gave another embedding.
+    changed = (table[: len(first)] != first[: len(table)]).any(dim=1).nonzero().ravel()
+    parts, size = [table, first[changed]], len(table) + len(changed)
+    unchanged = {token: len(table) + row for row, token in enumerate(changed.tolist())}
+    for fold, (lexicon, words) in enumerate(zip(lexicons, tokens.words, strict=True)):
+        moved = unchanged | {token: size + row for row, token in enumerate(words)}
+        for own_folds, in_fold, of_bitext in zip(folds, tokens.ids, ids, strict=True):
+            for index in own_folds[fold]:
+                of_bitext[index] = [moved.get(token, token) for token in in_fold[index]]
         parts.append(new_embeddings(first, lexicon).to(table))
         size += len(words)
     student.model.resize_token_embeddings(size, mean_resizing=False)

@@ -1,5 +1,6 @@
 """Bitext: cleaned, sampled and split, the same way every time."""
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from command_words import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clir_cli.corpus import bitext
 from clir_cli.corpus.bitext import Bitext, inputs, load_bitext
 from clir_cli.corpus.records import Pair, SentencePair
 from clir_cli.errors import MissingInput, UserError
@@ -48,6 +50,37 @@ def test_text_is_normalised_and_a_pair_that_occurs_twice_is_kept_once(tmp_path: 
         (whole, "homes"),
     }
     assert not found.skipped
+
+
+def test_a_bitext_is_read_once_while_its_files_and_settings_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()  # a home
+    times = []
+    read_bitext = bitext.read_bitext
+    monkeypatch.setattr(bitext, "read_bitext", lambda *of: times.append(of) or read_bitext(*of))
+
+    def write(rows: list[tuple[str, str]]) -> BitextSettings:
+        settings = own(tmp_path, rows, max_characters=40)
+        os.utime(settings.files[0], (1e9, 1e9))  # a file of this instant may still change
+        return settings
+
+    def load_at_home(settings: BitextSettings, texts: frozenset[str] = frozenset()) -> Bitext:
+        return load_bitext(settings, SWAHILI, tmp_path / "downloads", texts)
+
+    chosen = write([*numbered(40), *numbered(3), ("x" * 50, "y")])
+    first = load_at_home(chosen)
+    assert load_at_home(chosen) == first
+    assert len(times) == 1
+    assert sum(first.skipped.values()) > 0
+    assert load_at_home(chosen, frozenset({"sentence 3"})).counts == {"files": 39}
+    write(numbered(30))
+    assert load_at_home(chosen).counts == {"files": 30}
+    assert len(times) == 3
+    for path in (tmp_path / "downloads" / ".read").iterdir():
+        path.write_text(path.read_text()[:-1])
+    assert load_at_home(chosen).counts == {"files": 30}
+    assert len(times) == 4
 
 
 def test_what_is_held_out_by_source_trains_in_no_other(tmp_path: Path) -> None:

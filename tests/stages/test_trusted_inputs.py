@@ -114,23 +114,40 @@ def test_damaged_teacher_embeddings_are_made_again(chain, home):
         assert digests(student) == before
 
 
-def test_lexicons_are_counted_once_and_damaged_ones_again(chain, home):
+def test_what_is_made_of_bitext_is_made_once_and_again_if_damaged(chain, home):
     rows = ("distill", *SW, "--method", "rows")
     well(chain(*rows))
     student, pair = home / "sample" / "sw-en" / "rows" / "student", home / "sample" / "sw-en"
     before = digests(student)
-    (lexicons,) = (pair / "lexicons").iterdir()
-    counted = lexicons.stat().st_mtime_ns
+    (lexicons,), (tokens,) = (pair / "lexicons").iterdir(), (pair / "tokens").iterdir()
+    made = [folder.stat().st_mtime_ns for folder in (lexicons, tokens)]
     well(chain(*rows, "--seed", "1"))
-    assert lexicons.stat().st_mtime_ns == counted
+    assert [folder.stat().st_mtime_ns for folder in (lexicons, tokens)] == made
     assert digests(pair / "rows.seed1" / "student") == before
     well(chain(*rows, "--variant", "near", "--set", "student.neighbours=1"))
     assert len(list((pair / "lexicons").iterdir())) == 2
     assert digests(pair / "rows.near" / "student") != before
-    flip(lexicons / "strengths.npy")
-    outcome = well(chain(*rows, "--force"))
-    assert f"{lexicons / 'strengths.npy'}: " in outcome.err
+    for damaged in (lexicons / "strengths.npy", tokens / "ids.npy"):
+        flip(damaged)
+        outcome = well(chain(*rows, "--force"))
+        assert f"{damaged}: " in outcome.err
+        assert digests(student) == before
+
+
+def test_token_ids_are_read_again_as_they_were(chain, home):
+    """Also those of folds, each of which has words of its own."""
+    ot = ("distill", *SW, "--method", "ot", "--set", "training.epochs=1")
+    well(chain(*ot))
+    student, pair = home / "sample" / "sw-en" / "ot" / "student", home / "sample" / "sw-en"
+    before = digests(student)
+    (tokens,) = (pair / "tokens").iterdir()
+    well(chain(*ot, "--force"))
     assert digests(student) == before
+    shutil.rmtree(tokens)
+    well(chain(*ot, "--force"))
+    assert digests(student) == before
+    well(chain(*ot, "--variant", "short", "--set", "teacher.sentence_tokens=8"))
+    assert len(list((pair / "tokens").iterdir())) == 2
 
 
 def test_damaged_translations_are_made_again(chain, home, tmp_path):

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from clir_cli.corpus.records import SentencePair
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS
-from clir_cli.vocabulary.cross_fitting import InitialVocabulary, cross_fit, folds_of
+from clir_cli.vocabulary.cross_fitting import cross_fit, folds_of, tokenize_folds
 from clir_cli.vocabulary.extend import extend_vocabulary, new_embeddings
 from clir_cli.vocabulary.multilingual import induce_lexicons
 
@@ -41,17 +41,16 @@ FOLDS = folds_of(BITEXT, 3)
 
 @pytest.fixture
 def fitted(models: Path, tmp_path: Path):
-    """A cross-fitted student of three folds, what it had at first, and the folds' lexicons."""
+    """A cross-fitted student of three folds, its first embeddings, and the folds' lexicons."""
     student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
-    rows = student.model.get_input_embeddings().weight.detach().clone()
-    initial = InitialVocabulary(student.tokenizer, rows)
+    initial = student.model.get_input_embeddings().weight.detach().clone()
 
     lexicon, *others = induce_lexicons(
-        [BITEXT], initial.tokenizer, folds=[FOLDS], min_count=1, count=COUNT_FUNCTIONS["ibm1"]
+        [BITEXT], student.tokenizer, folds=[FOLDS], min_count=1, count=COUNT_FUNCTIONS["ibm1"]
     )
+    tokens = tokenize_folds(student, [BITEXT], [FOLDS], others, max_tokens=32)
     extend_vocabulary(student.tokenizer, student.model, lexicon)
-    found = cross_fit(student, initial, [BITEXT], [FOLDS], others, max_tokens=32)
-    return found, initial, others
+    return cross_fit(student, initial, [FOLDS], others, tokens), initial, others
 
 
 def test_a_sentence_is_read_with_the_rows_of_the_other_folds(fitted):
@@ -59,7 +58,7 @@ def test_a_sentence_is_read_with_the_rows_of_the_other_folds(fitted):
     table = found.student.model.get_input_embeddings().weight
     seen = 0
     for own, lexicon in zip(FOLDS, others, strict=True):
-        rows = dict(zip(lexicon.words, new_embeddings(initial.embeddings, lexicon), strict=True))
+        rows = dict(zip(lexicon.words, new_embeddings(initial, lexicon), strict=True))
         for number in own:
             for place, word in enumerate(BITEXT[number].query.split()[:3], start=1):
                 if word in rows:
@@ -88,19 +87,19 @@ def test_a_word_of_one_sentence_is_cut_into_initial_pieces_there(fitted):
     table = found.student.model.get_input_embeddings().weight
     for pair, ids in zip(BITEXT, found.ids[0], strict=True):
         word = pair.query.split()[-1]
-        pieces = initial.tokenizer.encode(word, add_special_tokens=False)
+        pieces = found.student.tokenizer.encode(word, add_special_tokens=False)
         read = table[ids[-1 - len(pieces) : -1]]
-        torch.testing.assert_close(read, initial.embeddings[pieces])
+        torch.testing.assert_close(read, initial[pieces])
 
 
 def test_rows_are_frozen_and_those_of_the_folds_stand_behind(fitted):
     found, initial, _ = fitted
     embeddings = found.student.model.get_input_embeddings()
     assert not embeddings.weight.requires_grad
-    assert len(initial.embeddings) < found.own_rows < embeddings.num_embeddings
+    assert len(initial) < found.own_rows < embeddings.num_embeddings
     read = {each for row in found.ids[0] for each in row}
     assert max(read) < embeddings.num_embeddings
-    assert not any(len(initial.embeddings) <= each < found.own_rows for each in read)
+    assert not any(len(initial) <= each < found.own_rows for each in read)
 
 
 @settings(derandomize=True, deadline=None)
@@ -118,9 +117,8 @@ def test_a_lone_sentence_is_read_without_any_rows(models, tmp_path):
     student = load_encoder(tiny_bert(tmp_path / "tiny", models), torch.device("cpu"))
     plain = student.tokenize([BITEXT[0].query], 32)
     folds = folds_of(BITEXT[:1], 2)
-    initial = InitialVocabulary(
-        student.tokenizer, student.model.get_input_embeddings().weight.clone()
-    )
+    initial = student.model.get_input_embeddings().weight.clone()
     lexicon, *others = induce_lexicons([BITEXT[:1]], student.tokenizer, folds=[folds], min_count=1)
+    tokens = tokenize_folds(student, [BITEXT[:1]], [folds], others, max_tokens=32)
     extend_vocabulary(student.tokenizer, student.model, lexicon)
-    assert cross_fit(student, initial, [BITEXT[:1]], [folds], others, max_tokens=32).ids == [plain]
+    assert cross_fit(student, initial, [folds], others, tokens).ids == [plain]

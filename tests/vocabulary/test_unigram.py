@@ -18,7 +18,7 @@ from clir_cli.retrieval.e5_file import convert
 from clir_cli.retrieval.encoder import load_encoder
 from clir_cli.suites import bundled
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS
-from clir_cli.vocabulary.cross_fitting import InitialVocabulary, cross_fit, folds_of
+from clir_cli.vocabulary.cross_fitting import cross_fit, folds_of, tokenize_folds
 from clir_cli.vocabulary.extend import extend_vocabulary, new_embeddings, with_words, word_indices
 from clir_cli.vocabulary.in_space import in_space
 from clir_cli.vocabulary.multilingual import induce_lexicons
@@ -159,7 +159,6 @@ def test_names_pieces_and_words_of_the_prompt_keep_their_tokens(tokenizer):
 def test_rows_and_cross_fitting(folder, tmp_path):
     student = load_encoder(folder, torch.device("cpu"))
     rows = student.model.get_input_embeddings().weight.detach().clone()
-    initial = InitialVocabulary(student.tokenizer, rows)
     bitext = bitext_of("sw")[:200]
     folds = folds_of(bitext, 3)
     lexicon, *others = induce_lexicons(
@@ -180,11 +179,12 @@ def test_rows_and_cross_fitting(folder, tmp_path):
         assert again(text)["input_ids"] == extended(text)["input_ids"]
     assert torch.equal(model.get_input_embeddings().weight, table)
 
-    found = cross_fit(student, initial, [bitext], [folds], others, max_tokens=128)
+    tokens = tokenize_folds(student, [bitext], [folds], others, max_tokens=128)
+    found = cross_fit(student, rows, [folds], others, tokens)
     table, seen = found.student.model.get_input_embeddings().weight, 0
     for own, other in zip(folds, others, strict=True):
         fold_rows = dict(zip(other.words, new_embeddings(rows, other), strict=True))
-        tokenizer = with_words(initial.tokenizer, other.words)
+        tokenizer = with_words(student.tokenizer, other.words)
         for number in own:
             tokens = tokenizer("query: " + bitext[number].query)["input_ids"]
             names = tokenizer.convert_ids_to_tokens(tokens)

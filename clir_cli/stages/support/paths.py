@@ -59,9 +59,9 @@ def embeddings_folder(ref: Ref) -> Path:
     return root(ref) / str(ref.pair) / ".".join(part for part in (name, ref.name) if part)
 
 
-def lexicons_folder(ref: Ref) -> Path:
-    """Return where lexicons of the bitext of pairs lie, by digest of what they are made from."""
-    return root(ref) / group_name(ref.pairs) / "lexicons" / ref.name
+def bitext_folder(part: str, ref: Ref) -> Path:
+    """Return where a part made of the bitext of pairs lies, by digest of what it is made from."""
+    return root(ref) / group_name(ref.pairs) / part / ref.name
 
 
 def trained_folder(ref: Ref) -> Path:

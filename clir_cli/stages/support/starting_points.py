@@ -19,7 +19,11 @@ from clir_cli.stages.support.centring import centred_student
 from clir_cli.stages.support.fitting import open_encoder_at
 from clir_cli.stages.support.initial_student import initial_encoder
 from clir_cli.stages.support.recipes import trained_cell
-from clir_cli.stages.support.stored_lexicons import stored_lexicons
+from clir_cli.stages.support.stored_bitext import (
+    stored_fold_tokens,
+    stored_lexicons,
+    stored_tokens,
+)
 from clir_cli.stages.support.teacher_embeddings import align_bitext
 from clir_cli.stages.support.used_models import (
     UsedModel,
@@ -30,7 +34,7 @@ from clir_cli.stages.support.used_models import (
 )
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
-from clir_cli.vocabulary.cross_fitting import Ids, InitialVocabulary, cross_fit, folds_of
+from clir_cli.vocabulary.cross_fitting import Ids, cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary
 from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 from clir_cli.vocabulary.in_space import in_space
@@ -95,19 +99,18 @@ def student_to_train(
 
     Each of several ``folds`` has new token embeddings of its own; one fold trains the final ones.
     """
-    limit = workspace.settings.teacher.bitext_tokens
+    limit, pairs = workspace.settings.teacher.bitext_tokens, [bitext.train for bitext in bitexts]
     if folds < 2 or not _gets_rows(workspace):
         student, new_rows = initial_student(workspace, bitexts, device, precision, ref)
-        ids = [student.tokenize([row.query for row in bitext.train], limit) for bitext in bitexts]
+        ids = stored_tokens(workspace, ref, pairs, student, limit)
         return Start(student, ids, new_rows, own_rows=0)
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     table = embedding_table(student.model).weight.detach().clone()
-    initial = InitialVocabulary(student.tokenizer, table)
-    pairs = [bitext.train for bitext in bitexts]
     parts = [folds_of(rows, folds) for rows in pairs]
     lexicon, *others = _lexicons(workspace, bitexts, student, ref, parts)
+    tokens = stored_fold_tokens(workspace, ref, pairs, student, parts, others, limit)
     student = _with_rows(workspace, student, lexicon)
-    fitted = cross_fit(student, initial, pairs, parts, others, max_tokens=limit)
+    fitted = cross_fit(student, table, parts, others, tokens)
     student = _ready(workspace, bitexts, fitted.student, [])
     return Start(student, fitted.ids, len(lexicon.words), fitted.own_rows)
 
