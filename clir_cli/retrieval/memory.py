@@ -37,7 +37,11 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Load:
-    """How a model is used: ``texts`` of ``tokens`` tokens each at once, and what saves memory."""
+    """How a model is used: ``texts`` of ``tokens`` tokens each at once, and what saves memory.
+
+    ``similarities`` are those of query and document tokens that a loss holds at once; ``predicted``
+    is the share of tokens for which it holds scores of the whole vocabulary.
+    """
 
     texts: int
     tokens: int
@@ -45,6 +49,8 @@ class Load:
     checkpointing: bool = False
     lora_rank: int = 0
     freeze: str = ""
+    similarities: int = 0
+    predicted: float = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,10 @@ def training(model: ModelSize, load: Load) -> Estimate:
     count = model.layers - frozen
     layers = count + a_layer if load.checkpointing else count * a_layer
     kept = 3 + layers  # 3 of the embeddings
-    activations = int(load.texts * load.tokens * kept * model.hidden * WORD)
+    tokens = load.texts * load.tokens
+    # Each score of a loss thrice: itself, its masked or normalised form, and the gradient.
+    scores = 3 * (load.similarities + load.predicted * tokens * model.vocabulary)
+    activations = int((tokens * kept * model.hidden + scores) * WORD)
     weights = _weight_bytes(load) * (model.parameters + adapters)
     return Estimate(weights, 3 * WORD * trained, activations)
 

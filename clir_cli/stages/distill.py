@@ -26,7 +26,7 @@ from clir_cli.stages.support.checkpointing import Prepared, first_device, make_t
 from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
 from clir_cli.stages.support.lengths import cut_sentences, limit_of
-from clir_cli.stages.support.methods import METHODS
+from clir_cli.stages.support.methods import METHODS, compared
 from clir_cli.stages.support.sources import load_bitext
 from clir_cli.stages.support.starting_points import Start, require_models, student_to_train
 from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
@@ -58,8 +58,11 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
             )
         folder = initial_folder(workspace, cell.only(ref.pair))
         lengths = longest(folder, rows, settings.teacher.bitext_tokens)
-        sides = 2 if settings.objective.anchor else 1
-        needed = require_training(workspace, folder, lengths, device, precision, sides=sides)
+        needed = require_training(
+            workspace, folder, lengths, device, precision,
+            sides=2 if settings.objective.anchor else 1,
+            compared=compared(settings, cell.method, max(lengths)),
+        )  # fmt: skip
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)
         seed = None if cell.joint else cell.seed

@@ -29,6 +29,7 @@ from clir_cli.stages.support.centring import centred_initial_teacher
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
+from clir_cli.stages.support.methods import compared
 from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.stages.support.sources import load_bitext, training_collections
 from clir_cli.stages.support.starting_points import initial_student, require_models
@@ -136,8 +137,14 @@ def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dty
         rows = [SentencePair(text, text) for text in texts]
         limit += job.settings.teacher.document_tokens
     lengths = longest(job.folder, rows, limit)
-    chunk = getattr(getattr(job.settings, job.recipe.section, None), "chunk_tokens", 0)
-    return require_training(job.workspace, job.folder, lengths, device, precision, chunk)
+    section = getattr(job.settings, job.recipe.section, None)
+    settings = job.settings.model_copy(update={"training": job.loop})
+    return require_training(
+        replace(job.workspace, settings=settings), job.folder, lengths, device, precision,
+        chunk_tokens=getattr(section, "chunk_tokens", 0),
+        compared=compared(job.settings, job.recipe.name),
+        predicted=job.settings.augment.share if job.recipe.name == "augment" else 0,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------ data

@@ -1,22 +1,28 @@
 """The estimate of memory against what torch really keeps."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_encoders import weights_of_many
+from torch.nn.functional import normalize
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModel, ModernBertConfig, XLMRobertaConfig
 
 from clir_cli.corpus import catalogue
 from clir_cli.errors import UserError
+from clir_cli.optical.objectives import MEANS_OVER_PAIRS, OBJECTIVES, TokenBatch
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.loading import freeze
 from clir_cli.retrieval.memory import Load
 from clir_cli.stages.support.fitting import require_encoding, require_training
+from clir_cli.stages.support.methods import compared
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.suites import load_settings
+from clir_cli.suites import load_settings, suite_settings
 from clir_cli.training.model_modes import recompute_activations
 
 CPU = torch.device("cpu")
@@ -94,6 +100,39 @@ def test_activations_of_other_architectures_are_foretold(config, tmp_path, model
     measured = saved_bytes(Encoder(tokenizer, model, CPU, torch.float32), 8, 64)
     foretold = memory.training(memory.size_of(tmp_path), Load(8, 64)).activations
     assert measured / 1.5 <= foretold <= measured * 1.5
+
+
+def peak_bytes(work: Callable[[], None]) -> int:
+    """Return the most bytes of tensors that are in memory at once."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    events = profiler.profiler.kineto_results.events()
+    return max(accumulate(event.nbytes() for event in events if event.name() == "[memory]"))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_similarities_of_a_loss_are_foretold(name):
+    settings, size, length = suite_settings("open"), 16, 40
+
+    def unit() -> torch.Tensor:
+        return normalize(torch.randn(size, length, 64), dim=-1)
+
+    mask = torch.ones(size, length, dtype=torch.bool)
+    batch = TokenBatch(unit().requires_grad_(), mask, unit(), mask)
+    measured = peak_bytes(lambda: OBJECTIVES[name](batch, settings).value.backward())
+    similarities = size**2 * compared(settings, name, length)
+    own = 20 * batch.student.nbytes  # of token embeddings, costs and plans of pairs
+    without, load = memory.ModelSize(0, 1, 0, 0), Load(0, 0, similarities=similarities)
+    foretold = memory.training(without, load).total
+    assert foretold / 1.5 <= measured <= foretold * 1.5 + own
+    assert (foretold > 0) == (OBJECTIVES[name] not in MEANS_OVER_PAIRS)
+
+
+def test_predicted_tokens_have_scores_of_the_vocabulary():
+    model = memory.ModelSize(1000, 1, 8, vocabulary=250_000)
+    load = Load(32, 64)
+    more = memory.training(model, replace(load, predicted=0.25)).total
+    assert more - memory.training(model, load).total == 3 * 4 * 32 * 16 * 250_000
 
 
 @pytest.mark.parametrize("frozen", ["", "embeddings"])

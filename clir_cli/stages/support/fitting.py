@@ -69,12 +69,16 @@ def require_training(
     precision: torch.dtype,
     chunk_tokens: int = 0,
     sides: int = 1,
+    compared: int = 0,
+    predicted: float = 0,
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
     ``lengths`` are those of the longest sentences, in tokens. ``chunk_tokens`` is the number of
     tokens with activations in memory; 0 for those of a batch. ``sides`` is the number of texts that
-    the model encodes for each example of a batch.
+    the model encodes for each example of a batch. ``compared`` is the number of similarities of
+    tokens if the loss compares one example with one other, as it does with all of the batch;
+    ``predicted`` is the share of tokens that it predicts.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
@@ -82,7 +86,14 @@ def require_training(
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
     texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size * sides
-    load = Load(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze)
+    similarities = compared * loop.batch_size**2
+    if chunk_tokens:
+        similarities = min(similarities, chunk_tokens**2)
+    load = Load(
+        *(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze),
+        similarities=similarities,
+        predicted=predicted,
+    )
     model, free = memory.size_of(folder), memory.free_bytes(device)
     needed = memory.training(model, load)
     # Sharded weights are spread over the GPUs of all processes.
@@ -100,7 +111,7 @@ def require_training(
     savings: list[tuple[str, dict[str, Any]]] = [
         ("training.batch_size=auto", {} if loop.halve else {"texts": sides}),
         ("training.gradient_checkpointing=true", {"checkpointing": True}),
-        (smaller_batch, {"texts": fewer}),
+        (smaller_batch, {"texts": fewer, "similarities": similarities // 16}),
         ("training.precision=bfloat16", {"bfloat16": True}),
         ("training.lora_rank=16", {"lora_rank": 16}),
     ]
@@ -116,15 +127,13 @@ def require_training(
 
 
 def require_translator(model: ModelSize, load: Load, device: torch.device) -> Estimate:
-    """Return the memory that training a translator needs, with the scores of its target tokens.
+    """Return the memory that training a translator needs, which predicts all its target tokens.
 
     Raises:
         UserError: It does not fit.
     """
-    needed, free = memory.training(model, load), memory.free_bytes(device)
-    # Scores, their softmax, and the gradient.
-    scores = 3 * memory.WORD * load.texts * load.tokens * model.vocabulary
-    needed = replace(needed, activations=needed.activations + scores)
+    needed = memory.training(model, replace(load, predicted=1))
+    free = memory.free_bytes(device)
     if needed.total <= free:
         return needed
     remedy = f"try --set translator.batch_size={max(1, load.texts // 4)}"

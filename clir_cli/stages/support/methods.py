@@ -9,6 +9,8 @@ from typing import Literal
 from clir_cli.artifacts.cell import IMPORTED, Cell
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError, nearest
+from clir_cli.settings import Settings
+from clir_cli.stages.support.recipes import RECIPES
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,24 @@ METHODS = {
         ),
     )
 }
+
+
+def compared(settings: Settings, name: str, longest: int = 0) -> int:
+    """Return the most similarities of tokens between two examples of a training batch.
+
+    ``name`` is a method or a recipe; 0 if its loss does not compare the examples of a batch.
+    ``longest`` is the length of the longest sentence of a bitext, if it is known.
+    """
+    teacher, recipe = settings.teacher, RECIPES.get(name)
+    objective = METHODS[name].objective if name in METHODS else ()
+    if "objective.temperature" in objective:  # plans of all pairs take as much as their costs
+        plans = "objective.contrast_weight" in objective
+        return (longest or teacher.bitext_tokens) ** 2 * (1 + plans)
+    if recipe and "contrastive.temperature" in recipe.settings:
+        section = getattr(settings, recipe.section, settings.contrastive)
+        negatives = getattr(section, "negatives", settings.contrastive.negatives)
+        return teacher.query_tokens * teacher.document_tokens * (1 + negatives)
+    return 0
 
 
 def place(name: str) -> tuple[int, int]:
