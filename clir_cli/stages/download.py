@@ -148,7 +148,8 @@ def download(
     Raises:
         MissingInput: The network is forbidden, and files are neither here nor in the mirror.
         UserError: A file cannot be fetched, is not the one that the catalogue pins, or must be
-            supplied by the user; everything else is fetched before that is reported.
+            supplied by the user; everything else is fetched before that is reported. Of the suite's
+            own collection, of which nothing was brought, it is reported without an error.
     """
     supplied.bring(workspace, brought)
     files = _listed(workspace, _data(workspace.settings, pairs))
@@ -174,7 +175,7 @@ def download(
         for name in model_names(workspace):
             fetch_model(workspace, workspace.ref("model", name=name))
         _refuse_lacking(lacking)
-        supplied.refuse_lacking(files)
+        supplied.report_lacking(workspace, files)
     return rows
 
 

@@ -8,7 +8,12 @@ from rehearsal import clef_disk
 
 from clir_cli.artifacts.store import read_manifest
 from clir_cli.corpus import catalogue
+from clir_cli.corpus.collections import required_files
+from clir_cli.errors import UserError
 from clir_cli.retrieval import models
+from clir_cli.stages.support import supplied
+from clir_cli.stages.support.workspace import Workspace
+from clir_cli.suites import load_settings
 
 OPUS = 'bitext.sources=["ccaligned", "nllb", "sample"]'
 
@@ -93,6 +98,28 @@ def test_what_must_be_brought_is_told_after_the_rest_is_fetched(
     outcome = clir("download", "--lang", "fi-en", "--home", home, "--brought", disk)
     assert outcome.code == 2
     assert "sample is not supplied by its users" in outcome.err
+
+
+def test_who_trains_alone_need_not_bring_what_tests(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(suite: str) -> None:
+        settings = load_settings(suite, None, ["collection=clef-2000-2003"])
+        workspace = Workspace(settings, tmp_path)
+        files = required_files("clef-2000-2003", "fi", workspace.downloads)
+        supplied.report_lacking(workspace, files)
+
+    report("paper")
+    said = capsys.readouterr().err
+    assert "user-supplied and not there: clef-2000-2003: " in said
+    assert "index, search and evaluate do: clir download --brought DIR" in " ".join(said.split())
+    with pytest.raises(UserError, match="the rest is user-supplied: clef-2000-2003: "):
+        report("sample")  # whose collection it is not: it was asked for
+    brought = tmp_path / "downloads" / "brought" / "clef-2000-2003"
+    brought.mkdir(parents=True)
+    (brought / "topics.fi.txt").write_text("<top><num>C001</num><FI-title>a</FI-title></top>")
+    with pytest.raises(UserError, match="no documents"):
+        report("paper")
 
 
 def test_the_installed_package_is_used_beside_a_mirror_without_the_model(

@@ -6,6 +6,7 @@ from pathlib import Path
 from clir_cli.corpus import brought
 from clir_cli.corpus.collections import RequiredFile, required_files
 from clir_cli.errors import UserError
+from clir_cli.stages.support.sources import collection_options
 from clir_cli.stages.support.workspace import Workspace
 
 
@@ -36,14 +37,42 @@ def describe(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
 
 
 def refuse_lacking(files: Sequence[RequiredFile]) -> None:
-    """Report all that the user must supply in one line, what several languages lack once."""
+    """Report all that the user must supply in one line, what several languages lack once.
+
+    Raises:
+        UserError: Something of it is not there.
+    """
+    if lacking := _lacking(files):
+        raise UserError(f"everything else is there; the rest is user-supplied: {lacking}")
+
+
+def report_lacking(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
+    """Report what the user must supply of the suite's own collection, if nothing was brought.
+
+    Training does not need it, so nobody has asked for it yet.
+
+    Raises:
+        UserError: As ``refuse_lacking``, where a part was brought or the collection was chosen.
+    """
+    is_suites = not collection_options(workspace.settings)
+    if is_suites and not any(
+        brought.is_supplied(file.path) for file in files if file.user_supplied
+    ):
+        if lacking := _lacking(files):
+            workspace.talk.say(
+                f"warning: user-supplied and not there: {lacking}; distill and train do not need "
+                "it, but index, search and evaluate do: clir download --brought DIR"
+            )
+    else:
+        refuse_lacking(files)
+
+
+def _lacking(files: Sequence[RequiredFile]) -> str:
     lacking: dict[tuple[str, Path], dict[str, None]] = {}
     for file in files:
         if file.user_supplied and not file.there:
             key = file.entry.name, file.path
             lacking.setdefault(key, {}).update(dict.fromkeys(file.lacking))
-    if lacking:
-        listed = [
-            f"{name}: {'; '.join(what)} (at {path})" for (name, path), what in lacking.items()
-        ]
-        raise UserError(f"everything else is there; the rest is user-supplied: {'; '.join(listed)}")
+    return "; ".join(
+        f"{name}: {'; '.join(what)} (at {path})" for (name, path), what in lacking.items()
+    )
