@@ -44,6 +44,7 @@ def interrupted(clir, quick, home, monkeypatch):
     return lambda: clir(*words), home / "sample" / "sw-en" / "ot" / "student"
 
 
+@pytest.mark.slow  # test_killed.py resumes from a whole one
 def test_a_damaged_checkpoint_begins_again_and_ends_in_the_same_student(interrupted, tmp_path):
     call, student = interrupted
     draft, copy = student.with_name(".student.part"), tmp_path / "copy"

@@ -23,6 +23,7 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.mark.slow  # the rehearsal runs each method
 def test_dictionaries_bm25_and_fusion_go_through_all_stages(chain, home):
     assert chain("distill", *SMALL).code == 0
     outcome = chain("dictionary", *SMALL)

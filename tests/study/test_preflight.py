@@ -99,6 +99,7 @@ def test_a_person_is_asked_before_long_work(
     assert ("nothing was begun" in outcome.err) is (code == 2)
 
 
+@pytest.mark.slow
 def test_in_a_script_nobody_is_asked(reproduce, experiment, monkeypatch):
     monkeypatch.setattr(preflight, "LONG", -1.0)
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))

@@ -60,6 +60,7 @@ def test_the_held_out_loss_falls_and_the_rate_warms_up_and_decays(training):
     assert rates[-1] < 0.1 * max(rates)
 
 
+@pytest.mark.slow  # a training for each place
 def test_a_run_that_was_cut_anywhere_ends_in_the_same_weights(training):
     whole = training()
     losses = [step.loss for step in whole.run()]
