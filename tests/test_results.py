@@ -83,3 +83,17 @@ def test_results_are_of_cells_of_the_present_experiment(name: str) -> None:
         tuple(row[key] for key in ("pair", "method", "variant", "seed")) for row in committed(name)
     }
     assert cells <= known
+
+
+def test_expected_scores_are_the_results(name: str) -> None:
+    suite, _, title = name.partition("/")
+    for score in experiment.load(title).expected:
+        rows = [
+            float(row["value"])
+            for row in committed(name)
+            if (row["method"], row["pair"]) == (score.method, score.pair)
+            and (row["metric"], row["collection"]) == (score.metric, TABLES[name][3])
+        ]
+        if score.suite == suite:
+            assert score.value == pytest.approx(mean(rows), abs=0.0005), score
+            assert max(abs(score.value - value) for value in rows) <= score.tolerance, score
