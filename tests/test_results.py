@@ -8,6 +8,7 @@ from statistics import mean
 
 import pytest
 
+from clir_cli.evaluation.scores import KEY, PER_QUERY_COLUMNS, read_rows
 from clir_cli.evaluation.significance import mark
 from clir_cli.study import experiment
 from clir_cli.study.grid import Base, expand
@@ -97,3 +98,20 @@ def test_expected_scores_are_the_results(name: str) -> None:
         if score.suite == suite:
             assert score.value == pytest.approx(mean(rows), abs=0.0005), score
             assert max(abs(score.value - value) for value in rows) <= score.tolerance, score
+
+
+def test_values_by_query_are_those_of_the_tables() -> None:
+    """So that --from-results resumes from what is committed."""
+    table = ROOT / "results" / "open" / "per_query.csv.gz"
+    _, rows = read_rows(table, PER_QUERY_COLUMNS, ["value"])
+    values: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        values.setdefault(tuple(str(row[key]) for key in KEY[1:]), []).append(row["value"])
+    seen = 0
+    for name in TABLES:
+        for row in committed(name):
+            if by_query := values.get(tuple(row[key] for key in KEY[1:])):
+                assert mean(by_query) == pytest.approx(float(row["value"]), abs=1e-9), row
+                assert len(by_query) == int(row["queries"])
+                seen += 1
+    assert seen > 100

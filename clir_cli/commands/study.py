@@ -44,6 +44,12 @@ def reproduce(
         str,
         typer.Option(help="Run one share of the cells, as 2/8; draw no tables.", metavar="I/N"),
     ] = "",
+    from_results: Annotated[
+        bool,
+        typer.Option(
+            "--from-results", help="Make no cell whose scores RESULTS/SUITE/per_query.csv(.gz) has."
+        ),
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before work that takes hours.")
     ] = False,
@@ -93,7 +99,7 @@ def reproduce(
     workspace = common.workspace(engine=EngineOptions(engine, address, jobs), mirror=mirror)
     workspace.engine.check()
     base = Base(common.suite, common.config, tuple(common.assign or ()))
-    prepared = study.prepare(experiments, base, workspace, results)
+    prepared = study.prepare(experiments, base, workspace, results, from_results=from_results)
     if common.dry_run:
         work = study.look(prepared, share)
         lines = study.commands(prepared, work, share)

@@ -4,8 +4,10 @@ Tables are written without pandas: importing it takes longer than all of a small
 """
 
 import csv
+import gzip
 import io
 import math
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +71,7 @@ def read_table(
 def read_rows(
     path: Path, needed: Collection[str], numbers: Collection[str] = ()
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the columns and rows of a CSV table that clir has written.
+    """Return the columns and rows of a CSV table that clir has written, also packed as ``.gz``.
 
     Text is as it is, ``seed`` a whole number. ``numbers`` are columns of numbers, if they are
     there; what is empty is NaN, and nothing else is.
@@ -80,11 +82,11 @@ def read_rows(
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise UserError(f"{path}: not a regular file; move it away")
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.reader(stream, strict=True))
-            stream.seek(0)
-            is_cut = not stream.read().endswith("\n")
-    except (ValueError, csv.Error):
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8", newline="") as stream:
+            text = stream.read()
+        rows, is_cut = list(csv.reader(io.StringIO(text), strict=True)), not text.endswith("\n")
+    except (ValueError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile):
         rows, is_cut = [], False
     head = rows[0] if rows else []
     if not set(needed) <= set(head) or len(set(head)) < len(head):

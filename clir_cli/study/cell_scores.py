@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clir_cli.artifacts import store
+from clir_cli.corpus.collections import collection_label
 from clir_cli.corpus.records import Collection
 from clir_cli.errors import UserError
 from clir_cli.evaluation import gaps, scoring
 from clir_cli.evaluation.differences import Difference, differences
 from clir_cli.evaluation.scoring import Result, ScoredRun
+from clir_cli.files import digest
 from clir_cli.stages.support.sources import read_collection
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Point, baseline_of
@@ -19,7 +21,10 @@ from clir_cli.study.work import Done
 
 @dataclass(frozen=True)
 class Cells:
-    """An experiment's cells after the work: the paths of their runs, or why they have none."""
+    """An experiment's cells after the work: the paths of their runs, or why they have none.
+
+    Those whose scores the study knows have no run here.
+    """
 
     study: Study
     experiment: Experiment
@@ -43,11 +48,23 @@ class Cells:
 
     def outcome(self, point: Point) -> Done:
         """Return the outcome of the task that makes the point's run."""
+        if point in self.study.known:
+            return Done(self.study.goals[point], "there")
         return self.done[self.study.goals[point]]
 
     def run(self, point: Point) -> Path:
         """Return the folder of the point's run."""
         return self.study.workspace.home / self.study.goals[point]
+
+    def made_from(self, point: Point) -> dict[str, str]:
+        """Return what the point's scores are made from, by name."""
+        ended, qrels = self.outcome(point), f"qrels {point.collection} {point.pair}"
+        if known := self.study.known.get(point):
+            return {point.label: digest([[score.measure, score.per_query] for score in known])}
+        if not ended.is_well:
+            return {point.label: f"{ended.outcome}: {ended.error}"}
+        fingerprint = store.read_manifest(self.run(point))["fingerprint"]
+        return {point.label: fingerprint, qrels: self.collection(point).digests["qrels"]}
 
     def collection(self, point: Point) -> Collection:
         """Return the collection that the point searches."""
@@ -114,12 +131,15 @@ def judge(cells: Cells) -> tuple[list[Result[Point]], list[Failure]]:
 
 def _scored_run(cells: Cells, point: Point, names: Sequence[str]) -> ScoredRun[Point]:
     done, folder = cells.outcome(point), cells.run(point)
+    seed, pair = point.cell.seed, str(point.pair)
+    if known := cells.study.known.get(point):  # the collection need not be here
+        collection = Collection(collection_label(point.collection), (), {}, {}, {})
+        return ScoredRun(point, point.column, seed, pair, collection, folder, known)
     if not done.is_well:
         raise UserError(done.error)
     collection = cells.collection(point)
     store.verify(folder)
     scores = scoring.score_run(folder, collection, names, point.settings.evaluation)
-    seed, pair = point.cell.seed, str(point.pair)
     return ScoredRun(point, point.column, seed, pair, collection, folder, scores)
 
 

@@ -12,6 +12,7 @@ from clir_cli.study.cell_scores import Cells
 from clir_cli.study.executors import executor_of
 from clir_cli.study.experiment import Experiment
 from clir_cli.study.grid import Base, expand
+from clir_cli.study.known_scores import known_scores
 from clir_cli.study.preflight import MANY, Preflight, look_ahead, trained
 from clir_cli.study.results import Row
 from clir_cli.study.schedule import Pace
@@ -43,12 +44,20 @@ class Outcome:
 
 
 def prepare(
-    experiments: Sequence[Experiment], base: Base, workspace: Workspace, results_folder: Path
+    experiments: Sequence[Experiment],
+    base: Base,
+    workspace: Workspace,
+    results_folder: Path,
+    *,
+    from_results: bool = False,
 ) -> Study:
     """Expand the experiments and check all of them, before any work.
 
+    With ``from_results`` the scores that the results folder has are taken as they are.
+
     Raises:
-        UserError: A file is at fault, or two cells want the same artifact with other settings.
+        UserError: A file is at fault, two cells want the same artifact with other settings, or
+            there are no results to take scores from.
     """
     names = [experiment.name for experiment in experiments]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -56,6 +65,9 @@ def prepare(
     study = Study(workspace, results_folder)
     for experiment in experiments:
         study.add(experiment, expand(experiment, base))
+    if from_results:
+        study.known |= known_scores(results_folder / workspace.suite, study.experiments)
+        workspace.talk.say(f"{len(study.known)} of {len(study.goals)} cells have scores in results")
     return study
 
 
@@ -112,7 +124,8 @@ def commands(study: Study, work: Work, share: Share = WHOLE) -> list[dict[str, s
 
 def _table_state(cells: Cells, states: dict[str, State]) -> State:
     try:
-        there = all(states[cells.study.goals[point]] == "there" for point in cells.points)
+        made = [point for point in cells.points if point not in cells.study.known]
+        there = all(states[cells.study.goals[point]] == "there" for point in made)
         if there and results.plan(cells).state() == "current":
             return "there"
     except UserError:

@@ -38,15 +38,9 @@ Row = dict[str, Any]
 def plan(cells: Cells) -> Artifact:
     """Return what the table of an experiment will be made from."""
     experiment = cells.experiment
-    inputs = {}
+    inputs: dict[str, str] = {}
     for point in cells.points:
-        ended = cells.outcome(point)
-        if ended.is_well:
-            inputs[point.label] = store.read_manifest(cells.run(point))["fingerprint"]
-            qrels = cells.collection(point).digests["qrels"]
-            inputs[f"qrels {point.collection} {point.pair}"] = qrels
-        else:
-            inputs[point.label] = f"{ended.outcome}: {ended.error}"
+        inputs |= cells.made_from(point)
     workspace = cells.study.workspace
     typed = graph.changes(workspace, workspace.settings, known_keys())
     again = workspace.command("reproduce", *typed)

@@ -8,6 +8,7 @@ from clir_cli.artifacts import graph
 from clir_cli.artifacts.command import Command, assignment
 from clir_cli.artifacts.spec import Ref
 from clir_cli.errors import UserError
+from clir_cli.evaluation.measures import Score
 from clir_cli.settings import Settings
 from clir_cli.stages.support.sources import collection_options
 from clir_cli.stages.support.workspace import Workspace
@@ -48,7 +49,7 @@ class Study:
 
     Artifacts lie in ``workspace``, whose settings are the suite's, score tables in ``results``.
     Each of the ``tasks`` follows those that it needs; ``goals`` has the key of the one that makes
-    the run of a cell.
+    the run of a cell. Cells with ``known`` scores need no tasks.
     """
 
     workspace: Workspace
@@ -56,6 +57,7 @@ class Study:
     experiments: list[tuple[Experiment, list[Point]]] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
     goals: dict[Point, str] = field(default_factory=dict)
+    known: dict[Point, list[Score]] = field(default_factory=dict)
     _keys: dict[Ref, str] = field(default_factory=dict)
 
     def add(
@@ -74,8 +76,9 @@ class Study:
             self.goals[point] = self._add_task(goal(point), experiment.name)
 
     def cells(self, share: tuple[int, int] = (1, 1)) -> list[Point]:
-        """Return a share of the cells of all experiments; a cell of several experiments is once."""
-        return share_of(list({goal: point for point, goal in self.goals.items()}.values()), share)
+        """Return a share of the cells to make; a cell of several experiments is once."""
+        by_goal = {goal: point for point, goal in self.goals.items() if point not in self.known}
+        return share_of(list(by_goal.values()), share)
 
     def tasks_of(self, points: Sequence[Point]) -> list[Task]:
         """Return the tasks that cells need, each behind those that it needs."""
