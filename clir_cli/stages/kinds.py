@@ -67,6 +67,8 @@ def _cell_command(verb: str, ref: Ref) -> Command:
 
 def _download_command(ref: Ref) -> Command:
     pairs = ",".join(map(str, ref.pairs)) or "all"
+    if ref.kind == "training collection" and ref.name != "en":
+        pairs = f"{ref.name}-en"
     collection = sources.collection_options(ref.settings)
     large = [name for name in sources.training_names(ref.settings) if name.startswith(IRDS)]
     if ref.kind == "training collection" and large:  # fetched as one that tests
