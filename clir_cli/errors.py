@@ -41,6 +41,16 @@ def check_utf8(name: str, text: str) -> None:
         raise UserError(f"{name} is not UTF-8: {text}; write it in UTF-8, or rename the file")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "query"), counted(2000, "query")
+    ('1 query', '2,000 queries')
+    """
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else several}"
+
+
 def nearest(name: str, known: Iterable[str], shown: str = "{}") -> str:
     """Return a hint that names the nearest known word, or all of them when none is near.
 

@@ -16,7 +16,7 @@ from clir_cli.commands.cells import (
     pairs_of,
     print_artifacts,
 )
-from clir_cli.errors import NoQueries, UserError
+from clir_cli.errors import NoQueries, UserError, counted
 from clir_cli.options import (
     RESULTS,
     Address,
@@ -74,7 +74,7 @@ def download(
     elif common.dry_run:
         display.show_needs(rows, stages.model_names(workspace))
     elif all(row["there"] for row in rows):
-        workspace.talk.say(f"all {len(rows)} data files are present")
+        workspace.talk.say(f"all data is present: {counted(len(rows), 'file')}")
 
 
 @with_options

@@ -5,7 +5,7 @@ from pathlib import Path
 from clir_cli.corpus.formats.collection_toml import SETTINGS
 from clir_cli.corpus.formats.reading import ReadRequest
 from clir_cli.corpus.formats.trec_layout import Parts
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, counted
 
 
 def is_supplied(folder: Path) -> bool:
@@ -58,5 +58,5 @@ def described(request: ReadRequest) -> str:
         f"topics in {request.language}": len(parts.topics(request.language)),
         "qrels": len(parts.qrels),
     }
-    files = ", ".join(f"{what} in {count:,} files" for what, count in counts.items())
+    files = ", ".join(f"{what} in {counted(count, 'file')}" for what, count in counts.items())
     return f"layout {layout}; {files}"

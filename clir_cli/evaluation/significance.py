@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clir_cli.errors import UserError, nearest
+from clir_cli.errors import UserError, counted, nearest
 from clir_cli.evaluation.measures import BOOTSTRAP, Bootstrap, Values
 
 RESAMPLES = 10_000
@@ -150,9 +150,10 @@ def compare(
     others: dict[str, list[float]] = {}
     for method, values in values_by_method.items():
         if unpaired := sorted(values.keys() ^ set(queries)):
+            alone = counted(len(unpaired), "query")
             raise UserError(
-                f"{method} and {baseline} cannot be compared: {len(unpaired)} queries are in one "
-                f"alone ({', '.join(unpaired[:3])}); evaluate both on the same collection"
+                f"{method} and {baseline} cannot be compared: {alone} in one of them alone "
+                f"({', '.join(unpaired[:3])}); evaluate both on the same collection"
             )
         if method != baseline:
             others[method] = [values[query] for query in queries]

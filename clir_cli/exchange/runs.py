@@ -11,7 +11,7 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.formats.opening import require_regular
 from clir_cli.corpus.formats.reading import excerpt, text_lines
 from clir_cli.corpus.records import Collection, Pair
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, counted
 from clir_cli.evaluation.runs import RUN_FILE, parse_run, trec_order, write_run
 from clir_cli.files import file_digest, write_text
 from clir_cli.stages.support import imported
@@ -115,7 +115,9 @@ def _write(workspace: Workspace, ref: Ref, files: Sequence[Path], run: Scores, t
         write_run(draft / RUN_FILE, rankings, tag=tag)
         notes = {"imported": True, "tag": tag, "files": digests, "queries": len(run)}
         write_text(draft / "notes.json", json.dumps(notes, ensure_ascii=False) + "\n")
-    workspace.talk.say(f"{artifact.path}: {len(run):,} queries, imported as {ref.cell.label}")
+    workspace.talk.say(
+        f"{artifact.path}: {counted(len(run), 'query')}, imported as {ref.cell.label}"
+    )
     _report(workspace, ref, run, read_collection(workspace, ref.pair.query))
     return artifact.path
 

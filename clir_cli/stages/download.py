@@ -15,7 +15,7 @@ from clir_cli.corpus.collections import IRDS, RequiredFile, hub_name, required_f
 from clir_cli.corpus.formats import irds
 from clir_cli.corpus.records import Pair
 from clir_cli.corpus.transfer import fetch, is_offline, sources
-from clir_cli.errors import MissingInput, NotThere, UserError
+from clir_cli.errors import MissingInput, NotThere, UserError, counted
 from clir_cli.files import write_text
 from clir_cli.retrieval import hub, models
 from clir_cli.retrieval.checkpoints import TextFormat, write_text_format
@@ -224,7 +224,7 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[La
     total = sum(file.size for file in missing)
     with (
         workspace.talk.counting(
-            f"download {len(missing)} files", total or None, total_bytes=True
+            f"download {counted(len(missing), 'file')}", total or None, total_bytes=True
         ) as advance,
         ThreadPoolExecutor(PARALLEL) as pool,
     ):
@@ -246,7 +246,7 @@ def _fetch_files(workspace: Workspace, files: Sequence[RequiredFile]) -> list[La
     lacking = [(file, error) for file, error in zip(missing, answers, strict=True) if error]
     sizes = [f.path.stat().st_size for f, error in zip(missing, answers, strict=True) if not error]
     if sizes:
-        workspace.talk.say(f"downloaded {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB")
+        workspace.talk.say(f"downloaded {counted(len(sizes), 'file')}, {sum(sizes) / 1e6:.1f} MB")
     return lacking
 
 
@@ -287,9 +287,9 @@ def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
     if absent:
         names = dict.fromkeys(file.entry.name for file in absent)
         raise MissingInput(
-            f"the network is switched off (CLIR_OFFLINE or HF_HUB_OFFLINE) and {len(absent)} files "
-            f"of {', '.join(names)} are missing, the first {absent[0].declared.url}; give a folder "
-            "with --mirror or CLIR_CACHE"
+            "the network is switched off (CLIR_OFFLINE or HF_HUB_OFFLINE) and "
+            f"{counted(len(absent), 'file')} missing of {', '.join(names)}, the first "
+            f"{absent[0].declared.url}; give a folder with --mirror or CLIR_CACHE"
         )
 
 

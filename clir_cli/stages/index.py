@@ -24,7 +24,7 @@ from clir_cli.artifacts.store import (
     stale,
 )
 from clir_cli.corpus.records import Collection, Document
-from clir_cli.errors import MissingInput, UserError
+from clir_cli.errors import MissingInput, UserError, counted
 from clir_cli.retrieval import passages, shard_checksums, shard_layout, store
 from clir_cli.retrieval.batching import usual_batch
 from clir_cli.retrieval.encoder import Encoder
@@ -164,7 +164,7 @@ def _cut(
         return {}
     limit = teacher.limit(workspace.settings.teacher.document_tokens, "document")
     workspace.talk.say(
-        f"{count:,} documents were cut at {limit} tokens (teacher.document_tokens); --set "
+        f"{counted(count, 'document')} cut at {limit} tokens (teacher.document_tokens); --set "
         f"index.passage_tokens={limit} indexes all of their text"
     )
     return {"documents_cut": count}

@@ -15,7 +15,7 @@ from clir_cli.artifacts import graph, store
 from clir_cli.artifacts.spec import Ref
 from clir_cli.cluster.shard_search import sharded_ranker
 from clir_cli.corpus.records import Collection, Pool
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, counted
 from clir_cli.evaluation.fusion import fuse
 from clir_cli.evaluation.runs import RUN_FILE, Rankings, Run, read_run, write_run
 from clir_cli.retrieval import memory
@@ -148,7 +148,7 @@ def search(workspace: Workspace, ref: Ref) -> Path:
         write_run(draft / RUN_FILE, run, tag=ref.cell.label)
         notes = {"queries": len(run), **({"queries_cut": job.cut} if job.cut else {})}
         files.write_text(draft / "notes.json", json.dumps(notes) + "\n")
-    workspace.talk.say(f"{artifact.path}: {len(run):,} queries")
+    workspace.talk.say(f"{artifact.path}: {counted(len(run), 'query')}")
     return artifact.path
 
 

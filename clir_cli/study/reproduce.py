@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clir_cli.errors import UserError
+from clir_cli.errors import UserError, counted
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study import results, schedule
 from clir_cli.study.cell_scores import Cells
@@ -155,7 +155,7 @@ def reproduce(
     points, work = study.cells(share), look(study, share)
     tasks, states, to_do, pace = work.tasks, work.states, work.to_do, work.pace
     counts = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).items())
-    talk.say(f"{len(points)} cells, {len(tasks)} tasks: {counts}")
+    talk.say(f"{counted(len(points), 'cell')}, {counted(len(tasks), 'task')}: {counts}")
     many = len(trained(list(to_do.values()))) >= MANY
     preflight = ahead(study, work, measure=measure or many)
     for line in preflight.lines:

@@ -244,7 +244,7 @@ def test_files_without_a_document_are_left_out_and_told(downloads: Path, tmp_pat
     (folder / "la_changes").write_text("Files that were changed in 1999: none.\n")
     found = load(downloads, "fi")
     assert found.digests == before.digests
-    assert found.notes == ("1 files hold no document and were left out: la_changes",)
+    assert found.notes == ("1 file without a document left out: la_changes",)
 
 
 def test_what_is_brought_is_linked_once_and_never_through_a_link(

@@ -371,7 +371,7 @@ def test_hostile_tags_take_time_in_proportion_to_their_number(clef: Path) -> Non
         with pytest.raises(UserError, match=r"x: (</DOC> without|the last document)"):
             load(clef)
     document.write_text("</docno>\n" * count)
-    assert load(clef).notes == ("1 files hold no document and were left out: x",)
+    assert load(clef).notes == ("1 file without a document left out: x",)
 
 
 def test_a_language_without_topics_and_a_packed_file_are_told(clef: Path) -> None:
@@ -395,7 +395,7 @@ def test_files_without_a_document_are_left_out_but_not_all_of_them(clef: Path) -
     (clef / "documents" / "gh95.dtd").write_text("<!ELEMENT doc - - (docno)>")
     found = load(clef)
     assert len(found.documents) == 2
-    assert found.notes == ("2 files hold no document and were left out: GH950102.sgml, gh95.dtd",)
+    assert found.notes == ("2 files without a document left out: GH950102.sgml, gh95.dtd",)
     times.write_text("None here.")
     with pytest.raises(
         UserError, match=r"GH950102\.sgml: no <DOC> in it, nor in any other file of doc"

@@ -51,7 +51,7 @@ def test_every_command_of_the_page_runs_after_the_one_before(clir, small, tmp_pa
         *("download", "download", "search", "evaluate"),
         *("distill", "index", "search", "evaluate"),
     ]
-    assert "layout of the disk E0008; documents in 9 files, topics in sw in 1 files" in told[1].err
+    assert "layout of the disk E0008; documents in 9 files, topics in sw in 1 file" in told[1].err
     assert "warning" not in told[3].err + told[7].err
     assert f"MAP on {NAME} (sample), 80 queries" in told[7].out
     for year in clef_disk.YEARS:

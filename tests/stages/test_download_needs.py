@@ -53,7 +53,7 @@ def test_without_the_network_one_line_tells_all_that_is_missing(
         outcome = clir(*words)
         assert outcome.code == 2
         assert outcome.err.count("\n") == 1
-        assert "2 files of ccaligned, nllb are missing, the first https://object." in outcome.err
+        assert "2 files missing of ccaligned, nllb, the first https://object." in outcome.err
         monkeypatch.delenv(name)
     assert not (home / "downloads").exists()
 
@@ -71,7 +71,7 @@ def test_a_shared_cache_serves_a_machine_without_network(
     words = ("download", "--lang", "sw-en", "--home", home, "--set", chosen)
     assert clir(*words).code == 0
     assert file.local(home / "downloads").resolve() == copy.resolve()
-    assert clir(*words).err.strip().endswith("data files are present")
+    assert clir(*words).err.strip().endswith("all data is present: 6 files")
 
 
 def test_what_must_be_brought_is_told_after_the_rest_is_fetched(

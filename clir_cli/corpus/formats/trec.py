@@ -24,7 +24,7 @@ from clir_cli.corpus.formats.trec_layout import HELP, Layout, Parts
 from clir_cli.corpus.formats.trec_text import decoded, plain
 from clir_cli.corpus.formats.trec_topics import content, read_topics
 from clir_cli.corpus.records import Document, Pool
-from clir_cli.errors import NoQueries, UserError
+from clir_cli.errors import NoQueries, UserError, counted
 
 Tags = Sequence[re.Match[str]]
 
@@ -83,7 +83,9 @@ def _documents(parts: Parts) -> tuple[dict[str, Document], list[str]]:
         raise UserError(f"{others[0]}: no <DOC> in it, nor in any other file of documents; {HELP}")
     names = sorted({path.name for path in others})
     listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    notes = [f"{len(others):,} files hold no document and were left out: {listed}"] if names else []
+    notes = (
+        [f"{counted(len(others), 'file')} without a document left out: {listed}"] if names else []
+    )
     return documents, notes
 
 
