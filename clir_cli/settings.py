@@ -114,7 +114,7 @@ class BitextSettings(Section):
     )
     realign: bool = Field(True, description="repair sources whose lines are misaligned")
     max_pairs: Count = Field(0, description="size of a random sample of pairs; 0: all")
-    max_pairs_per_source: Count = Field(0, description="the same, per source")
+    max_pairs_per_source: Count = Field(0, description="the same, per source; 0: all")
     held_out: AtLeastOne = Field(
         200, description="pairs held out to select the epoch, at most a tenth"
     )

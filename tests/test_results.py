@@ -8,6 +8,7 @@ from statistics import mean
 
 import pytest
 
+from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import KEY, PER_QUERY_COLUMNS, read_rows
 from clir_cli.evaluation.significance import mark
 from clir_cli.study import experiment
@@ -76,12 +77,49 @@ def test_figures_of_the_pages_are_the_results(name: str) -> None:
         assert text == expected, (method, language)
 
 
-def test_results_are_of_cells_of_the_present_experiment(name: str) -> None:
-    suite, _, title = name.partition("/")
+# Tables of docs/findings.md: their header, experiment, the setting of their rows, its values there.
+FINDINGS = (
+    ("| share of English batches |", "hybrid_batch", "contrastive.alpha", {}),
+    ("| layers | parameters |", "model_scale", "student.layers", {"6": "0"}),
+)
+
+
+@pytest.mark.parametrize(("start", "title", "setting", "names"), FINDINGS)
+def test_figures_of_the_findings_are_the_results(start, title, setting, names) -> None:
+    lines = (ROOT / "docs" / "findings.md").read_text("utf-8").splitlines()
+    table = takewhile(lambda line: line, dropwhile(lambda line: not line.startswith(start), lines))
+    head, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    results = [row for row in committed(f"open/{title}") if row["metric"] == "map"]
+    seen = 0
+    for first, *cells in body:
+        method = "hybrid"
+        for name, text in zip(head[1:], cells, strict=True):
+            method = "hybrid-english" if name.startswith("English queries") else method
+            language = name.rpartition(" ")[2]
+            (*rows,) = (
+                float(row["value"])
+                for row in results
+                if (row["method"], row["pair"]) == (method, f"{language}-en")
+                and float(row[setting]) == float(names.get(first, first))
+            )
+            if rows:
+                assert text == f"{mean(rows):.3f}".removeprefix("0"), (first, name)
+                seen += 1
+    assert seen >= 16
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results" / "open").glob("*.csv")), ids=lambda p: p.stem
+)
+def test_results_are_of_cells_of_the_present_experiment(path: Path) -> None:
+    suite, title = path.parent.name, path.stem
+    name = f"{suite}/{title}"
     points = expand(experiment.load(title), Base(suite))
     known = {(str(p.pair), p.cell.method, p.variant, str(p.cell.seed)) for p in points}
     cells = {
-        tuple(row[key] for key in ("pair", "method", "variant", "seed")) for row in committed(name)
+        tuple(row[key] for key in ("pair", "method", "variant", "seed"))
+        for row in committed(name)
+        if row["pair"] != gaps.ALL_PAIRS
     }
     assert cells <= known
 

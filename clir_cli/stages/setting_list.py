@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from clir_cli.artifacts.command import assignment
 from clir_cli.setting_types import MANY
@@ -35,8 +36,21 @@ def rows(suite: str) -> list[Row]:
     return [_row(key, settings) for key in known_keys()]
 
 
+def takes_all(key: str, value: float) -> bool:
+    """Return True if a value of a setting means no limit, as its description says.
+
+    >>> takes_all("student.layers", 0), takes_all("student.layers", 3)
+    (True, False)
+    """
+    return value == 0 and (_field(key).description or "").endswith("0: all")
+
+
+def _field(key: str) -> FieldInfo:
+    return _model_of(key).model_fields[key.rpartition(".")[2]]
+
+
 def _row(key: str, settings: Settings) -> Row:
-    field = _model_of(key).model_fields[key.rpartition(".")[2]]
+    field = _field(key)
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     is_list = get_origin(field.annotation) is tuple
     limits = {

@@ -396,6 +396,7 @@ def frame(name: str, values: list[object]) -> pd.DataFrame:
         (AXIS, [0.2, 0.05, 0.1], ["0.05", "0.1", "0.2"], [0.05, 0.1, 0.2]),
         (AXIS, [1.0, 0.001], ["0.001", "1.0"], [0, 1]),  # far apart: at equal distances
         ("bitext.max_pairs", [0, 400, 100], ["100", "400", "0"], [0, 1, 2]),  # 0 takes all
+        ("student.layers", [1, 2, 0], ["1", "2", "0"], [0, 1, 2]),
         ("student.vocabulary", ["initial", "extended"], [], []),
         (AXIS, [0.05], [], []),
     ],

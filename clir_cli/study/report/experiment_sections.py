@@ -11,6 +11,7 @@ import pandas as pd
 from clir_cli.artifacts.cell import Cell
 from clir_cli.evaluation import gaps, significance
 from clir_cli.settings import EvaluationSettings
+from clir_cli.stages.setting_list import takes_all
 from clir_cli.stages.support.methods import place
 from clir_cli.study.report import charts
 from clir_cli.study.report.blocks import (
@@ -39,7 +40,6 @@ from clir_cli.study.report.provenance import Provenance, trained
 
 VERDICTS = {"OK": "ok", "about OK": "about", "FAIL": "fail"}
 MANY_ROWS = 12
-ZERO_IS_ALL = ("max_pairs", "max_pairs_per_source")
 Row = Mapping[str, Any]
 
 
@@ -230,7 +230,7 @@ def _figure(
 
 
 def _is_all(name: str, value: str) -> bool:
-    return name.split(".")[-1] in ZERO_IS_ALL and float(value) == 0
+    return takes_all(name, float(value))
 
 
 def _short(value: object) -> str:
