@@ -57,11 +57,11 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
                 "choose a smaller batch"
             )
         folder = initial_folder(workspace, cell.only(ref.pair))
-        lengths = longest(folder, rows, settings.teacher.bitext_tokens)
+        lengths = longest(folder, (row.query for row in rows), settings.teacher.bitext_tokens)
         needed = require_training(
             workspace, folder, lengths, device, precision,
             sides=2 if settings.objective.anchor else 1,
-            compared=compared(settings, cell.method, max(lengths)),
+            compared=compared(settings, cell.method, max(lengths), max(lengths)),
         )  # fmt: skip
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)

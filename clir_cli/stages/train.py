@@ -14,7 +14,7 @@ from clir_cli.artifacts.cell import group_name
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.codeswitch import CodeSwitcher
-from clir_cli.corpus.records import Collection, Pair, SentencePair
+from clir_cli.corpus.records import Collection, Pair
 from clir_cli.errors import UserError
 from clir_cli.optical.joint import quotas
 from clir_cli.retrieval import projection
@@ -130,19 +130,27 @@ def train(workspace: Workspace, ref: Ref) -> Path:
 def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dtype) -> Estimate:
     """Return what training needs, or refuse; estimated from the longest sentences."""
     rows = [row for bitext in job.bitexts.values() for row in bitext.train]
-    limit = job.settings.teacher.query_tokens
-    if job.recipe.leaves == "teacher":  # it encodes queries and documents
-        texts = [row.english for row in rows]
-        texts += [document.full_text for each in job.english for document in each.documents]
-        rows = [SentencePair(text, text) for text in texts]
-        limit += job.settings.teacher.document_tokens
-    lengths = longest(job.folder, rows, limit)
+    teacher, makes_teacher = job.settings.teacher, job.recipe.leaves == "teacher"
+    documents = [row.english for row in rows]
+    queries = documents[:] if makes_teacher else [row.query for row in rows]
+    if job.recipe.name != "augment":
+        documents += [document.full_text for each in job.english for document in each.documents]
+        queries += [query for each in job.english for query in each.queries.get("en", {}).values()]
+    in_query, in_document = (
+        max(longest(folder, texts, limit)) if texts else 0
+        for folder, texts, limit in (
+            (job.folder, queries, teacher.query_tokens),
+            (teacher_folder(job.workspace), documents, teacher.document_tokens),
+        )
+    )
+    # A teacher encodes queries and documents.
+    lengths = [in_query + (in_document if makes_teacher else 0)]
     section = getattr(job.settings, job.recipe.section, None)
     settings = job.settings.model_copy(update={"training": job.loop})
     return require_training(
         replace(job.workspace, settings=settings), job.folder, lengths, device, precision,
         chunk_tokens=getattr(section, "chunk_tokens", 0),
-        compared=compared(job.settings, job.recipe.name),
+        compared=compared(job.settings, job.recipe.name, in_query, in_document),
         predicted=job.settings.augment.share if job.recipe.name == "augment" else 0,
     )  # fmt: skip
 

@@ -120,7 +120,7 @@ def test_the_similarities_of_a_loss_are_foretold(name):
     mask = torch.ones(size, length, dtype=torch.bool)
     batch = TokenBatch(unit().requires_grad_(), mask, unit(), mask)
     measured = peak_bytes(lambda: OBJECTIVES[name](batch, settings).value.backward())
-    similarities = size**2 * compared(settings, name, length)
+    similarities = size**2 * compared(settings, name, length, length)
     own = 20 * batch.student.nbytes  # of token embeddings, costs and plans of pairs
     without, load = memory.ModelSize(0, 1, 0, 0), Load(0, 0, similarities=similarities)
     foretold = memory.training(without, load).total

@@ -1,6 +1,7 @@
 """Loading encoders, and refusing work that does not fit the memory before hours are spent."""
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import torch
 
-from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 from clir_cli.foreign import reported
 from clir_cli.retrieval import loading, memory
@@ -140,9 +140,9 @@ def require_translator(model: ModelSize, load: Load, device: torch.device) -> Es
     raise _too_large("training a translator", needed, free, device, remedy)
 
 
-def longest(folder: Path, rows: Sequence[SentencePair], max_tokens: int) -> list[int]:
-    """Return the lengths in tokens of the sentences with most characters; loads no weights."""
-    texts = sorted((row.query for row in rows), key=len, reverse=True)[:SAMPLED]
+def longest(folder: Path, texts: Iterable[str], max_tokens: int) -> list[int]:
+    """Return the lengths in tokens of the texts with most characters; loads no weights."""
+    texts = heapq.nlargest(SAMPLED, texts, key=len)
     body = read_checkpoint(folder).body
     tokenizer = loading.load_tokenizer(body)
     loading.check_rows(folder, tokenizer, loading.load_config(body).vocab_size)

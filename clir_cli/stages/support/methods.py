@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Literal
 
 from clir_cli.artifacts.cell import IMPORTED, Cell
@@ -155,21 +156,23 @@ METHODS = {
 }
 
 
-def compared(settings: Settings, name: str, longest: int = 0) -> int:
+def compared(settings: Settings, name: str, query: int = 0, document: int = 0) -> int:
     """Return the most similarities of tokens between two examples of a training batch.
 
     ``name`` is a method or a recipe; 0 if its loss does not compare the examples of a batch.
-    ``longest`` is the length of the longest sentence of a bitext, if it is known.
+    ``query`` and ``document`` are the lengths of the longest texts, if they are known.
     """
     teacher, recipe = settings.teacher, RECIPES.get(name)
     objective = METHODS[name].objective if name in METHODS else ()
     if "objective.temperature" in objective:  # plans of all pairs take as much as their costs
         plans = "objective.contrast_weight" in objective
-        return (longest or teacher.bitext_tokens) ** 2 * (1 + plans)
+        sides = query or teacher.bitext_tokens, document or teacher.bitext_tokens
+        return prod(sides) * (1 + plans)
     if recipe and "contrastive.temperature" in recipe.settings:
         section = getattr(settings, recipe.section, settings.contrastive)
         negatives = getattr(section, "negatives", settings.contrastive.negatives)
-        return teacher.query_tokens * teacher.document_tokens * (1 + negatives)
+        sides = query or teacher.query_tokens, document or teacher.document_tokens
+        return prod(sides) * (1 + negatives)
     return 0
 
 
