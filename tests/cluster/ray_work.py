@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,10 @@ def work(done: list[str], item: str) -> tuple[int, int, str]:
     print("what a worker prints")
     warnings.warn("what a worker warns of", stacklevel=1)
     word, _, rest = item.partition(":")
-    if word == "kill" and not Path(rest).exists():
-        Path(rest).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "kill":
+        with suppress(FileExistsError):  # two processes may be asked at once, and one is to die
+            Path(rest).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
     if word == "wrong":
         raise UserError("the input is at fault")
     if word == "bug":
