@@ -41,14 +41,16 @@ def check_utf8(name: str, text: str) -> None:
         raise UserError(f"{name} is not UTF-8: {text}; write it in UTF-8, or rename the file")
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words.
+def counted(count: int, noun: str, verb: str = "") -> str:
+    """Return a number of things in words, with a verb (``is`` or ``was``) if there is one.
 
-    >>> counted(1, "query"), counted(2000, "query")
-    ('1 query', '2,000 queries')
+    >>> counted(1, "query"), counted(2000, "query", "is")
+    ('1 query', '2,000 queries are')
     """
-    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else several}"
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+        verb = {"is": "are", "was": "were"}.get(verb, verb)
+    return f"{count:,} {noun} {verb}".rstrip()
 
 
 def nearest(name: str, known: Iterable[str], shown: str = "{}") -> str:

@@ -26,7 +26,7 @@ no_gpu_here = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine
         ("download --lang sw-en --suite smaple", "unknown suite 'smaple': did you mean sample?"),
         ("download --lang sw-en --suite zzz", "unknown suite 'zzz': known: multilingual, open,"),
         ("download --lang sw-en --suite open --mirror nowhere", "--mirror nowhere: no such dir"),
-        ("download --lang sw-en --suite open --mirror .", ", the first https://"),
+        ("download --lang sw-en --suite open --mirror .", " are missing, the first https://"),
         (f"{DISTILL} --method otp", "unknown method 'otp': did you mean ot?"),
         (
             f"{DISTILL} --method english",

@@ -150,9 +150,9 @@ def compare(
     others: dict[str, list[float]] = {}
     for method, values in values_by_method.items():
         if unpaired := sorted(values.keys() ^ set(queries)):
-            alone = counted(len(unpaired), "query")
+            apart = counted(len(unpaired), "query", "is")
             raise UserError(
-                f"{method} and {baseline} cannot be compared: {alone} in one of them alone "
+                f"{method} and {baseline} cannot be compared: {apart} in one alone "
                 f"({', '.join(unpaired[:3])}); evaluate both on the same collection"
             )
         if method != baseline:

@@ -285,10 +285,11 @@ def _refuse_offline(missing: Sequence[RequiredFile], mirror: str) -> None:
     asked = [file for file in missing if not file.declared.url.startswith(IRDS)]
     absent = [file for file in asked if not any(sources(file.declared, mirror))]
     if absent:
-        names = dict.fromkeys(file.entry.name for file in absent)
+        names = ", ".join(dict.fromkeys(file.entry.name for file in absent))
         raise MissingInput(
             "the network is switched off (CLIR_OFFLINE or HF_HUB_OFFLINE) and "
-            f"{counted(len(absent), 'file')} missing of {', '.join(names)}, the first "
+            f"{counted(len(absent), 'file')} of {names} {'is' if len(absent) == 1 else 'are'} "
+            "missing, the first "
             f"{absent[0].declared.url}; give a folder with --mirror or CLIR_CACHE"
         )
 

@@ -164,8 +164,8 @@ def _cut(
         return {}
     limit = teacher.limit(workspace.settings.teacher.document_tokens, "document")
     workspace.talk.say(
-        f"{counted(count, 'document')} cut at {limit} tokens (teacher.document_tokens); --set "
-        f"index.passage_tokens={limit} indexes all of their text"
+        f"{counted(count, 'document', 'was')} cut at {limit} tokens (teacher.document_tokens); "
+        f"--set index.passage_tokens={limit} indexes all of their text"
     )
     return {"documents_cut": count}
 

@@ -53,7 +53,7 @@ def test_without_the_network_one_line_tells_all_that_is_missing(
         outcome = clir(*words)
         assert outcome.code == 2
         assert outcome.err.count("\n") == 1
-        assert "2 files missing of ccaligned, nllb, the first https://object." in outcome.err
+        assert "2 files of ccaligned, nllb are missing, the first https://object." in outcome.err
         monkeypatch.delenv(name)
     assert not (home / "downloads").exists()
 
