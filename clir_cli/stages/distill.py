@@ -26,7 +26,7 @@ from clir_cli.stages.support.checkpointing import Prepared, first_device, make_t
 from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
 from clir_cli.stages.support.lengths import cut_sentences, limit_of
-from clir_cli.stages.support.methods import METHODS, compared
+from clir_cli.stages.support.methods import METHODS, similarities
 from clir_cli.stages.support.sources import load_bitext
 from clir_cli.stages.support.starting_points import Start, require_models, student_to_train
 from clir_cli.stages.support.teacher_embeddings import teacher_embeddings
@@ -61,7 +61,7 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
         needed = require_training(
             workspace, folder, lengths, device, precision,
             sides=2 if settings.objective.anchor else 1,
-            compared=compared(settings, cell.method, max(lengths), max(lengths)),
+            similarities=similarities(settings, cell.method, max(lengths), max(lengths)),
         )  # fmt: skip
         for pair, bitext in bitexts.items():
             _report_bitext(workspace, pair, bitext)

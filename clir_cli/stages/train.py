@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,7 @@ from clir_cli.stages.support.centring import centred_initial_teacher
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.fitting import longest, open_encoder_at, require_training
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
-from clir_cli.stages.support.methods import compared
+from clir_cli.stages.support.methods import similarities
 from clir_cli.stages.support.recipes import RECIPES
 from clir_cli.stages.support.sources import load_bitext, training_collections
 from clir_cli.stages.support.starting_points import initial_student, require_models
@@ -131,26 +132,21 @@ def _require_memory(job: TrainingJob, device: torch.device, precision: torch.dty
     """Return what training needs, or refuse; estimated from the longest sentences."""
     rows = [row for bitext in job.bitexts.values() for row in bitext.train]
     teacher, makes_teacher = job.settings.teacher, job.recipe.leaves == "teacher"
-    documents = [row.english for row in rows]
-    queries = documents[:] if makes_teacher else [row.query for row in rows]
-    if job.recipe.name != "augment":
-        documents += [document.full_text for each in job.english for document in each.documents]
-        queries += [query for each in job.english for query in each.queries.get("en", {}).values()]
-    in_query, in_document = (
-        max(longest(folder, texts, limit)) if texts else 0
-        for folder, texts, limit in (
-            (job.folder, queries, teacher.query_tokens),
-            (teacher_folder(job.workspace), documents, teacher.document_tokens),
-        )
-    )
-    # A teacher encodes queries and documents.
-    lengths = [in_query + (in_document if makes_teacher else 0)]
+    english = [] if job.recipe.name == "augment" else job.english
+    questions = (text for each in english for text in each.queries.get("en", {}).values())
+    documents = (document.full_text for each in english for document in each.documents)
+    queries = chain((row.english if makes_teacher else row.query for row in rows), questions)
+    answers = chain((row.english for row in rows), documents)
+    in_query = max(longest(job.folder, queries, teacher.query_tokens))
+    in_answer = max(longest(teacher_folder(job.workspace), answers, teacher.document_tokens))
+    # A teacher encodes both.
+    lengths = [in_query + (in_answer if makes_teacher else 0)]
     section = getattr(job.settings, job.recipe.section, None)
     settings = job.settings.model_copy(update={"training": job.loop})
     return require_training(
         replace(job.workspace, settings=settings), job.folder, lengths, device, precision,
         chunk_tokens=getattr(section, "chunk_tokens", 0),
-        compared=compared(job.settings, job.recipe.name, in_query, in_document),
+        similarities=similarities(settings, job.recipe.name, in_query, in_answer),
         predicted=job.settings.augment.share if job.recipe.name == "augment" else 0,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from clir_cli.console import Talk
 from clir_cli.errors import UserError
 from clir_cli.retrieval import memory
 from clir_cli.retrieval.memory import PROCESS, Load
-from clir_cli.stages.support.methods import METHODS, compared
+from clir_cli.stages.support.methods import METHODS, similarities
 from clir_cli.stages.support.used_models import initial_folder, teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.tasks import Task
@@ -274,9 +274,10 @@ def _resources(cluster: RayCluster, workspace: Workspace, task: Task) -> Resourc
     with suppress(UserError, OSError):  # a model that is not there yet: the task itself reports it
         if task.verb in ("distill", "train"):
             model = memory.size_of(initial_folder(workspace, task.ref.pair))
-            size = settings.training.batch_size
-            similarities = size**2 * compared(settings, task.ref.cell.method)
-            load = Load(size, settings.teacher.bitext_tokens, similarities=similarities)
+            load = Load(
+                settings.training.batch_size, settings.teacher.bitext_tokens,
+                similarities=similarities(settings, task.ref.cell.method),
+            )  # fmt: skip
             needed += memory.training(model, load).on_host(device)
         elif _uses_gpu(task):
             model = memory.size_of(teacher_folder(workspace))

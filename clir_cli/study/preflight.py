@@ -17,7 +17,7 @@ from clir_cli.errors import UserError
 from clir_cli.retrieval import memory, models
 from clir_cli.retrieval.memory import Load, ModelSize
 from clir_cli.stages.parts import Part, parts_of
-from clir_cli.stages.support.methods import compared
+from clir_cli.stages.support.methods import similarities
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.schedule import Pace
 from clir_cli.study.tasks import Study, Task
@@ -186,8 +186,7 @@ def _memory(tasks: Sequence[Task]) -> int:
         texts = loop.batch_size * (2 if task.settings.objective.anchor else 1)
         load = Load(texts, task.settings.teacher.bitext_tokens, loop.precision == "bfloat16")
         load = replace(load, checkpointing=loop.gradient_checkpointing, lora_rank=loop.lora_rank)
-        pairs = loop.batch_size**2
-        load = replace(load, similarities=pairs * compared(task.settings, task.ref.cell.method))
+        load = replace(load, similarities=similarities(task.settings, task.ref.cell.method))
         if shape.parameters:
             totals.append(memory.training(shape, replace(load, freeze=loop.freeze)).total)
     return max(totals)

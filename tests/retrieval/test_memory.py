@@ -20,9 +20,9 @@ from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.retrieval.loading import freeze
 from clir_cli.retrieval.memory import Load
 from clir_cli.stages.support.fitting import require_encoding, require_training
-from clir_cli.stages.support.methods import compared
+from clir_cli.stages.support.methods import similarities
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.suites import load_settings, suite_settings
+from clir_cli.suites import load_settings
 from clir_cli.training.model_modes import recompute_activations
 
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def peak_bytes(work: Callable[[], None]) -> int:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_similarities_of_a_loss_are_foretold(name):
-    settings, size, length = suite_settings("open"), 16, 40
+    settings, size, length = load_settings("open", None, ["training.batch_size=16"]), 16, 40
 
     def unit() -> torch.Tensor:
         return normalize(torch.randn(size, length, 64), dim=-1)
@@ -120,9 +120,11 @@ def test_the_similarities_of_a_loss_are_foretold(name):
     mask = torch.ones(size, length, dtype=torch.bool)
     batch = TokenBatch(unit().requires_grad_(), mask, unit(), mask)
     measured = peak_bytes(lambda: OBJECTIVES[name](batch, settings).value.backward())
-    similarities = size**2 * compared(settings, name, length, length)
     own = 20 * batch.student.nbytes  # of token embeddings, costs and plans of pairs
-    without, load = memory.ModelSize(0, 1, 0, 0), Load(0, 0, similarities=similarities)
+    without, load = (
+        memory.ModelSize(0, 1, 0, 0),
+        Load(0, 0, similarities=similarities(settings, name, length, length)),
+    )
     foretold = memory.training(without, load).total
     assert foretold / 1.5 <= measured <= foretold * 1.5 + own
     assert (foretold > 0) == (OBJECTIVES[name] not in MEANS_OVER_PAIRS)

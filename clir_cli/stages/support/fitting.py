@@ -69,16 +69,15 @@ def require_training(
     precision: torch.dtype,
     chunk_tokens: int = 0,
     sides: int = 1,
-    compared: int = 0,
+    similarities: int = 0,
     predicted: float = 0,
 ) -> Estimate:
     """Return the memory that training the model in ``folder`` needs.
 
     ``lengths`` are those of the longest sentences, in tokens. ``chunk_tokens`` is the number of
     tokens with activations in memory; 0 for those of a batch. ``sides`` is the number of texts that
-    the model encodes for each example of a batch. ``compared`` is the number of similarities of
-    tokens if the loss compares one example with one other, as it does with all of the batch;
-    ``predicted`` is the share of tokens that it predicts.
+    the model encodes for each example of a batch. ``similarities`` and ``predicted`` are as in
+    ``memory.Load``.
 
     Raises:
         UserError: It does not fit; the message names the settings with which it would.
@@ -86,9 +85,6 @@ def require_training(
     loop, bfloat16 = workspace.settings.training, precision == torch.bfloat16
     checkpointing = loop.gradient_checkpointing
     texts = max(1, chunk_tokens // max(lengths)) if chunk_tokens else loop.batch_size * sides
-    similarities = compared * loop.batch_size**2
-    if chunk_tokens:
-        similarities = min(similarities, chunk_tokens**2)
     load = Load(
         *(texts, max(lengths), bfloat16, checkpointing, loop.lora_rank, loop.freeze),
         similarities=similarities,

@@ -156,23 +156,25 @@ METHODS = {
 }
 
 
-def compared(settings: Settings, name: str, query: int = 0, document: int = 0) -> int:
-    """Return the most similarities of tokens between two examples of a training batch.
+def similarities(settings: Settings, name: str, query: int = 0, document: int = 0) -> int:
+    """Return the most similarities of tokens that the loss of a training batch holds.
 
     ``name`` is a method or a recipe; 0 if its loss does not compare the examples of a batch.
     ``query`` and ``document`` are the lengths of the longest texts, if they are known.
     """
-    teacher, recipe = settings.teacher, RECIPES.get(name)
+    teacher, recipe, pairs = settings.teacher, RECIPES.get(name), settings.training.batch_size**2
     objective = METHODS[name].objective if name in METHODS else ()
     if "objective.temperature" in objective:  # plans of all pairs take as much as their costs
         plans = "objective.contrast_weight" in objective
         sides = query or teacher.bitext_tokens, document or teacher.bitext_tokens
-        return prod(sides) * (1 + plans)
+        return pairs * prod(sides) * (1 + plans)
     if recipe and "contrastive.temperature" in recipe.settings:
         section = getattr(settings, recipe.section, settings.contrastive)
         negatives = getattr(section, "negatives", settings.contrastive.negatives)
         sides = query or teacher.query_tokens, document or teacher.document_tokens
-        return prod(sides) * (1 + negatives)
+        whole = pairs * prod(sides) * (1 + negatives)
+        chunk = getattr(section, "chunk_tokens", 0)  # its blocks are computed one after another
+        return min(whole, chunk**2) if chunk else whole
     return 0
 
 
