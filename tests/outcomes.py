@@ -25,7 +25,7 @@ def refused(outcome: Any) -> str:
 
 
 def check_faults(read: Read, fault: str, skipped: dict[str, int], kept: list[str]) -> None:
-    """A reader stops at the first fault with one line that names it, or counts and goes on."""
+    """A reader stops at the first fault with one line that names it, or counts it and continues."""
     with pytest.raises(UserError, match=fault) as error:
         list(read(Faults("stop")))
     assert "--set bitext.on_error=skip" in str(error.value)

@@ -3,12 +3,13 @@
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
 
 from clir_cli.corpus import catalogue, parse_cache
+from clir_cli.corpus.catalogue import CatalogueEntry, LocalFile
 from clir_cli.corpus.checksums import source_digests
 from clir_cli.corpus.filters import DUPLICATE_KEYS, active, filtered
 from clir_cli.corpus.formats import PAIR_READERS
@@ -65,16 +66,13 @@ def load_bitext(
     test_texts: frozenset[str] = frozenset(),
 ) -> Bitext:
     """Return the bitext of ``read_bitext``; one that was read before comes from a cache."""
-    sources = catalogue.chosen("bitext", settings)
-    files = [file for source in sources for file in source.local_files(pair.query, downloads)]
-    read = [source for source in sources if source.local_files(pair.query, downloads)]
-    facts = (
-        *(settings.model_dump(mode="json"), str(pair), digest(sorted(test_texts))),
-        [[source.name, source.format, dict(source.options)] for source in read],
-    )
+    sources = _sources_of(settings, pair, downloads)
+    options = [[source.name, source.format, dict(source.options)] for source, _ in sources]
+    texts = digest(sorted(test_texts))
+    facts = (settings.model_dump(mode="json"), str(pair), texts, options)
     cached_at = downloads / parse_cache.FOLDER / f"bitext-{digest(facts)[:16]}.json"
-    paths = [*own_files(settings, pair), *(file.path for file in files)]
-    key = parse_cache.cache_key(paths, *facts)
+    files = [*own_files(settings, pair), *(file.path for _, part in sources for file in part)]
+    key = parse_cache.cache_key(files, *facts)
     content = parse_cache.load(cached_at, key)
     if content is not None:
         sides = (content.pop(part) for part in ("train", "held_out"))
@@ -116,7 +114,7 @@ def read_bitext(
     pairs: list[SentencePair] = []
     apart: list[SentencePair] = []  # of the sources that are held out
     counts, moved = {}, {}
-    for name, rows, in_order in _sources(settings, pair, downloads, faults):
+    for name, rows, in_order in _rows(settings, pair, downloads, faults):
         stream = (SentencePair(*(normalize("NFC", side) for side in row)) for row in rows)
         head = list(itertools.islice(stream, IN_MEMORY + 1))
         is_large = len(head) > IN_MEMORY
@@ -153,16 +151,26 @@ def read_bitext(
     return Bitext(train, held_out, counts, {**faults.skipped, **dropped}, moved)
 
 
-def _sources(
+def _sources_of(
+    settings: BitextSettings, pair: Pair, downloads: Path
+) -> list[tuple[CatalogueEntry, Sequence[LocalFile]]]:
+    """Return the sources that have a pair, with their files."""
+    found = (
+        (source, source.local_files(pair.query, downloads))
+        for source in catalogue.chosen("bitext", settings)
+    )
+    return [(source, files) for source, files in found if files]
+
+
+def _rows(
     settings: BitextSettings, pair: Pair, downloads: Path, faults: Faults
 ) -> Iterator[tuple[str, Iterator[SentencePair], bool]]:
     if settings.files:
         yield "files", read_files(own_files(settings, pair), faults, pair.query), True
-    for source in catalogue.chosen("bitext", settings):
-        if files := source.local_files(pair.query, downloads):
-            request = ReadRequest(pair.query, source.options, faults=faults)
-            rows = PAIR_READERS[source.format](files, request)
-            yield source.name, rows, bool(source.options.get("in_order", True))
+    for source, files in _sources_of(settings, pair, downloads):
+        request = ReadRequest(pair.query, source.options, faults=faults)
+        rows = PAIR_READERS[source.format](files, request)
+        yield source.name, rows, bool(source.options.get("in_order", True))
 
 
 def _split(

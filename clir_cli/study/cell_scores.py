@@ -58,13 +58,14 @@ class Cells:
 
     def made_from(self, point: Point) -> dict[str, str]:
         """Return what the point's scores are made from, by name."""
-        ended, qrels = self.outcome(point), f"qrels {point.collection} {point.pair}"
         if known := self.study.known.get(point):
             return {point.label: digest([[score.measure, score.per_query] for score in known])}
+        ended = self.outcome(point)
         if not ended.is_well:
             return {point.label: f"{ended.outcome}: {ended.error}"}
         fingerprint = store.read_manifest(self.run(point))["fingerprint"]
-        return {point.label: fingerprint, qrels: self.collection(point).digests["qrels"]}
+        qrels = self.collection(point).digests["qrels"]
+        return {point.label: fingerprint, f"qrels {point.collection} {point.pair}": qrels}
 
     def collection(self, point: Point) -> Collection:
         """Return the collection that the point searches."""

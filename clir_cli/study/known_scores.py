@@ -1,7 +1,7 @@
 """Scores that a table of results already has: their cells need no artifacts.
 
-A table has suite, collection, pair, method, variant and seed of a score, not the settings that it
-came from; whoever reads scores from it vouches for them.
+A table has suite, collection, pair, method, variant and seed of a score, and not its settings: that
+they are the present ones cannot be checked.
 """
 
 from collections.abc import Iterable

@@ -68,7 +68,8 @@ def tokenize_folds(
     """Tokenise each sentence with the words of its fold's lexicon.
 
     The student's tokenizer is that before its extension. ``folds`` are, for each bitext, the
-    indices of the pairs of each fold, ``lexicons``, for each fold, that of all pairs but its own.
+    indices of the pairs of each fold; ``lexicons`` has, for each fold, the lexicon of all other
+    pairs.
     """
     ids: list[Ids] = [[[] for _ in bitext] for bitext in bitexts]
     words = []

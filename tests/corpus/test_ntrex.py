@@ -39,11 +39,11 @@ def test_ntrex_is_cut_into_runs_of_five_and_a_short_rest_is_dropped(
         first += size
     assert [document.id for document in parts.documents] == list(expected)
     for document in parts.documents:
-        asked, *told = expected[document.id]
-        assert 2 <= len(told) <= 4
-        assert document.full_text == " ".join(f"en {number}" for number in told)
-        assert parts.queries["sw"][document.id] == f"sw {asked}"
-        assert parts.queries["en"][document.id] == f"en {asked}"
+        query, *relevant = expected[document.id]
+        assert 2 <= len(relevant) <= 4
+        assert document.full_text == " ".join(f"en {number}" for number in relevant)
+        assert parts.queries["sw"][document.id] == f"sw {query}"
+        assert parts.queries["en"][document.id] == f"en {query}"
         assert parts.qrels[document.id] == {document.id: 1}
     assert parts.queries.keys() == {"en", "sw"}
     assert parts.qrels.keys() == parts.queries["sw"].keys() == expected.keys()

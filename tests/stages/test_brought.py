@@ -57,9 +57,9 @@ def test_clef_runs_through_all_five_stages(clir, home: Path, brought: Path, tmp_
     pair = ("--lang", "sw-en")
     methods = (*pair, "--method", "zero-shot,ot,english")
     little = ("--set", "bitext.max_pairs=48", "--set", "training.epochs=1")
-    told = clir("download", *pair, *own, "--json")
-    assert told.code == 0, told.err
-    assert [row["there"] for row in told.json if row["source"] == "clef-2000-2003"] == [True]
+    outcome = clir("download", *pair, *own, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [row["there"] for row in outcome.json if row["source"] == "clef-2000-2003"] == [True]
     for command in (
         ("distill", *pair, *little, "--home", home),
         ("index", *own),

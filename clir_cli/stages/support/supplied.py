@@ -49,22 +49,19 @@ def refuse_lacking(files: Sequence[RequiredFile]) -> None:
 def report_lacking(workspace: Workspace, files: Sequence[RequiredFile]) -> None:
     """Report what the user must supply of the suite's own collection, if nothing was brought.
 
-    Training does not need it, so nobody has asked for it yet.
+    Training does not need it.
 
     Raises:
         UserError: As ``refuse_lacking``, where a part was brought or the collection was chosen.
     """
-    is_suites = not collection_options(workspace.settings)
-    if is_suites and not any(
-        brought.is_supplied(file.path) for file in files if file.user_supplied
-    ):
-        if lacking := _lacking(files):
-            workspace.talk.say(
-                f"warning: user-supplied and not there: {lacking}; distill and train do not need "
-                "it, but index, search and evaluate do: clir download --brought DIR"
-            )
-    else:
+    begun = any(brought.is_supplied(file.path) for file in files if file.user_supplied)
+    if begun or collection_options(workspace.settings):
         refuse_lacking(files)
+    elif lacking := _lacking(files):
+        workspace.talk.say(
+            f"warning: user-supplied and not there: {lacking}; distill and train do not need it, "
+            "but index, search and evaluate do: clir download --brought DIR"
+        )
 
 
 def _lacking(files: Sequence[RequiredFile]) -> str:

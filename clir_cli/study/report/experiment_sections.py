@@ -60,7 +60,7 @@ class GridAxis:
 
     def label(self, value: str) -> str:
         """Return a value as ticks have it; 0 sentence pairs are all of them."""
-        return "all" if _is_all(self.name, value) else _short(value)
+        return "all" if takes_all(self.name, float(value)) else _short(value)
 
 
 def verdicts(results: Results) -> dict[str, int]:
@@ -144,7 +144,7 @@ def axis_of(rows: pd.DataFrame, axes: Sequence[str]) -> GridAxis:
         if len(values) < 2 or len(values) <= len(best.positions) or numbers.isna().any():
             continue
         order = sorted(zip(numbers, values, strict=True))
-        has_all = _is_all(name, order[0][1])
+        has_all = takes_all(name, float(order[0][1]))
         if has_all:
             order = [*order[1:], order[0]]
         least = min((number for number, _ in order if number > 0), default=0)
@@ -227,10 +227,6 @@ def _figure(
     flat = any(cell.at == "" for cell in cells)
     note += " Dashed: a method that the axis does not affect." if flat else ""
     return FigureBlock(title, panels, made_by, legend, note)
-
-
-def _is_all(name: str, value: str) -> bool:
-    return takes_all(name, float(value))
 
 
 def _short(value: object) -> str:
