@@ -17,6 +17,7 @@ FLOORS = (
         "runtime",
         "console",
         "layout",
+        "ragged",
         "setting_types",
         "settings",
         "recipe_settings",

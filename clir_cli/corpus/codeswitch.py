@@ -15,6 +15,7 @@ from clir_cli.corpus.cooccurrence import best_columns, dice_matrix, incidence, n
 from clir_cli.corpus.dictionaries import Dictionary
 from clir_cli.corpus.records import SentencePair
 from clir_cli.corpus.unicode_words import word_spans, words
+from clir_cli.ragged import Ragged
 
 MOST = 3  # induced translations of a word
 LEAST_PAIRS = 2  # sentence pairs with a word, for it to have an induced translation
@@ -45,7 +46,7 @@ def induced_dictionary(bitext: Iterable[SentencePair], least: float) -> Dictiona
     if not english or not query:
         return {}
     left, right = (
-        incidence(([number[word] for word in row] for row in side), len(number))
+        incidence(Ragged.of([number[word] for word in row] for row in side), len(number))
         for side, number in zip(sides, (english, query), strict=True)
     )
     columns, values = best_columns(dice_matrix(left, right), MOST)

@@ -1,20 +1,21 @@
 """Which words of two languages occur together: Dice coefficients over sentence pairs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
+from clir_cli.ragged import Ragged
 
-def incidence(rows: Iterable[Iterable[int]], columns: int) -> sparse.csr_matrix:
+
+def incidence(sentences: Ragged, columns: int) -> sparse.csr_matrix:
     """Return a matrix (sentences, columns), float32, with 1 where a sentence has the item."""
-    indices: list[int] = []
-    starts = [0]
-    for row in rows:
-        indices += sorted(row)
-        starts.append(len(indices))
-    ones = np.ones(len(indices), dtype=np.float32)
-    return sparse.csr_matrix((ones, indices, starts), shape=(len(starts) - 1, columns))
+    ones = np.ones(len(sentences.values), dtype=np.float32)
+    shape = (len(sentences), columns)
+    matrix = sparse.csr_matrix((ones, sentences.values, sentences.offsets), shape, copy=True)
+    matrix.sum_duplicates()  # in place
+    matrix.data[:] = 1
+    return matrix
 
 
 def dice_matrix(

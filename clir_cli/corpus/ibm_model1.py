@@ -9,13 +9,12 @@ link counts only as far as both directions agree (Liang, Taskar and Klein, Align
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from scipy import sparse
 
 from clir_cli.corpus.cooccurrence import incidence
+from clir_cli.ragged import Ragged
 
 ROUNDS = 5
 NOTHING = 0.1  # probability that a word has no counterpart
@@ -24,30 +23,9 @@ BLOCK = 1 << 21  # links between words that are processed at once
 REMEMBERED = 64  # blocks whose words are looked up once
 
 
-@dataclass(frozen=True)
-class Side:
-    """One language: the words of all sentences end to end, and where each sentence begins."""
-
-    words: np.ndarray
-    starts: np.ndarray
-    vocabulary: int
-
-    @classmethod
-    def of(cls, sentences: Sequence[Sequence[int]], vocabulary: int) -> "Side":
-        """Return sentences of word numbers below ``vocabulary`` as a side."""
-        starts = np.concatenate([[0], np.cumsum(list(map(len, sentences)), dtype=np.int64)])
-        words = np.fromiter(chain.from_iterable(sentences), np.int64, starts[-1])
-        return cls(words, starts, vocabulary)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Return how often each word occurs, repetitions included."""
-        return np.bincount(self.words, minlength=self.vocabulary).astype(np.float64)
-
-
 def expected_links(
-    left: Sequence[Sequence[int]],
-    right: Sequence[Sequence[int]],
+    left: Ragged,
+    right: Ragged,
     sizes: tuple[int, int],
     *,
     rounds: int = ROUNDS,
@@ -68,21 +46,16 @@ def expected_links(
     has a sparse matrix (X, Y) for each fold, which lists its sentences, or one if there are no
     folds; the tables t are estimated on all sentences.
     """
-    pairs = [
-        (
-            Side.of([left[row] for row in rows], sizes[0]),
-            Side.of([right[row] for row in rows], sizes[1]),
-        )
-        for rows in folds or [range(len(left))]
-    ]
-    meetings = (
-        incidence(map(set, left), sizes[0]).T @ incidence(map(set, right), sizes[1])
-    ).tocsr()
+    pairs = [(left.select(rows), right.select(rows)) for rows in folds or [range(len(left))]]
+    meetings = (incidence(left, sizes[0]).T @ incidence(right, sizes[1])).tocsr()
     meetings.sort_indices()
     x = np.repeat(np.arange(sizes[0], dtype=np.int32), np.diff(meetings.indptr))
     y = meetings.indices
     keys = x.astype(np.int64) * sizes[1] + y
-    shares = [side.counts / max(1, len(side.words)) for side in map(Side.of, (left, right), sizes)]
+    shares = [
+        np.bincount(side.values, minlength=size) / max(1, len(side.values))
+        for side, size in zip((left, right), sizes, strict=True)
+    ]
     by_left, by_right = shares[0][x], shares[1][y]  # t(x | y) and t(y | x), before the first round
     remembered: list[np.ndarray] = []  # the rest is looked up again in each round
     by_fold: list[tuple[np.ndarray, np.ndarray]] = []  # of the last round
@@ -94,11 +67,11 @@ def expected_links(
             for i, j in _linked(one, two):
                 cell = next(known, None)
                 if cell is None:
-                    cell = _places(keys, one.words[i] * sizes[1] + two.words[j])
+                    cell = _places(keys, one.values[i].astype(np.int64) * sizes[1] + two.values[j])
                     if len(remembered) < REMEMBERED:
                         remembered.append(cell)
-                agreed = _choice(by_left[cell], i, shares[0][one.words])
-                agreed *= _choice(by_right[cell], j, shares[1][two.words])
+                agreed = _choice(by_left[cell], i, shares[0][one.values])
+                agreed *= _choice(by_right[cell], j, shares[1][two.values])
                 np.add.at(own, cell, agreed)
             links += own
             if step == rounds - 1:
@@ -133,9 +106,9 @@ def _places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return places
 
 
-def _linked(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _linked(one: Ragged, two: Ragged) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions (i, j) of the words of links, in blocks of whole sentences."""
-    lengths, others = np.diff(one.starts), np.diff(two.starts)
+    lengths, others = one.lengths, two.lengths
     ends = np.cumsum(lengths * others)
     start = 0
     while start < len(lengths):
@@ -143,9 +116,9 @@ def _linked(one: Side, two: Side) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         stop = max(start + 1, int(np.searchsorted(ends, done + BLOCK, side="right")))
         sentence = np.repeat(np.arange(start, stop), lengths[start:stop])
         width = others[sentence]
-        i = np.repeat(np.arange(one.starts[start], one.starts[stop]), width)
+        i = np.repeat(np.arange(one.offsets[start], one.offsets[stop]), width)
         begins = np.cumsum(width) - width
-        j = np.arange(len(i)) + np.repeat(two.starts[sentence] - begins, width)
+        j = np.arange(len(i)) + np.repeat(two.offsets[sentence] - begins, width)
         if len(i):
             yield i, j
         start = stop

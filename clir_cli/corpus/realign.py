@@ -17,6 +17,7 @@ from scipy import sparse
 
 from clir_cli.corpus.cooccurrence import dice_matrix, incidence, numbered
 from clir_cli.corpus.records import SentencePair
+from clir_cli.ragged import Ragged
 
 BAND = 12  # lines; the largest shift
 CHUNK = 16  # lines that are scored at once: their table fits a processor's cache
@@ -77,8 +78,8 @@ def _band_scores(
     columns = [sorted(right[word] for word in words) for words in english]
     # The discount removes what a pair says for itself: words that met only there.
     dice = dice_matrix(
-        incidence((rows[one] for one, _ in path), len(left)),
-        incidence((columns[two] for _, two in path), len(right)),
+        incidence(Ragged.of(rows[one] for one, _ in path), len(left)),
+        incidence(Ragged.of(columns[two] for _, two in path), len(right)),
         discount=1.0,
     )
     shared = [{word for word in words if len(word) > 1 and word in right} for words in queries]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.batching import pad
 from clir_cli.retrieval.centres import unit
 from clir_cli.retrieval.encoder import Encoder
@@ -32,7 +33,7 @@ class English:
             with them, as its own are of another language.
     """
 
-    ids: Sequence[Sequence[int]]
+    ids: Ragged
     shared: Sequence[Tensor]
     centres: Mapping[str, Tensor]
 

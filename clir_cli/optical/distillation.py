@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import cast
 
 from clir_cli.optical.anchor import English, anchor
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import MEANS_OVER_PAIRS, Objective, TokenBatch
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.batching import pad
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import Settings
@@ -25,7 +27,7 @@ class EncodedBitext:
     are the English sides as the student reads them; None without an anchor.
     """
 
-    ids: Sequence[Sequence[int]]
+    ids: Ragged
     teacher: Packed
     marginals: Marginals | None = None
     english: English | None = None
@@ -35,8 +37,7 @@ class EncodedBitext:
 
     def lengths(self) -> list[int]:
         """Return the number of tokens of both sides of each pair."""
-        sizes = (self.teacher.offsets[1:] - self.teacher.offsets[:-1]).tolist()
-        return [len(ids) + size for ids, size in zip(self.ids, sizes, strict=True)]
+        return cast(list[int], (self.ids.lengths + self.teacher.offsets.diff().numpy()).tolist())
 
     def tokens(self, rows: Iterable[int]) -> set[int]:
         """Return the ids of the tokens of some pairs that the student reads."""

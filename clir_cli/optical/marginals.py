@@ -5,13 +5,15 @@ keeping; weights by inverse document frequency follow what distinguishes documen
 scales both to sum to one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from clir_cli.ragged import Ragged
+from clir_cli.retrieval.encoder import Packed
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Marginals:
     Attributes:
         student: From token ids (B, n), mask (B, n) and states (B, n, d), which are not normalised,
             to weights (B, n).
-        teacher: The weights (m,) of the tokens of each translation.
+        teacher: The weights of the tokens of each translation: vectors (tokens,).
     """
 
     student: Callable[[Tensor, Tensor, Tensor], Tensor]
-    teacher: Sequence[Tensor]
+    teacher: Packed
 
 
 def norm_weights(embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -76,7 +78,6 @@ def by_idf(idf: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda tokens, mask, _: idf_weights(tokens, mask, idf)
 
 
-def document_frequencies(texts: Iterable[Sequence[int]], vocabulary: int) -> Tensor:
+def document_frequencies(texts: Ragged, vocabulary: int) -> Tensor:
     """Return (V,) int64: in how many texts each token id occurs, of ids below ``vocabulary``, V."""
-    ids = np.fromiter(chain.from_iterable(map(set, texts)), dtype=np.int64)
-    return torch.from_numpy(np.bincount(ids, minlength=vocabulary))
+    return torch.from_numpy(np.bincount(texts.distinct().values, minlength=vocabulary))

@@ -1,20 +1,23 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from clir_cli.errors import UserError
 from clir_cli.files import is_out_of_memory
 from clir_cli.foreign import reported
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.batching import (
     TokenizedText,
     batches_by_tokens,
@@ -27,8 +30,23 @@ from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
 from clir_cli.retrieval.loading import load_transformer
 from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.retrieval.projection import Projection, load_projection
+from clir_cli.retrieval.wordwise import WordTokens
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+AT_ONCE = 4096  # texts that are tokenised at once
+SOME_WORD = "a"
+
+
+@contextmanager
+def unicode_only(texts: Sequence[str]) -> Iterator[None]:
+    """Raise UserError if a text has half of a character, as JSON may have it."""
+    try:
+        yield
+    except TypeError:
+        wrong = next(filter(SURROGATE.search, texts), None)
+        if wrong is None:
+            raise
+        raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
 
 
 @dataclass(frozen=True)
@@ -98,24 +116,53 @@ class Encoder:
         """
         return self._tokenized(texts, self.limit(max_tokens, kind), kind)[0]
 
+    def token_ids(self, texts: Sequence[str], max_tokens: int) -> Ragged:
+        """Return the ids of ``tokenize`` for sentences, in one array."""
+        parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
+        by_words = self._by_words(self.limit(max_tokens, "sentence"))
+        tokenize = by_words or partial(self.tokenize, max_tokens=max_tokens)
+        return Ragged.of(chain.from_iterable(map(tokenize, parts)))
+
+    def _by_words(self, longest: int) -> Callable[[Sequence[str]], Iterable[list[int]]] | None:
+        """Return a faster ``tokenize`` of sentences, if the tokenizer allows it."""
+        words = WordTokens.of(self.tokenizer)
+        some = self.tokenizer(SOME_WORD, truncation=True, max_length=longest)["input_ids"]
+        own = next(words([SOME_WORD])) if words else []
+        before = next((at for at in range(len(some)) if own and some[at:][: len(own)] == own), None)
+        if words is None or before is None or self.tokenizer.truncation_side != "right":
+            return None
+        begin, end = some[:before], some[before + len(own) :]
+        room, prefix = longest - len(begin) - len(end), self.text_format.prefix("sentence")
+
+        def tokenize(texts: Sequence[str]) -> Iterator[list[int]]:
+            with unicode_only(texts):
+                for ids in words([prefix + text for text in texts]):
+                    yield [*begin, *ids[:room], *end]
+
+        return tokenize
+
     def _tokenized(
         self, texts: Sequence[str], longest: int, kind: TextKind
     ) -> tuple[list[list[int]], list[bool]]:
         """Return token ids, and of which texts there are more (False if it is not known)."""
-        if not texts:  # which the tokenizer refuses
-            return [], []
+        rows: list[list[int]] = []
+        more: list[bool] = []
+        # A text's encoding takes many times as much memory as its ids.
+        for start in range(0, len(texts), AT_ONCE):
+            encoded = self._encodings(texts[start : start + AT_ONCE], longest, kind)
+            ids = [list(row) for row in encoded["input_ids"]]
+            details = encoded.encodings  # slow tokenizers have none
+            more += [
+                len(row) == longest and details is not None and bool(details[at].overflowing)
+                for at, row in enumerate(ids)
+            ]
+            rows += ids
+        return rows, more
+
+    def _encodings(self, texts: Sequence[str], longest: int, kind: TextKind) -> BatchEncoding:
         prefixed = [self.text_format.prefix(kind) + text for text in texts]
-        try:
-            encoded = self.tokenizer(prefixed, truncation=True, max_length=longest, padding=False)
-        except TypeError:  # half of a character, as JSON may have it
-            wrong = next(filter(SURROGATE.search, texts), None)
-            if wrong is None:
-                raise
-            raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
-        rows = [list(ids) for ids in encoded["input_ids"]]
-        details = encoded.encodings  # slow tokenizers have none
-        full = (details is not None and len(ids) == longest for ids in rows)
-        return rows, [at and bool(details[row].overflowing) for row, at in enumerate(full)]
+        with unicode_only(texts):
+            return self.tokenizer(prefixed, truncation=True, max_length=longest, padding=False)
 
     def limit(self, max_tokens: int, kind: TextKind) -> int:
         """Return the longest text of a kind in tokens, if ``max_tokens`` are allowed."""

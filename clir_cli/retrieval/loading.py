@@ -205,6 +205,14 @@ def embedding_table(model: PreTrainedModel) -> nn.Embedding:
     return cast(nn.Embedding, model.get_input_embeddings())
 
 
+def replace_table(model: PreTrainedModel, weight: torch.Tensor) -> None:
+    """Let the vocabulary have the embeddings (tokens, dimensions), which are not copied."""
+    padding = embedding_table(model).padding_idx
+    rows, dimensions = weight.shape
+    model.set_input_embeddings(nn.Embedding(rows, dimensions, padding, _weight=weight))
+    model.config.vocab_size = len(weight)
+
+
 def layer_stack(model: PreTrainedModel, count: int, setting: str) -> tuple[str, nn.ModuleList]:
     """Return the layers of a transformer, and their name, for a setting that names ``count``.
 

@@ -10,7 +10,7 @@ import torch
 
 from clir_cli import runtime
 from clir_cli.artifacts import graph
-from clir_cli.artifacts.cell import Cell, group_name
+from clir_cli.artifacts.cell import group_name
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
@@ -21,7 +21,7 @@ from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.joint import JointDistillation
 from clir_cli.optical.objectives import OBJECTIVES
 from clir_cli.retrieval.encoder import Encoder, Packed
-from clir_cli.stages.support.bitext_marginals import masses
+from clir_cli.stages.support.bitext_marginals import Student, masses
 from clir_cli.stages.support.checkpointing import Prepared, first_device, make_trained
 from clir_cli.stages.support.english_sides import english_sides
 from clir_cli.stages.support.fitting import longest, require_training
@@ -84,7 +84,7 @@ def distill(workspace: Workspace, ref: Ref) -> Path:
         limit_of(workspace, start.student, "bitext_tokens", "sentence")
         cut = _report_cut(workspace, start, bitexts, teachers)
         start = replace(start, student=replace(start.student, device=device))
-        task = _task(workspace, start, bitexts, teachers, cell)
+        task = _task(workspace, ref, start, bitexts, teachers)
         return Prepared(
             encoder=start.student,
             task=task,
@@ -149,19 +149,20 @@ def _report_cut(
 
 def _task(
     workspace: Workspace,
+    ref: Ref,
     start: Start,
     bitexts: Mapping[Pair, Bitext],
     teachers: Mapping[Pair, tuple[Packed, Packed]],
-    cell: Cell,
 ) -> Distillation | JointDistillation:
-    settings, student = workspace.settings, start.student
+    settings, student, cell = workspace.settings, start.student, ref.cell
     limit = settings.teacher.bitext_tokens
     # A student that is not trained has its held-out loss under the objective of ot.
     objective = OBJECTIVES[cell.method if METHODS[cell.method].learns else "ot"]
     tasks = {}
     for (pair, bitext), train in zip(bitexts.items(), start.ids, strict=True):
-        held_out = student.tokenize([row.query for row in bitext.held_out], limit)
-        weights = masses(workspace, bitext, train, student, start.own_rows)
+        held_out = student.token_ids([row.query for row in bitext.held_out], limit)
+        read = Student(student, train, start.own_rows)
+        weights = masses(workspace, ref, bitext, read, teachers[pair])
         english: tuple[English | None, English | None] = (None, None)
         if METHODS[cell.method].learns:
             english = english_sides(workspace, bitext, student, teachers[pair])

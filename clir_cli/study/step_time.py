@@ -14,6 +14,7 @@ from clir_cli import runtime
 from clir_cli.errors import UserError
 from clir_cli.optical.distillation import Distillation, EncodedBitext
 from clir_cli.optical.objectives import OBJECTIVES
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval import models
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.loading import embedding_table
@@ -85,4 +86,4 @@ def _made_up(student: Encoder, pairs: int, tokens: int) -> EncodedBitext:
     ids = torch.randint(1, rows, (pairs, tokens), generator=chance).tolist()
     vectors = torch.randn(pairs * tokens, student.dimensions, generator=chance)
     unit = torch.nn.functional.normalize(vectors, dim=-1)
-    return EncodedBitext(ids, Packed(unit, torch.arange(pairs + 1) * tokens))
+    return EncodedBitext(Ragged.of(ids), Packed(unit, torch.arange(pairs + 1) * tokens))

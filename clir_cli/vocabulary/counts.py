@@ -10,6 +10,7 @@ from torch import Tensor
 
 from clir_cli.corpus.cooccurrence import best_columns, incidence
 from clir_cli.corpus.ibm_model1 import FAINTEST, expected_links
+from clir_cli.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,18 @@ class UnitCounts:
     counts: Counts
 
 
-Ids = Sequence[Sequence[int]]
-CountFunction = Callable[[Ids, Ids, tuple[int, int], Ids, Ids], list[Counts]]
+Folds = Sequence[Sequence[int]]
+CountFunction = Callable[[Ragged, Ragged, tuple[int, int], Ragged, Folds], list[Counts]]
 """From the units (words or subwords) of each sentence as ids, its English tokens as ids, the sizes
 of both vocabularies, the index in its sentence of the word that each unit is part of, and the
 sentences of each fold, to the counts of each fold."""
 
 
 def joint_occurrences(
-    units: Ids, tokens: Ids, sizes: tuple[int, int], _: Ids, folds: Ids
+    units: Ragged, tokens: Ragged, sizes: tuple[int, int], _: Ragged, folds: Folds
 ) -> list[Counts]:
     """Count the sentence pairs in which both occur (Dice, 1945)."""
-    has_unit = incidence(map(set, units), sizes[0])
-    has_token = incidence(map(set, tokens), sizes[1])
+    has_unit, has_token = incidence(units, sizes[0]), incidence(tokens, sizes[1])
 
     def count(rows: list[int]) -> Counts:
         left, right = has_unit[rows], has_token[rows]
@@ -105,13 +105,12 @@ def joint_occurrences(
 
 
 def model1_links(
-    units: Ids, tokens: Ids, sizes: tuple[int, int], _: Ids, folds: Ids
+    units: Ragged, tokens: Ragged, sizes: tuple[int, int], _: Ragged, folds: Folds
 ) -> list[Counts]:
     """Count how often Model 1 expects them to be linked (corpus/ibm_model1.py)."""
 
-    def totals(side: Ids, size: int, rows: Sequence[int]) -> np.ndarray:
-        ids = (identity for row in rows for identity in side[row])
-        return np.bincount(np.fromiter(ids, np.int64), minlength=size)
+    def totals(side: Ragged, size: int, rows: Sequence[int]) -> np.ndarray:
+        return np.bincount(side.select(rows).values, minlength=size)
 
     return [
         Counts(links, totals(units, sizes[0], rows), totals(tokens, sizes[1], rows))

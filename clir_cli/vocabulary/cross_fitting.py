@@ -14,16 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from clir_cli.corpus.records import SentencePair
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.encoder import Encoder
-from clir_cli.retrieval.loading import embedding_table
+from clir_cli.retrieval.loading import embedding_table, replace_table
 from clir_cli.vocabulary.counts import Lexicon
 from clir_cli.vocabulary.extend import new_embeddings, with_words
-
-Ids = list[list[int]]
 
 
 class FoldTokens(NamedTuple):
@@ -32,8 +31,8 @@ class FoldTokens(NamedTuple):
     Both are in the numbering of the fold's own tokenizer.
     """
 
-    ids: list[Ids]
-    words: list[list[int]]
+    ids: list[Ragged]
+    words: Ragged
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class CrossFitted:
     """
 
     student: Encoder
-    ids: list[Ids]
+    ids: list[Ragged]
     own_rows: int
 
 
@@ -71,17 +70,20 @@ def tokenize_folds(
     indices of the pairs of each fold; ``lexicons`` has, for each fold, the lexicon of all other
     pairs.
     """
-    ids: list[Ids] = [[[] for _ in bitext] for bitext in bitexts]
-    words = []
+    words, parts = [], list[list[Ragged]]([] for _ in bitexts)
     for fold, lexicon in enumerate(lexicons):
         encoder = replace(student, tokenizer=with_words(student.tokenizer, lexicon.words))
         words.append(cast(list[int], encoder.tokenizer.convert_tokens_to_ids(lexicon.words)))
-        for bitext, own_folds, of_bitext in zip(bitexts, folds, ids, strict=True):
+        for bitext, own_folds, of_bitext in zip(bitexts, folds, parts, strict=True):
             sentences = [bitext[index].query for index in own_folds[fold]]
-            encoded = encoder.tokenize(sentences, max_tokens)
-            for index, tokens in zip(own_folds[fold], encoded, strict=True):
-                of_bitext[index] = tokens
-    return FoldTokens(ids, words)
+            of_bitext.append(encoder.token_ids(sentences, max_tokens))
+    return FoldTokens(list(map(_in_order, parts, folds)), Ragged.of(words))
+
+
+def _in_order(parts: Sequence[Ragged], folds: Sequence[Sequence[int]]) -> Ragged:
+    """Return the sentences of folds in the order of their bitext."""
+    together = Ragged.of_parts(parts)
+    return together.select(np.argsort(np.concatenate([np.asarray(fold, int) for fold in folds])))
 
 
 def cross_fit(
@@ -97,22 +99,31 @@ def cross_fit(
     the extension. ``folds``, ``lexicons`` and ``tokens`` are as in ``tokenize_folds``.
     """
     table = embedding_table(student.model).weight.detach()
-    first = initial.to(table)
-    ids: list[Ids] = [[[] for _ in of_bitext] for of_bitext in tokens.ids]
+    first, rows = initial.to(table), len(table)
     # The tokens of the initial vocabulary to which the whole bitext gave another embedding.
-    changed = (table[: len(first)] != first[: len(table)]).any(dim=1).nonzero().ravel()
-    parts, size = [table, first[changed]], len(table) + len(changed)
-    unchanged = {token: len(table) + row for row, token in enumerate(changed.tolist())}
-    for fold, (lexicon, words) in enumerate(zip(lexicons, tokens.words, strict=True)):
-        moved = unchanged | {token: size + row for row, token in enumerate(words)}
-        for own_folds, in_fold, of_bitext in zip(folds, tokens.ids, ids, strict=True):
-            for index in own_folds[fold]:
-                of_bitext[index] = [moved.get(token, token) for token in in_fold[index]]
-        parts.append(new_embeddings(first, lexicon).to(table))
-        size += len(words)
-    student.model.resize_token_embeddings(size, mean_resizing=False)
-    embeddings = embedding_table(student.model)
-    with torch.no_grad():
-        embeddings.weight.copy_(torch.cat(parts))
-    embeddings.weight.requires_grad_(False)
-    return CrossFitted(student, ids, len(table))
+    changed = (table[: len(first)] != first[:rows]).any(dim=1).nonzero().ravel()
+    starts = np.cumsum([rows, len(changed), *tokens.words.lengths])
+    weight = table.new_empty(int(starts[-1]), table.shape[1])  # the folds' own are most of it
+    weight[:rows], weight[rows : starts[1]] = table, first[changed]
+    ids = [Ragged(of_bitext.values.copy(), of_bitext.offsets) for of_bitext in tokens.ids]
+    fold_of_each = list(map(_fold_of_each, tokens.ids, folds))
+    unchanged = np.arange(max(rows, int(tokens.words.values.max(initial=0)) + 1))
+    unchanged[changed.cpu()] = np.arange(rows, starts[1])
+    for fold, lexicon in enumerate(lexicons):
+        start, stop = starts[fold + 1 : fold + 3]
+        weight[start:stop] = new_embeddings(first, lexicon)
+        moved = unchanged.copy()
+        moved[tokens.words[fold]] = np.arange(start, stop)
+        for of_bitext, fold_of in zip(ids, fold_of_each, strict=True):
+            of_bitext.values[fold_of == fold] = moved[of_bitext.values[fold_of == fold]]
+    replace_table(student.model, weight)
+    embedding_table(student.model).weight.requires_grad_(False)
+    return CrossFitted(student, ids, rows)
+
+
+def _fold_of_each(ids: Ragged, folds: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the fold of the sentence of each token (tokens,)."""
+    fold_of = np.zeros(len(ids), np.int16)
+    for fold, rows in enumerate(folds):
+        fold_of[rows] = fold
+    return np.repeat(fold_of, ids.lengths)

@@ -11,6 +11,7 @@ still match.
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.loading import embedding_table
+from clir_cli.retrieval.wordwise import is_wordwise
 from clir_cli.vocabulary.counts import Lexicon
 
 # Marks that may be removed: not the vowel signs of scripts from Devanagari to Khmer, which are
@@ -29,6 +31,7 @@ SPACE = "\u2581"  # Metaspace, before words
 # Log probability by which a new Unigram piece is above its parts, a character: no two different
 # segmentations are that close, and of two new words the longer one wins.
 MARGIN = 1e-6
+AT_ONCE = 4096  # words whose embeddings are computed at once, since each has those of k tokens
 UNKNOWN = -10.0  # of a character without a piece, below the least piece: what Unigram itself takes
 
 
@@ -41,9 +44,14 @@ def word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[st
         UserError: It is no WordPiece tokenizer and no Unigram one with Metaspace.
     """
     splits_of, mark = _splitter(tokenizer), SPACE if is_unigram(tokenizer) else ""
-    return lambda text: [
-        mark + word.removeprefix(mark) for word in splits_of(text) if _is_word(word)
-    ]
+
+    def words_of(text: str) -> list[str]:
+        return [mark + word.removeprefix(mark) for word in splits_of(text) if _is_word(word)]
+
+    if not is_wordwise(_layout(tokenizer)):
+        return words_of
+    of_part = lru_cache(1 << 20)(words_of)  # most words of a bitext occur many times
+    return lambda text: list(chain.from_iterable(map(of_part, text.split(" "))))
 
 
 def is_unigram(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -52,7 +60,7 @@ def is_unigram(tokenizer: PreTrainedTokenizerBase) -> bool:
     return backend is not None and isinstance(backend.model, models.Unigram)
 
 
-@lru_cache(1 << 20)  # most words of a bitext occur many times
+@lru_cache(1 << 20)
 def _is_word(split: str) -> bool:
     return any(character.isalpha() for character in split)
 
@@ -201,6 +209,11 @@ def new_embeddings(initial: Tensor, lexicon: Lexicon) -> Tensor:
     e(w) = sum_t s(w, t) E(t) / sum_t s(w, t) over the word's English tokens t, with s the strengths
     of the lexicon and E the ``initial`` input embeddings (T, d).
     """
-    tokens, strengths = lexicon.tokens.to(initial.device), lexicon.strengths.to(initial.device)
-    weights = strengths.unsqueeze(-1)
-    return (initial[tokens] * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)
+    both = lexicon.tokens, lexicon.strengths
+    parts = (values.to(initial.device).split(AT_ONCE) for values in both)
+    made = [
+        (initial[tokens] * weights[..., None]).sum(dim=1)
+        / weights.sum(dim=1)[:, None].clamp_min(1e-9)
+        for tokens, weights in zip(*parts, strict=True)
+    ]
+    return torch.cat([initial[:0], *made])

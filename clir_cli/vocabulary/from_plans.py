@@ -12,9 +12,10 @@ from scipy import sparse
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.alignment import Advance, plans_of
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.settings import TransportSettings
-from clir_cli.vocabulary.counts import CountFunction, Counts, Ids
+from clir_cli.vocabulary.counts import CountFunction, Counts, Folds
 from clir_cli.vocabulary.extend import word_indices
 
 FAINTEST = 1e-3  # mass below this is left out
@@ -63,10 +64,12 @@ def word_plans(
 def plan_counts(plans: Sequence[WordPlan]) -> CountFunction:
     """Return a function that counts mass: a word's, and for a subword that of its word."""
 
-    def of_rows(units: Ids, sizes: tuple[int, int], owners: Ids, chosen: Sequence[int]) -> Counts:
+    def of_rows(
+        units: Ragged, sizes: tuple[int, int], owners: Ragged, chosen: Sequence[int]
+    ) -> Counts:
         rows, columns, values = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0, np.float32)]
         for index in chosen:
-            mass = plans[index].mass[list(owners[index])]
+            mass = plans[index].mass[owners[index]]
             unit, token = np.nonzero(mass > FAINTEST)
             rows.append(np.asarray(units[index], dtype=int)[unit])
             columns.append(plans[index].tokens[token])
@@ -77,7 +80,9 @@ def plan_counts(plans: Sequence[WordPlan]) -> CountFunction:
         totals = (np.asarray(links.sum(axis=axis)).ravel() for axis in (1, 0))
         return Counts(links, *totals)
 
-    def count(units: Ids, _: Ids, sizes: tuple[int, int], owners: Ids, folds: Ids) -> list[Counts]:
+    def count(
+        units: Ragged, _: Ragged, sizes: tuple[int, int], owners: Ragged, folds: Folds
+    ) -> list[Counts]:
         assert len(units) == len(plans)
         return [of_rows(units, sizes, owners, chosen) for chosen in folds]
 

@@ -26,12 +26,14 @@ def learn_subwords(
 
     The words are normalised; ``count`` includes letters: a language of many letters has more.
     """
-    texts = [" ".join(words) for words in sentences]
+    texts: list[str] = []
+    known: set[str] = set()
+    for words in sentences:
+        texts.append(" ".join(words))
+        known.update(words)
     # Letters, within words too, are numbered in order: the trainer itself numbers these as a hash
     # table yields them, and breaks ties by number, differently in each run.
-    letters = sorted(
-        {f"##{letter}" for text in texts for word in text.split() for letter in word[1:]}
-    )
+    letters = sorted({f"##{letter}" for word in known for letter in word[1:]})
     tokenizer = Tokenizer(WordPiece(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     trainer = WordPieceTrainer(

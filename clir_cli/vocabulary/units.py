@@ -1,21 +1,37 @@
 """The words and subwords that get a token embedding, and their counts."""
 
-from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
-from clir_cli.vocabulary.counts import CountFunction, Counts, Ids, UnitCounts, joint_occurrences
+from clir_cli.ragged import Ragged
+from clir_cli.retrieval.encoder import AT_ONCE
+from clir_cli.retrieval.wordwise import WordTokens
+from clir_cli.vocabulary.counts import (
+    CountFunction,
+    Counts,
+    Folds,
+    UnitCounts,
+    joint_occurrences,
+)
 from clir_cli.vocabulary.extend import is_unigram, word_splitter
 from clir_cli.vocabulary.subwords import learn_subwords
 
-Placed = Sequence[tuple[int, str]]  # units of a sentence, each with the index of its word
 MIN_SUBWORD_COUNT = 2
+
+
+class Placed(NamedTuple):
+    """Units, sentences of their numbers, and the index in its sentence of each one's word."""
+
+    units: list[str]
+    sentences: Ragged
+    owners: Ragged
 
 
 def units_of(tokenizer: PreTrainedTokenizerBase, units: str) -> Callable[[str], list[str]]:
@@ -36,7 +52,7 @@ def count_units(
     units: str = "words",
     subwords: int = 8000,
     count: CountFunction = joint_occurrences,
-    folds: Ids = (),
+    folds: Folds = (),
     prompt: str = "",
 ) -> list[list[UnitCounts]]:
     """Count words, then subwords, of the query language together with English tokens.
@@ -58,55 +74,100 @@ def count_units(
         UserError: The tokenizer cannot have such units.
     """
     words_of = units_of(tokenizer, units)
-    sentences = [words_of(pair.query) for pair in bitext]
-    names = _names(sentences, [set(words_of(pair.english)) for pair in bitext])
-    special = set(tokenizer.all_special_ids)
-    encoded = tokenizer([pair.english for pair in bitext], add_special_tokens=False)["input_ids"]
-    tokens = [[token for token in ids if token not in special] for ids in encoded]
-    groups = folds or [range(len(bitext))]
+    words, sentences = _numbered(words_of(pair.query) for pair in bitext)
+    is_name = _names(words, sentences, (words_of(pair.english) for pair in bitext))
+    tokens = _english_tokens(bitext, tokenizer)
+    size, groups = len(tokenizer), folds or [range(len(bitext))]
 
-    def counted(placed: Sequence[Placed], left_out: Container[str], least: int) -> list[UnitCounts]:
-        vocabulary = sorted({unit for sentence in placed for _, unit in sentence})
-        id_of = {unit: number for number, unit in enumerate(vocabulary)}
-        ids = [[id_of[unit] for _, unit in sentence] for sentence in placed]
-        owners = [[word for word, _ in sentence] for sentence in placed]
-        parts = count(ids, tokens, (len(vocabulary), len(tokenizer)), owners, groups)
-        pairs_with = np.zeros((len(parts), len(vocabulary)), dtype=int)
-        for occurrences, group in zip(pairs_with, groups, strict=True):
-            for row in group:
-                occurrences[list(set(ids[row]))] += 1
+    def counted(placed: Placed, left_out: Container[str], least: int) -> list[UnitCounts]:
+        vocabulary, ids, owners = placed
+        parts = count(ids, tokens, (len(vocabulary), size), owners, groups)
+        once = ids.distinct()
+        pairs_with = [
+            np.bincount(once.select(group).values, minlength=len(vocabulary)) for group in groups
+        ]
         allowed = np.array([unit not in left_out for unit in vocabulary], dtype=bool)
 
         def view(counts: Counts, times: np.ndarray) -> UnitCounts:
             rows = np.flatnonzero(allowed & (times >= least)).tolist()
             return UnitCounts([vocabulary[row] for row in rows], counts.rows(rows))
 
-        whole, total = reduce(add, parts), pairs_with.sum(axis=0)
+        whole, total = reduce(add, parts), np.sum(pairs_with, axis=0)
         without = zip(parts, pairs_with, strict=True) if folds else ()
         return [
             view(whole, total),
             *(view(whole - part, total - occurrences) for part, occurrences in without),
         ]
 
-    kinds = []
-    placed: list[list[tuple[int, str]]] = [list(enumerate(words)) for words in sentences]
+    kinds, at = [], Ragged(sentences.positions, sentences.offsets)
     if units != "subwords":
         # Names take part, so that the English that they stand for goes with nothing else.
+        names = {word for word, name in zip(words, is_name, strict=True) if name}
         kept = names.union(words_of(prompt), tokenizer.get_vocab() if is_unigram(tokenizer) else ())
-        kinds.append(counted(placed, kept, min_count))
+        kinds.append(counted(Placed(words, sentences, at), kept, min_count))
     if units != "words":
-        common = [[(index, word) for index, word in row if word not in names] for row in placed]
-        split = learn_subwords(([word for _, word in row] for row in common), subwords)
-        parts = [[(index, part) for index, word in row for part in split(word)] for row in common]
+        common = ~is_name[sentences.values]
+        placed = _in_subwords(Placed(words, sentences.keep(common), at.keep(common)), subwords)
         # Unseen names are split into the teacher's own subwords, so these stay as they are.
-        kinds.append(counted(parts, tokenizer.get_vocab(), MIN_SUBWORD_COUNT))
+        kinds.append(counted(placed, tokenizer.get_vocab(), MIN_SUBWORD_COUNT))
     return [list(view) for view in zip(*kinds, strict=True)]
 
 
-def _names(sentences: Sequence[Sequence[str]], english: Sequence[set[str]]) -> set[str]:
-    """Return the words that occur unchanged in the English side of most of their pairs."""
-    seen = Counter(word for words in sentences for word in set(words))
-    shared = Counter(
-        word for words, others in zip(sentences, english, strict=True) for word in {*words} & others
+def _numbered(sentences: Iterable[Sequence[str]]) -> tuple[list[str], Ragged]:
+    """Return the units of sentences in alphabetical order, and each sentence as their numbers."""
+    number: dict[str, int] = {}
+    rows = Ragged.of([number.setdefault(unit, len(number)) for unit in row] for row in sentences)
+    units = sorted(number)
+    moved = np.empty(len(units), np.int32)
+    moved[[number[unit] for unit in units]] = np.arange(len(units))
+    return units, Ragged(moved[rows.values], rows.offsets)
+
+
+def _names(words: Sequence[str], sentences: Ragged, english: Iterable[Sequence[str]]) -> np.ndarray:
+    """Return True (W,) for words that occur unchanged in the English side of most of their pairs.
+
+    ``sentences`` are as numbers of the W words; ``english`` are the words of their other sides.
+    """
+    number = {word: row for row, word in enumerate(words)}
+    others = Ragged.of([number[word] for word in row if word in number] for row in english)
+    seen, there = sentences.distinct(), others.distinct()
+    cells, of_others = (
+        side.row_of_each.astype(np.int64) * len(words) + side.values for side in (seen, there)
     )
-    return {word for word, count in shared.items() if 2 * count > seen[word]}
+    shared = seen.values[np.isin(cells, of_others, assume_unique=True)]
+    times, unchanged = (np.bincount(part, minlength=len(words)) for part in (seen.values, shared))
+    return np.asarray(2 * unchanged > times)
+
+
+def _english_tokens(bitext: Sequence[SentencePair], tokenizer: PreTrainedTokenizerBase) -> Ragged:
+    """Return the token ids of the English sides, without special tokens."""
+    by_words = WordTokens.of(tokenizer)
+
+    def rows() -> Iterator[Sequence[int]]:
+        for start in range(0, len(bitext), AT_ONCE):
+            english = [pair.english for pair in bitext[start : start + AT_ONCE]]
+            if by_words is None:
+                yield from tokenizer(english, add_special_tokens=False)["input_ids"]
+            else:
+                yield from by_words(english)
+
+    tokens = Ragged.of(rows())
+    return tokens.keep(~np.isin(tokens.values, tokenizer.all_special_ids))
+
+
+def _in_subwords(placed: Placed, most: int) -> Placed:
+    """Return words in subwords that are learned from them, at most so many besides letters."""
+    words, sentences, owners = placed
+    split = learn_subwords(([words[word] for word in row] for row in sentences), most)
+    has = np.bincount(sentences.values, minlength=len(words)) > 0
+    units, parts = _numbered(
+        split(word) if some else () for word, some in zip(words, has, strict=True)
+    )
+    lengths = parts.lengths[sentences.values]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = ends[sentences.offsets]
+    return Placed(
+        units,
+        Ragged(parts.select(sentences.values).values, offsets),
+        Ragged(np.repeat(owners.values, lengths), offsets),
+    )

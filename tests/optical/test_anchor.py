@@ -125,7 +125,7 @@ def test_the_loss_of_every_task_has_the_anchor_by_its_weight(encoders, sides, me
     _, student = encoders
     student.model.eval()
     packed, english, _ = sides("objective.anchor=1")
-    data = EncodedBitext(student.tokenize([row.query for row in ROWS], 64), packed, None, english)
+    data = EncodedBitext(student.token_ids([row.query for row in ROWS], 64), packed, None, english)
     plain, weighed = (
         Distillation(data, data, OBJECTIVES[method], load_settings("sample", None, [change]), 0)
         for change in ("objective.anchor=0", "objective.anchor=0.5")

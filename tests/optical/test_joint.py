@@ -92,7 +92,7 @@ def task(encoder):
         parts = {}
         for name, rows in (("sw-en", SWAHILI), ("de-en", GERMAN)):
             data = EncodedBitext(
-                encoder.tokenize([query for query, _ in rows], 32),
+                encoder.token_ids([query for query, _ in rows], 32),
                 encoder.encode([english for _, english in rows], 32),
             )
             parts[name] = Distillation(data, data, OBJECTIVES[method], chosen, seed=1)

@@ -12,6 +12,7 @@ from clir_cli.optical.marginals import (
     norm_weights,
 )
 from clir_cli.optical.transport import solve, transport_plan
+from clir_cli.ragged import Ragged
 
 
 def test_given_masses_are_met(solver):
@@ -50,7 +51,7 @@ def test_norm_weights_are_lengths_of_real_tokens():
 
 def test_idf_weights_are_larger_for_rarer_tokens():
     tokens, mask = torch.tensor([[7, 0, 3, 0], [7, 5, 7, 0]]), masks([3, 3], 4)
-    frequencies = document_frequencies([[7, 0, 3], [7, 5, 7]], vocabulary=9)
+    frequencies = document_frequencies(Ragged.of([[7, 0, 3], [7, 5, 7]]), vocabulary=9)
     assert frequencies.tolist() == [1, 0, 0, 1, 0, 1, 0, 2, 0]
     weights = idf_weights(tokens, mask, inverse_document_frequencies(frequencies, documents=2))
     assert weights[0, 0] < weights[0, 2]

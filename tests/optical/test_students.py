@@ -37,7 +37,7 @@ def plain(models: Path) -> Encoder:
 def data(plain) -> EncodedBitext:
     head = projection.orthogonal(384, 48, seed=1)
     teacher = replace(plain, projection=head).encode([english for _, english in PAIRS], 32)
-    return EncodedBitext(plain.tokenize([query for query, _ in PAIRS], 32), teacher)
+    return EncodedBitext(plain.token_ids([query for query, _ in PAIRS], 32), teacher)
 
 
 def student(plain: Encoder, rank: int = 0, rows: tuple[int, ...] = ()) -> Encoder:

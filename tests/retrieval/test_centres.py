@@ -14,7 +14,7 @@ from clir_cli.errors import UserError
 from clir_cli.optical.distillation import EncodedBitext, token_batch
 from clir_cli.optical.marginals import Marginals, by_norm
 from clir_cli.retrieval.centres import CENTRES, save_centres
-from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.retrieval.encoder import Packed, load_encoder
 from clir_cli.stages.support.centring import mean_tokens
 from clir_cli.suites import load_settings
 from clir_cli.training.chunks import embed_chunks
@@ -71,8 +71,8 @@ def test_the_mean_is_that_of_unit_tokens_and_nothing_is_left_of_it(plain):
 @pytest.mark.parametrize("masses", ["uniform", "norm"])
 def test_the_loss_has_centred_embeddings_with_and_without_masses(plain, centres, masses):
     centred, seen = replace(plain, centres=centres), []
-    ids, teacher = plain.tokenize(TEXTS, 64), plain.encode(TEXTS, 64)
-    weights = [torch.ones(len(text)) for text in ids]
+    ids, teacher = plain.token_ids(TEXTS, 64), plain.encode(TEXTS, 64)
+    weights = Packed(torch.ones(len(teacher.vectors)), teacher.offsets)
     data = EncodedBitext(ids, teacher, Marginals(by_norm, weights) if masses == "norm" else None)
 
     def objective(batch, _):

@@ -14,7 +14,7 @@ from clir_cli.optical.distillation import EncodedBitext, token_batch
 from clir_cli.optical.marginals import Marginals
 from clir_cli.optical.objectives import aligned, cosine_cost
 from clir_cli.retrieval.encoder import load_encoder
-from clir_cli.stages.support.bitext_marginals import masses
+from clir_cli.stages.support.bitext_marginals import Student, masses
 from clir_cli.stages.support.initial_student import keep_layers
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
@@ -41,12 +41,17 @@ def workspace_of(home, tiny, *changes):
 def sides(workspace, tiny, kind):
     """Return the pairs to train on, with masses, and the encoder that stands for both sides."""
     encoder = load_encoder(tiny, CPU)
-    ids = encoder.tokenize([row.query for row in BITEXT.train], 64)
-    teacher = encoder.encode([row.english for row in BITEXT.train], 64)
-    weights, held_out = masses(workspace, BITEXT, ids, encoder)
+    ids = encoder.token_ids([row.query for row in BITEXT.train], 64)
+    teacher, other = (
+        encoder.encode([row.english for row in rows], 64)
+        for rows in (BITEXT.train, BITEXT.held_out)
+    )
+    ref = workspace.ref("student", (Pair("sw", "en"),), Cell("ot"))
+    weights, held_out = masses(workspace, ref, BITEXT, Student(encoder, ids), (teacher, other))
     assert (weights is None) == (kind == "uniform")
     if weights is not None:
-        assert [len(each) for each in weights.teacher] == [len(each) for each in teacher]
+        assert torch.equal(weights.teacher.offsets, teacher.offsets)
+        assert len(weights.teacher.vectors) == len(teacher.vectors)
         assert len(held_out.teacher) == 1
     return EncodedBitext(ids, teacher, weights), encoder
 

@@ -50,7 +50,7 @@ def distillation(tiny: Encoder, method: str, *changes: str) -> Distillation:
         for word, other in zip(WORDS, WORDS[1:] + WORDS[:1], strict=True)
     ]
     teacher = tiny.encode([f"{text} today" for text in texts], 32)
-    data = EncodedBitext(tiny.tokenize(texts, 32), teacher)
+    data = EncodedBitext(tiny.token_ids(texts, 32), teacher)
     return Distillation(data, data, OBJECTIVES[method], chosen, seed=3)
 
 

@@ -40,7 +40,7 @@ def task(models: Path) -> Distillation:
     read = bitext.load_bitext(chosen, Pair("fr", "en"), Path("unused"))
     sides = [
         EncodedBitext(
-            teacher.tokenize([row.query for row in rows], 64),
+            teacher.token_ids([row.query for row in rows], 64),
             teacher.encode([row.english for row in rows], 64),
         )
         for rows in (read.train, read.held_out)

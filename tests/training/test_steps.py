@@ -187,7 +187,7 @@ def test_the_rate_rises_in_a_line_and_falls_as_half_a_cosine(sloping):
 def test_a_student_that_is_the_teacher_finds_every_translation_first(models, tmp_path):
     encoder = load_encoder(tiny_bert(tmp_path / "tiny", models), CPU)
     texts = ["clean water is important", "children go to school", "it has rained"]
-    same = EncodedBitext(encoder.tokenize(texts, 32), encoder.encode(texts, 32))
+    same = EncodedBitext(encoder.token_ids(texts, 32), encoder.encode(texts, 32))
     chosen = load_settings("sample", None, ["training.batch_size=2"])
     loss, mrr = Distillation(same, same, OBJECTIVES["kd-cosine"], chosen, seed=0).validate(encoder)
     assert (loss, mrr) == (pytest.approx(0, abs=1e-6), 1.0)

@@ -23,7 +23,7 @@ def data(models: Path):
     read = bitext.load_bitext(chosen, Pair("fr", "en"), Path("unused"))
     return [
         EncodedBitext(
-            teacher.tokenize([row.query for row in rows], 64),
+            teacher.token_ids([row.query for row in rows], 64),
             teacher.encode([row.english for row in rows], 64),
         )
         for rows in (read.train, read.held_out)

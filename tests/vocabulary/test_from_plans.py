@@ -8,6 +8,7 @@ from tiny_encoders import tiny_bert
 
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical import alignment
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.encoder import Encoder, load_encoder
 from clir_cli.settings import TransportSettings
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS
@@ -83,7 +84,8 @@ def test_masses_take_the_place_of_counts(teacher):
 
 def test_a_piece_has_the_mass_of_its_word():
     plan = WordPlan(np.array([[1.0, 0.0], [0.25, 0.5]], dtype=np.float32), np.array([3, 4]))
-    found = plan_counts([plan])([[0, 1, 2]], [[3, 4]], (3, 5), [[0, 1, 1]], [[0]])[0]
+    units, tokens, owners = map(Ragged.of, ([[0, 1, 2]], [[3, 4]], [[0, 1, 1]]))
+    found = plan_counts([plan])(units, tokens, (3, 5), owners, [[0]])[0]
     expected = np.zeros((3, 5))
     expected[0, 3], expected[1:, 3], expected[1:, 4] = 1, 0.25, 0.5
     np.testing.assert_allclose(found.links.toarray(), expected)

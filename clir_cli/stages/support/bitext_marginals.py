@@ -1,10 +1,12 @@
 """The marginals of transport: `transport.marginals` other than uniform."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical import marginals
 from clir_cli.optical.marginals import (
@@ -13,51 +15,85 @@ from clir_cli.optical.marginals import (
     inverse_document_frequencies,
     norm_weights,
 )
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.batching import TokenizedText, batches_by_tokens, pad
-from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.loading import embedding_table
 from clir_cli.stages.support.fitting import open_encoder_at
+from clir_cli.stages.support.stored_bitext import stored_tokens
 from clir_cli.stages.support.used_models import teacher_folder
 from clir_cli.stages.support.workspace import Workspace
 
 BATCH_TOKENS = 8192
 
 
+class Student(NamedTuple):
+    """A student, its token ids of the sentences to train on, and its ``Start.own_rows``."""
+
+    encoder: Encoder
+    ids: Ragged
+    own_rows: int = 0
+
+
 def masses(
     workspace: Workspace,
+    ref: Ref,
     bitext: Bitext,
-    ids: Sequence[Sequence[int]],
-    student: Encoder,
-    own_rows: int = 0,
+    student: Student,
+    embeddings: tuple[Packed, Packed],
 ) -> tuple[Marginals | None, Marginals | None]:
     """Return the marginals of a bitext, train and held out; None if they are uniform.
 
     Frequencies are counted over the sentences to train on, separately for each side. Norms are
     those of the hidden states before normalisation; the student's change as it is trained.
 
-    ``ids`` are the student's token ids of the sentences to train on; for ``own_rows`` see
-    ``starting_points.Start``.
+    ``ref`` is the student, ``embeddings`` are the teacher's of both parts: a sentence without any
+    has no weights either.
     """
-    kind = workspace.settings.transport.marginals
-    if kind == "uniform":
+    settings = workspace.settings
+    if settings.transport.marginals == "uniform":
         return None, None
-    teacher = open_encoder_at(workspace, teacher_folder(workspace), student.device)
-    limit = workspace.settings.teacher.bitext_tokens
-    english = [row.english for row in (*bitext.train, *bitext.held_out)]
-    inputs, count = teacher.inputs(english, limit, "sentence"), len(bitext.train)
+    encoder, limit = student.encoder, settings.teacher.bitext_tokens
+    teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
+    english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
+    drawn = [
+        teacher.inputs(
+            [texts[row] for row in torch.nonzero(packed.offsets.diff())], limit, "sentence"
+        )
+        for texts, packed in zip(english, embeddings, strict=True)
+    ]
     of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = marginals.by_norm
-    if kind == "norm":
-        weights = _norms(teacher, inputs)
+    if settings.transport.marginals == "norm":
+        weights = [_norms(teacher, inputs) for inputs in drawn]
     else:
-        weights = _idf(inputs, count, len(teacher.tokenizer))
-        frequencies = document_frequencies(ids, embedding_table(student.model).num_embeddings)
-        if own_rows:  # a token's embedding in one fold has a copy in each of the other folds
-            final = student.tokenize([row.query for row in bitext.train], limit)
-            frequencies *= workspace.settings.student.folds
-            frequencies[:own_rows] = document_frequencies(final, len(frequencies))[:own_rows]
-        idf = inverse_document_frequencies(frequencies, len(ids)).to(student.device)
-        of_student = marginals.by_idf(idf)
-    return Marginals(of_student, weights[:count]), Marginals(of_student, weights[count:])
+        count = len(bitext.train)
+        (tokens,) = stored_tokens(workspace, ref, english[:1], teacher, limit)
+        idf = inverse_document_frequencies(
+            document_frequencies(tokens, len(teacher.tokenizer)), count
+        )
+        weights = [
+            [_embedded(text, idf[torch.tensor(text.ids)]) for text in inputs] for inputs in drawn
+        ]
+        rows = _student_frequencies(workspace, ref, bitext, student)
+        of_student = marginals.by_idf(inverse_document_frequencies(rows, count).to(encoder.device))
+    train, held_out = (
+        Marginals(of_student, Packed(torch.cat(of_texts), packed.offsets))
+        for of_texts, packed in zip(weights, embeddings, strict=True)
+    )
+    return train, held_out
+
+
+def _student_frequencies(
+    workspace: Workspace, ref: Ref, bitext: Bitext, student: Student
+) -> Tensor:
+    encoder, ids, own_rows = student
+    frequencies = document_frequencies(ids, embedding_table(encoder.model).num_embeddings)
+    if own_rows:  # a token's embedding in one fold has a copy in each of the other folds
+        texts, limit = [row.query for row in bitext.train], workspace.settings.teacher.bitext_tokens
+        (final,) = stored_tokens(workspace, ref, [texts], encoder, limit)
+        frequencies *= workspace.settings.student.folds
+        frequencies[:own_rows] = document_frequencies(final, len(frequencies))[:own_rows]
+    return frequencies
 
 
 def _embedded(text: TokenizedText, values: Tensor) -> Tensor:
@@ -73,9 +109,3 @@ def _norms(teacher: Encoder, inputs: Sequence[TokenizedText]) -> list[Tensor]:
         norms = norm_weights(teacher.states(ids, mask), mask).cpu()
         by_text |= {index: _embedded(inputs[index], norms[row]) for row, index in enumerate(batch)}
     return [by_text[index].clone() for index in range(len(inputs))]
-
-
-def _idf(inputs: Sequence[TokenizedText], train: int, vocabulary: int) -> list[Tensor]:
-    frequencies = document_frequencies((text.ids for text in inputs[:train]), vocabulary)
-    idf = inverse_document_frequencies(frequencies, train)
-    return [_embedded(text, idf[torch.tensor(text.ids)]) for text in inputs]

@@ -6,6 +6,7 @@ import torch
 
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.optical.anchor import English, shared_tokens
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.stages.support.centring import centred_teacher
 from clir_cli.stages.support.fitting import open_encoder_at
@@ -37,8 +38,8 @@ def english_sides(
                 shared[row] = shared_tokens(text, *spans)
                 if (chosen := inputs[row].selected) is not None:
                     shared[row][:, 0] = torch.tensor(chosen)[shared[row][:, 0]]
-        ids = [each.ids if has else [] for each, has in zip(inputs, drawn, strict=True)]
-        return English(ids, shared, centres)
+        ids = (each.ids if has else [] for each, has in zip(inputs, drawn, strict=True))
+        return English(Ragged.of(ids), shared, centres)
 
     parts = zip((bitext.train, bitext.held_out), embeddings, strict=True)
     train, held_out = (side([row.english for row in rows], packed) for rows, packed in parts)

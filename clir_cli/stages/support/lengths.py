@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.errors import UserError
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.checkpoints import TextKind, read_checkpoint
 from clir_cli.retrieval.encoder import Encoder, Packed
 from clir_cli.retrieval.loading import load_tokenizer
@@ -43,7 +44,7 @@ def limit_of(workspace: Workspace, encoder: Encoder, name: str, kind: TextKind) 
 def cut_sentences(
     workspace: Workspace,
     bitext: Bitext,
-    student: tuple[Encoder, Sequence[Sequence[int]]],
+    student: tuple[Encoder, Ragged],
     teacher: Packed,
 ) -> dict[str, int]:
     """Return how many sentences to train on are cut, by side (``query``, ``english``), if any.
@@ -56,23 +57,25 @@ def cut_sentences(
     sides = {
         "query": _count_cut(
             encoder.tokenizer,
-            [encoder.text_format.prefix("sentence") + row.query for row in bitext.train],
-            torch.tensor([len(tokens) for tokens in ids]),
+            encoder.text_format.prefix("sentence"),
+            [row.query for row in bitext.train],
+            ids.lengths,
         ),
         "english": _count_cut(
             load_tokenizer(checkpoint.body),
-            [checkpoint.text_format.prefix("sentence") + row.english for row in bitext.train],
-            teacher.offsets.diff(),
+            checkpoint.text_format.prefix("sentence"),
+            [row.english for row in bitext.train],
+            teacher.offsets.diff().numpy(),
         ),
     }
     return {side: count for side, count in sides.items() if count}
 
 
 def _count_cut(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], lengths: torch.Tensor
+    tokenizer: PreTrainedTokenizerBase, prefix: str, texts: Sequence[str], lengths: np.ndarray
 ) -> int:
     """Return how many texts have more tokens than the longest that were encoded (lengths (N,))."""
-    most = int(lengths.max()) if len(lengths) else 0
-    full = [texts[row] for row in torch.nonzero(lengths == most).flatten().tolist()]
+    most = int(lengths.max(initial=0))
+    full = [prefix + texts[row] for row in np.flatnonzero(lengths == most).tolist()]
     whole = tokenizer(full, truncation=False)["input_ids"] if most else []
     return sum(len(tokens) > most for tokens in whole)

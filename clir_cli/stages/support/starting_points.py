@@ -10,6 +10,7 @@ import torch
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.records import Pair
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.checkpoints import read_checkpoint
 from clir_cli.retrieval.encoder import Encoder
@@ -34,7 +35,7 @@ from clir_cli.stages.support.used_models import (
 )
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import COUNT_FUNCTIONS, CountFunction, Lexicon
-from clir_cli.vocabulary.cross_fitting import Ids, cross_fit, folds_of
+from clir_cli.vocabulary.cross_fitting import cross_fit, folds_of
 from clir_cli.vocabulary.extend import extend_vocabulary
 from clir_cli.vocabulary.from_plans import plan_counts, word_plans
 from clir_cli.vocabulary.in_space import in_space
@@ -51,7 +52,7 @@ class Start:
     """
 
     student: Encoder
-    ids: list[Ids]
+    ids: list[Ragged]
     new_rows: int
     own_rows: int
 
@@ -102,7 +103,8 @@ def student_to_train(
     limit, pairs = workspace.settings.teacher.bitext_tokens, [bitext.train for bitext in bitexts]
     if folds < 2 or not _gets_rows(workspace):
         student, new_rows = initial_student(workspace, bitexts, device, precision, ref)
-        ids = stored_tokens(workspace, ref, pairs, student, limit)
+        texts = [[row.query for row in rows] for rows in pairs]
+        ids = stored_tokens(workspace, ref, texts, student, limit)
         return Start(student, ids, new_rows, own_rows=0)
     student = initial_encoder(workspace, device, precision, ref.cell.seed, ref.cell.only(ref.pair))
     table = embedding_table(student.model).weight.detach().clone()

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from clir_cli.artifacts.spec import Ref
 from clir_cli.artifacts.store import Artifact
 from clir_cli.corpus.records import SentencePair
 from clir_cli.files import digest
+from clir_cli.ragged import Ragged
 from clir_cli.retrieval.encoder import Encoder
+from clir_cli.retrieval.wordwise import untruncated
 from clir_cli.runtime import versions
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.vocabulary.counts import Lexicon
-from clir_cli.vocabulary.cross_fitting import FoldTokens, Ids, tokenize_folds
+from clir_cli.vocabulary.cross_fitting import FoldTokens, tokenize_folds
 
 Bitexts = Sequence[Sequence[SentencePair]]
 
@@ -55,14 +56,14 @@ def stored_lexicons(
 
 
 def stored_tokens(
-    workspace: Workspace, ref: Ref, bitexts: Bitexts, student: Encoder, limit: int
-) -> list[Ids]:
-    """Return the token ids of the query side of bitexts, of at most ``limit`` a sentence."""
+    workspace: Workspace, ref: Ref, texts: Sequence[Sequence[str]], encoder: Encoder, limit: int
+) -> list[Ragged]:
+    """Return the token ids of the sentences of bitexts, of at most ``limit`` a sentence."""
 
-    def tokenize() -> list[Ids]:
-        return [student.tokenize([row.query for row in rows], limit) for rows in bitexts]
+    def tokenize() -> list[Ragged]:
+        return [encoder.token_ids(sentences, limit) for sentences in texts]
 
-    return _stored_ids(workspace, ref, bitexts, student, {"limit": limit}, tokenize)
+    return _stored_ids(workspace, ref, texts, encoder, {"limit": limit}, tokenize)
 
 
 def stored_fold_tokens(
@@ -76,7 +77,7 @@ def stored_fold_tokens(
 ) -> FoldTokens:
     """Return what ``tokenize_folds`` makes of bitexts and a student before its extension."""
 
-    def tokenize() -> list[Ids]:
+    def tokenize() -> list[Ragged]:
         made = tokenize_folds(student, bitexts, folds, lexicons, max_tokens=limit)
         return [*made.ids, made.words]
 
@@ -89,45 +90,51 @@ def stored_fold_tokens(
 def _stored_ids(
     workspace: Workspace,
     ref: Ref,
-    bitexts: Bitexts,
+    texts: Sequence[Sequence[str | SentencePair]],
     student: Encoder,
     options: Mapping[str, Any],
-    tokenize: Callable[[], list[Ids]],
-) -> list[Ids]:
+    tokenize: Callable[[], list[Ragged]],
+) -> list[Ragged]:
     tokenizer = student.tokenizer
     if getattr(tokenizer, "backend_tokenizer", None) is None:  # a slow one cannot be digested
         return tokenize()
     options = {**options, "prefix": student.text_format.prefix("sentence")}
     options["limit"] = student.limit(options["limit"], "sentence")
-    artifact = _artifact(workspace, ref.other("token ids"), bitexts, tokenizer, options)
+    artifact = _artifact(workspace, ref.other("token ids"), texts, tokenizer, options)
     with store.make_cache(artifact, workspace.talk.say) as draft:
         if draft is not None:
             made = tokenize()
-            rows = list(chain.from_iterable(made))
-            np.save(draft / "ids.npy", np.fromiter(chain.from_iterable(rows), np.int32))
-            np.save(draft / "lengths.npy", np.fromiter(map(len, rows), np.int32))
-            np.save(draft / "sizes.npy", np.fromiter(map(len, made), np.int64))
-    ids, lengths, sizes = (
-        np.load(artifact.path / f"{name}.npy").tolist() for name in ("ids", "lengths", "sizes")
+            rows = Ragged.of_parts(made)
+            np.save(draft / "ids.npy", rows.values)
+            np.save(draft / "offsets.npy", rows.offsets)
+            np.save(draft / "sizes.npy", np.array(list(map(len, made))))
+    ids, offsets, sizes = (
+        np.load(artifact.path / f"{name}.npy", mmap_mode="r")
+        for name in ("ids", "offsets", "sizes")
     )
-    values = iter(ids)
-    tokens = iter([list(islice(values, length)) for length in lengths])
-    return [list(islice(tokens, size)) for size in sizes]
+    rows, ends = Ragged(ids, offsets), np.cumsum(sizes)
+    return [rows.slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
 def _artifact(
     workspace: Workspace,
     ref: Ref,
-    bitexts: Bitexts,
+    texts: Sequence[Sequence[str | SentencePair]],
     tokenizer: PreTrainedTokenizerBase,
     options: Mapping[str, Any],
 ) -> Artifact:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    layout = json.loads(backend.to_str()) if backend else {}
-    layout = {key: value for key, value in layout.items() if key not in ("truncation", "padding")}
     made_from = {
-        "bitext": digest([list(map(tuple, rows)) for rows in bitexts]),
-        "tokenizer": digest([layout, tokenizer.all_special_ids]),
+        "bitext": digest(texts),
+        "tokenizer": digest([_layout(tokenizer), tokenizer.all_special_ids]),
         "options": digest([versions()["clir-cli"], dict(options)]),
     }
     return graph.resolve(workspace, replace(ref, name=digest(made_from)[:16]), made_from)
+
+
+def _layout(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a fast tokenizer as JSON."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return ""
+    with untruncated(backend):
+        return str(backend.to_str())
