@@ -62,7 +62,7 @@ class TeacherSettings(Section):
 class StudentSettings(Section):
     """Where the query encoder starts."""
 
-    later = frozenset({"layers", "rows", "space_model", "space_count"})
+    later = frozenset({"layers", "rows", "row_pairs", "space_model", "space_count"})
 
     model: str = Field("teacher", description="a model name, a folder, or `teacher`")
     layers: int = Field(0, ge=0, le=1000, description="number of first layers to keep; 0: all")
@@ -72,6 +72,11 @@ class StudentSettings(Section):
     subwords: int = Field(8000, ge=100, le=10_000_000, description="number of subwords to learn")
     rows: Literal["ibm1", "dice", "plans", "space", "ibm1+space"] = Field(
         "ibm1", description="how the English tokens of a new token are found"
+    )
+    row_pairs: Count = Field(
+        250_000,
+        description="sentence pairs, a random sample, in which words are counted for new tokens; "
+        "0: all",
     )
     space_model: str = Field(
         "multilingual-e5-small", description="rows space: the encoder in whose space they are near"

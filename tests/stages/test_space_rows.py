@@ -46,3 +46,11 @@ def test_a_space_model_that_is_missing_is_told_with_the_command_that_fetches_it(
     said = refused(clir(*ROWS, "--home", home, "--set", "student.rows=space"))
     assert "multilingual-e5-small" in said and "clir download" in said
     assert "student.rows=space" in said
+
+
+def test_words_are_counted_in_a_sample_of_a_large_bitext(rows):
+    every, few = rows("all", "student.row_pairs=0"), rows("few", "student.row_pairs=20")
+    more = rows("more", "student.row_pairs=1000")  # than there are
+    assert 0 < few["notes"]["new_rows"] < every["notes"]["new_rows"]
+    assert few["notes"]["train_pairs"] == every["notes"]["train_pairs"] > 20
+    assert weights(more) == weights(every) != weights(few)

@@ -9,7 +9,8 @@ import torch
 
 from clir_cli.artifacts.spec import Ref
 from clir_cli.corpus.bitext import Bitext
-from clir_cli.corpus.records import Pair
+from clir_cli.corpus.records import Pair, SentencePair
+from clir_cli.corpus.sampling import sampled
 from clir_cli.ragged import Ragged
 from clir_cli.retrieval import adapters
 from clir_cli.retrieval.checkpoints import read_checkpoint
@@ -140,10 +141,12 @@ def _lexicons(
     }
     if prompt := student.text_format.prefix("sentence"):
         options["prompt"] = prompt
-    rows, pairs = settings.rows, [bitext.train for bitext in bitexts]
+    rows = settings.rows
+    pairs: list[Sequence[SentencePair]] = [bitext.train for bitext in bitexts]
     if rows == "plans":  # of a student, so for one seed alone
         count = _plan_function(workspace, ref, bitexts[0], student)
         return induce_lexicons(pairs, tokenizer, count=count, **options)
+    pairs, options["folds"] = _sample(pairs, folds, settings.row_pairs)
     space = space_of(workspace.settings)
     count = COUNT_FUNCTIONS["ibm1" if space else rows]
     induce = partial(induce_lexicons, pairs, tokenizer, count=count, **options)
@@ -162,6 +165,26 @@ def _lexicons(
         return [one.joined(other) for one, other in zip(counted, placed, strict=True)]
 
     return stored_lexicons(workspace, ref, pairs, tokenizer, made_from, place)
+
+
+def _sample(
+    bitexts: Sequence[Sequence[SentencePair]],
+    folds: Sequence[Sequence[Sequence[int]]],
+    most: int,
+) -> tuple[list[Sequence[SentencePair]], Sequence[Sequence[Sequence[int]]]]:
+    """Return at most so many pairs of each bitext, and the folds of their new numbers.
+
+    The memory that counting takes grows with the pairs: some 2 GB for 250,000.
+    """
+    chosen = [sampled(range(len(rows)), most, "rows") for rows in bitexts]
+    numbers = [{row: number for number, row in enumerate(part)} for part in chosen]
+    return (
+        [[rows[row] for row in part] for rows, part in zip(bitexts, chosen, strict=True)],
+        [
+            [[number[row] for row in fold if row in number] for fold in own_folds]
+            for own_folds, number in zip(folds, numbers, strict=False)  # none without folds
+        ],
+    )
 
 
 def _plan_function(
