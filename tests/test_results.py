@@ -153,3 +153,21 @@ def test_values_by_query_are_those_of_the_tables() -> None:
                 assert len(by_query) == int(row["queries"])
                 seen += 1
     assert seen > 100
+
+
+def test_the_extremes_of_the_shares_are_those_of_three_seeds() -> None:
+    table = ROOT / "results" / "open" / "per_query.csv.gz"
+    _, rows = read_rows(table, PER_QUERY_COLUMNS, ["value"])
+
+    def shown(method: str, alpha: int) -> str:
+        cell = ("map", method, f"alpha{alpha}-max_pairs3000")
+        values = [
+            row["value"] for row in rows if (row["metric"], row["method"], row["variant"]) == cell
+        ]
+        assert len(values) == 4 * 3 * 397  # languages, seeds, queries
+        return f"{mean(values):.3f}".lstrip("0")
+
+    text = " ".join((ROOT / "docs" / "findings.md").read_text(encoding="utf-8").split())
+    assert f"three seeds goes from {shown('hybrid', 1)} to {shown('hybrid', 0)}" in text
+    english = [shown("hybrid-english", alpha) for alpha in (1, 0)]
+    assert f"English queries it goes from {english[0]} to {english[1]}" in text
