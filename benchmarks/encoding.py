@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from benchmarks import engines
 from benchmarks.machine import describe
 from clir_cli import runtime
 from clir_cli.corpus.collections import load_collection
@@ -149,6 +150,14 @@ def seconds(way: Way, texts: Sequence[str]) -> float:
     return clock() - start
 
 
+def engine(name: str, exact: Encoder, texts: Sequence[str], folder: Path) -> Encoder:
+    """The encoder by another engine (benchmarks/engines.py); scales are calibrated on the texts."""
+    if name.startswith("onnx"):
+        return engines.onnx(exact, folder, int8=name.endswith("int8"))
+    sample = engines.batches(exact, texts[:100], LIMIT) if name.endswith("int8") else []
+    return engines.openvino(exact, sample)
+
+
 def compare(chosen: argparse.Namespace) -> list[dict[str, object]]:
     """Measure all ways in turns and return a row for each."""
     exact = load_encoder(chosen.model, CPU)
@@ -187,6 +196,12 @@ def compare(chosen: argparse.Namespace) -> list[dict[str, object]]:
         ours(compiled)(texts[:40])
         talk.print(f"compiled in {time.perf_counter() - start:.0f} s, which is not counted")
         ways["clir, bfloat16, compiled"] = ours(compiled)
+
+    for name in chosen.engines:
+        with tempfile.TemporaryDirectory() as folder:
+            encoder = engine(name, exact, texts, Path(folder))
+        ways[f"clir, {name}"] = ours(encoder)
+        talk.print(f"clir, {name}: ready")
 
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(chosen.turns):
@@ -279,6 +294,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")
+    parser.add_argument(
+        "--engines", nargs="*", default=[],
+        choices=("openvino", "openvino int8", "onnx", "onnx int8"), help="measured as well",
+    )  # fmt: skip
     parser.add_argument("--memory", help="measure the peak of indexing under this limit instead")
     parser.add_argument("--documents", type=int, default=50_000, help="with --memory")
     parser.add_argument("--out", type=Path, help="CSV; default results/bench/encoding*.csv")
