@@ -17,9 +17,9 @@ def rows(clir, quick, home, models, tmp_path):
     def call(variant, *settings):
         words = [word for setting in settings for word in ("--set", setting)]
         words += ["--variant", variant, "--set", f"student.space_model={space}"]
-        well(clir(*ROWS, *quick, *words, "--home", home))
+        outcome = well(clir(*ROWS, *quick, *words, "--home", home))
         folder = home / "sample" / "sw-en" / f"rows.{variant}" / "student"
-        return json.loads((folder / "manifest.json").read_text())
+        return json.loads((folder / "manifest.json").read_text()) | {"said": outcome.err}
 
     return call
 
@@ -51,6 +51,9 @@ def test_a_space_model_that_is_missing_is_told_with_the_command_that_fetches_it(
 def test_words_are_counted_in_a_sample_of_a_large_bitext(rows):
     every, few = rows("all", "student.row_pairs=0"), rows("few", "student.row_pairs=20")
     more = rows("more", "student.row_pairs=1000")  # than there are
+    pairs = every["notes"]["train_pairs"]
+    assert f"words are counted in 20 of {pairs} pairs (student.row_pairs)" in few["said"]
+    assert "words are counted in" not in every["said"] + more["said"]
     assert 0 < few["notes"]["new_rows"] < every["notes"]["new_rows"]
     assert few["notes"]["train_pairs"] == every["notes"]["train_pairs"] > 20
     assert weights(more) == weights(every) != weights(few)

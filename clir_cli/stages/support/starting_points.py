@@ -147,6 +147,12 @@ def _lexicons(
         count = _plan_function(workspace, ref, bitexts[0], student)
         return induce_lexicons(pairs, tokenizer, count=count, **options)
     pairs, options["folds"] = _sample(pairs, folds, settings.row_pairs)
+    for bitext, counted in zip(bitexts, pairs, strict=True):
+        if len(counted) < len(bitext.train):
+            workspace.talk.say(
+                f"vocabulary: words are counted in {len(counted):,} of {len(bitext.train):,} pairs "
+                "(student.row_pairs)"
+            )
     space = space_of(workspace.settings)
     count = COUNT_FUNCTIONS["ibm1" if space else rows]
     induce = partial(induce_lexicons, pairs, tokenizer, count=count, **options)
