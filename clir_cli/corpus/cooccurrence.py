@@ -10,12 +10,9 @@ from clir_cli.ragged import Ragged
 
 def incidence(sentences: Ragged, columns: int) -> sparse.csr_matrix:
     """Return a matrix (sentences, columns), float32, with 1 where a sentence has the item."""
-    ones = np.ones(len(sentences.values), dtype=np.float32)
-    shape = (len(sentences), columns)
-    matrix = sparse.csr_matrix((ones, sentences.values, sentences.offsets), shape, copy=True)
-    matrix.sum_duplicates()  # in place
-    matrix.data[:] = 1
-    return matrix
+    once = sentences.distinct()
+    ones = np.ones(len(once.values), dtype=np.float32)
+    return sparse.csr_matrix((ones, once.values, once.offsets), shape=(len(once), columns))
 
 
 def dice_matrix(

@@ -1,8 +1,6 @@
 """Texts to token embeddings: one unit vector a token, packed without padding."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -30,23 +28,7 @@ from clir_cli.retrieval.checkpoints import TextFormat, TextKind, read_checkpoint
 from clir_cli.retrieval.loading import load_transformer
 from clir_cli.retrieval.model_files import AGAIN
 from clir_cli.retrieval.projection import Projection, load_projection
-from clir_cli.retrieval.wordwise import WordTokens
-
-SURROGATE = re.compile("[\ud800-\udfff]")
-AT_ONCE = 4096  # texts that are tokenised at once
-SOME_WORD = "a"
-
-
-@contextmanager
-def unicode_only(texts: Sequence[str]) -> Iterator[None]:
-    """Raise UserError if a text has half of a character, as JSON may have it."""
-    try:
-        yield
-    except TypeError:
-        wrong = next(filter(SURROGATE.search, texts), None)
-        if wrong is None:
-            raise
-        raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
+from clir_cli.retrieval.wordwise import parts_of, sentence_tokens, unicode_only
 
 
 @dataclass(frozen=True)
@@ -118,28 +100,10 @@ class Encoder:
 
     def token_ids(self, texts: Sequence[str], max_tokens: int) -> Ragged:
         """Return the ids of ``tokenize`` for sentences, in one array."""
-        parts = (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
-        by_words = self._by_words(self.limit(max_tokens, "sentence"))
+        longest, prefix = self.limit(max_tokens, "sentence"), self.text_format.prefix("sentence")
+        by_words = sentence_tokens(self.tokenizer, prefix, longest)
         tokenize = by_words or partial(self.tokenize, max_tokens=max_tokens)
-        return Ragged.of(chain.from_iterable(map(tokenize, parts)))
-
-    def _by_words(self, longest: int) -> Callable[[Sequence[str]], Iterable[list[int]]] | None:
-        """Return a faster ``tokenize`` of sentences, if the tokenizer allows it."""
-        words = WordTokens.of(self.tokenizer)
-        some = self.tokenizer(SOME_WORD, truncation=True, max_length=longest)["input_ids"]
-        own = next(words([SOME_WORD])) if words else []
-        before = next((at for at in range(len(some)) if own and some[at:][: len(own)] == own), None)
-        if words is None or before is None or self.tokenizer.truncation_side != "right":
-            return None
-        begin, end = some[:before], some[before + len(own) :]
-        room, prefix = longest - len(begin) - len(end), self.text_format.prefix("sentence")
-
-        def tokenize(texts: Sequence[str]) -> Iterator[list[int]]:
-            with unicode_only(texts):
-                for ids in words([prefix + text for text in texts]):
-                    yield [*begin, *ids[:room], *end]
-
-        return tokenize
+        return Ragged.of(chain.from_iterable(map(tokenize, parts_of(texts))))
 
     def _tokenized(
         self, texts: Sequence[str], longest: int, kind: TextKind
@@ -147,9 +111,8 @@ class Encoder:
         """Return token ids, and of which texts there are more (False if it is not known)."""
         rows: list[list[int]] = []
         more: list[bool] = []
-        # A text's encoding takes many times as much memory as its ids.
-        for start in range(0, len(texts), AT_ONCE):
-            encoded = self._encodings(texts[start : start + AT_ONCE], longest, kind)
+        for part in parts_of(texts):
+            encoded = self._encodings(part, longest, kind)
             ids = [list(row) for row in encoded["input_ids"]]
             details = encoded.encodings  # slow tokenizers have none
             more += [

@@ -6,7 +6,8 @@ words as different ones.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -14,6 +15,14 @@ from typing import Any
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
+from clir_cli.errors import UserError
+
+AT_ONCE = 4096  # texts: the encoding of one takes many times as much memory as its ids
+SOME_WORD = "a"
+SURROGATE = re.compile("[\ud800-\udfff]")
+# Marks that a student's tokenizer removes (vocabulary/extend.py): not the vowel signs of scripts
+# from Devanagari to Khmer, which are letters.
+ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"
 # Normalisers that change each character by itself, or with the marks that follow it.
 LOCAL = frozenset({"BertNormalizer", "NFC", "NFD", "Lowercase", "StripAccents"})
 
@@ -34,10 +43,8 @@ def is_wordwise(layout: dict[str, Any]) -> bool:
 
 
 def _is_local(step: dict[str, Any]) -> bool:
-    # What is replaced here is a class of characters (vocabulary/extend.py), or a text.
-    pattern = step.get("pattern") or {}
-    is_mark = step.get("type") == "Replace" and str(pattern.get("Regex", "")).endswith(r"\p{Mn}")
-    return step.get("type") in LOCAL or is_mark or not step
+    removes_marks = step.get("pattern") == {"Regex": ACCENTS}
+    return not step or step["type"] in LOCAL or removes_marks
 
 
 def _reaches_over_spaces(token: dict[str, Any]) -> bool:
@@ -57,6 +64,23 @@ def untruncated(backend: Tokenizer) -> Iterator[Tokenizer]:
             backend.enable_truncation(**truncation)
         if padding:
             backend.enable_padding(**padding)
+
+
+@contextmanager
+def unicode_only(texts: Sequence[str]) -> Iterator[None]:
+    """Raise UserError if a text has half of a character, as JSON may have it."""
+    try:
+        yield
+    except TypeError:
+        wrong = next(filter(SURROGATE.search, texts), None)
+        if wrong is None:
+            raise
+        raise UserError(f"a text is not valid Unicode: {wrong[:80]!a}") from None
+
+
+def parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the texts that are tokenised at once."""
+    return (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
 
 
 class WordTokens:
@@ -83,3 +107,28 @@ class WordTokens:
         known.update(zip(new, (encoding.ids for encoding in encoded), strict=True))
         for row in rows:
             yield list(chain.from_iterable(map(known.__getitem__, row)))
+
+
+def sentence_tokens(
+    tokenizer: PreTrainedTokenizerBase, prefix: str, longest: int
+) -> Callable[[Sequence[str]], Iterable[list[int]]] | None:
+    """Return a function from texts to the ids that a tokenizer gives them, special ones included.
+
+    Texts begin with ``prefix`` and are truncated to ``longest`` tokens. None if the words of a text
+    depend on each other, or it is truncated at its beginning.
+    """
+    words = WordTokens.of(tokenizer)
+    some = tokenizer(SOME_WORD, truncation=True, max_length=longest)["input_ids"]
+    own = next(words([SOME_WORD])) if words else []
+    before = next((at for at in range(len(some)) if own and some[at:][: len(own)] == own), None)
+    if words is None or before is None or tokenizer.truncation_side != "right":
+        return None
+    begin, end = some[:before], some[before + len(own) :]
+    room = longest - len(begin) - len(end)
+
+    def tokenize(texts: Sequence[str]) -> Iterator[list[int]]:
+        with unicode_only(texts):
+            for ids in words([prefix + text for text in texts]):
+                yield [*begin, *ids[:room], *end]
+
+    return tokenize

@@ -21,12 +21,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from clir_cli.errors import UserError
 from clir_cli.retrieval.loading import embedding_table
-from clir_cli.retrieval.wordwise import is_wordwise
+from clir_cli.retrieval.wordwise import ACCENTS, is_wordwise
 from clir_cli.vocabulary.counts import Lexicon
 
-# Marks that may be removed: not the vowel signs of scripts from Devanagari to Khmer, which are
-# letters.
-ACCENTS = r"(?![\u0900-\u109F\u1780-\u17FF])\p{Mn}"
 SPACE = "\u2581"  # Metaspace, before words
 # Log probability by which a new Unigram piece is above its parts, a character: no two different
 # segmentations are that close, and of two new words the longer one wins.
@@ -43,12 +40,13 @@ def word_splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[st
     Raises:
         UserError: It is no WordPiece tokenizer and no Unigram one with Metaspace.
     """
-    splits_of, mark = _splitter(tokenizer), SPACE if is_unigram(tokenizer) else ""
+    layout, mark = _layout(tokenizer), SPACE if is_unigram(tokenizer) else ""
+    splits_of = _splitter(layout)
 
     def words_of(text: str) -> list[str]:
         return [mark + word.removeprefix(mark) for word in splits_of(text) if _is_word(word)]
 
-    if not is_wordwise(_layout(tokenizer)):
+    if not is_wordwise(layout):
         return words_of
     of_part = lru_cache(1 << 20)(words_of)  # most words of a bitext occur many times
     return lambda text: list(chain.from_iterable(map(of_part, text.split(" "))))
@@ -65,9 +63,9 @@ def _is_word(split: str) -> bool:
     return any(character.isalpha() for character in split)
 
 
-def _splitter(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], list[str]]:
-    backend = Tokenizer.from_str(json.dumps(_layout(tokenizer)))
-    if is_unigram(tokenizer):  # Metaspace leaves punctuation with the words
+def _splitter(layout: dict[str, Any]) -> Callable[[str], list[str]]:
+    backend = Tokenizer.from_str(json.dumps(layout))
+    if isinstance(backend.model, models.Unigram):  # Metaspace leaves punctuation with the words
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [backend.pre_tokenizer, pre_tokenizers.Punctuation()]
         )
@@ -92,7 +90,7 @@ def word_indices(
     """
     if is_unigram(tokenizer):
         raise UserError("student.rows=plans needs a WordPiece tokenizer; take another student.rows")
-    splits_of = _splitter(tokenizer)
+    splits_of = _splitter(_layout(tokenizer))
     before = len(splits_of(prefix))
 
     def indices_of(text: str) -> tuple[int, list[int | None]]:

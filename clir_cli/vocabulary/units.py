@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from clir_cli.corpus.records import SentencePair
 from clir_cli.errors import UserError
 from clir_cli.ragged import Ragged
-from clir_cli.retrieval.encoder import AT_ONCE
-from clir_cli.retrieval.wordwise import WordTokens
+from clir_cli.retrieval.wordwise import WordTokens, parts_of
 from clir_cli.vocabulary.counts import (
     CountFunction,
     Counts,
@@ -144,12 +143,11 @@ def _english_tokens(bitext: Sequence[SentencePair], tokenizer: PreTrainedTokeniz
     by_words = WordTokens.of(tokenizer)
 
     def rows() -> Iterator[Sequence[int]]:
-        for start in range(0, len(bitext), AT_ONCE):
-            english = [pair.english for pair in bitext[start : start + AT_ONCE]]
+        for part in parts_of([pair.english for pair in bitext]):
             if by_words is None:
-                yield from tokenizer(english, add_special_tokens=False)["input_ids"]
+                yield from tokenizer(part, add_special_tokens=False)["input_ids"]
             else:
-                yield from by_words(english)
+                yield from by_words(part)
 
     tokens = Ragged.of(rows())
     return tokens.keep(~np.isin(tokens.values, tokenizer.all_special_ids))

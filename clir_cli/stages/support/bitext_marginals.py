@@ -1,6 +1,7 @@
 """The marginals of transport: `transport.marginals` other than uniform."""
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -57,9 +58,7 @@ def masses(
     teacher = open_encoder_at(workspace, teacher_folder(workspace), encoder.device)
     english = [[row.english for row in rows] for rows in (bitext.train, bitext.held_out)]
     drawn = [
-        teacher.inputs(
-            [texts[row] for row in torch.nonzero(packed.offsets.diff())], limit, "sentence"
-        )
+        teacher.inputs(list(compress(texts, packed.offsets.diff().tolist())), limit, "sentence")
         for texts, packed in zip(english, embeddings, strict=True)
     ]
     of_student: Callable[[Tensor, Tensor, Tensor], Tensor] = marginals.by_norm
