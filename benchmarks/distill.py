@@ -32,11 +32,10 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch.nn import functional
 from transformers import get_cosine_schedule_with_warmup
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, report
 from clir_cli.corpus.own_files import pair_of
 from clir_cli.corpus.records import SentencePair
 from clir_cli.optical.distillation import Distillation, EncodedBitext
@@ -296,7 +295,7 @@ def reached(curve: Sequence[tuple[float, float]], goal: float) -> float:
 
 def whole(chosen: argparse.Namespace, talk: Console) -> list[dict[str, Any]]:
     """Return the time of ``clir distill`` and of its steps, for a first and a second student."""
-    rows = []
+    rows, batch = [], load_settings(chosen.suite).training.batch_size
     for language in chosen.lang.split(","):
         for size in chosen.sizes.split(","):
             with tempfile.TemporaryDirectory(dir=chosen.home.parent) as folder:
@@ -304,7 +303,7 @@ def whole(chosen: argparse.Namespace, talk: Console) -> list[dict[str, Any]]:
                 words = ["--lang", language, "--suite", chosen.suite, "--home", folder]
                 words += ["--set", f"bitext.max_pairs={size}", "--method", chosen.method]
                 for student, seed in (("first", 0), ("second", 1), ("again", 1)):
-                    rows.append(command(words, seed) | {"student": student})
+                    rows.append(command(words, seed, batch) | {"student": student})
                     rows[-1] |= {"suite": chosen.suite, "pair": language, "most_pairs": size}
                     talk.print(str(rows[-1]))
     return rows
@@ -318,9 +317,12 @@ def copy_downloads(home: Path, folder: Path) -> None:
             shutil.copytree(home / name, folder / name, copy_function=os.link, ignore=leave)
 
 
-def command(words: Sequence[str], seed: int) -> dict[str, Any]:
-    """Run ``clir distill``; return its seconds, peak memory, and the seconds of its steps."""
-    home, batch = Path(words[words.index("--home") + 1]), 32
+def command(words: Sequence[str], seed: int, batch: int) -> dict[str, Any]:
+    """Run ``clir distill``; return its seconds, peak memory, and the seconds of its steps.
+
+    A step has ``batch`` pairs, as the log has the pairs a second of each.
+    """
+    home = Path(words[words.index("--home") + 1])
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(
@@ -368,13 +370,9 @@ def main(words: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(words)
     torch.set_num_threads(chosen.threads)
     os.environ["OMP_NUM_THREADS"] = str(chosen.threads)
-    talk, machine = Console(stderr=True), describe("cpu")
-    talk.print(machine)
+    talk = Console(stderr=True)
+    talk.print(describe("cpu"))
     rows = {"steps": steps, "level": level, "whole": whole}[chosen.part](chosen, talk)
-    drawn = Table(*rows[0], title=f"{chosen.part} of distillation")
-    for row in rows:
-        drawn.add_row(*map(str, row.values()))
-    Console().print(drawn)
     out = chosen.out or Path(f"results/bench/distill_{chosen.part}.csv")
     earlier: list[dict[str, str]] = []
     if out.exists():  # other suites and pairs
@@ -383,12 +381,7 @@ def main(words: Sequence[str] | None = None) -> None:
             earlier = [
                 row for row in csv.DictReader(stream) if (row["suite"], row["pair"]) not in asked
             ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], "machine"], restval=machine)
-        writer.writeheader()
-        writer.writerows([*earlier, *rows])
-    talk.print(f"written to {out}")
+    report([*earlier, *rows], f"{chosen.part} of distillation", out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ untranslated, and the order differs.
 """
 
 import argparse
-import csv
 import json
 import random
 import subprocess
@@ -24,10 +23,9 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.distill import copy_downloads
-from benchmarks.machine import describe
+from benchmarks.machine import report
 from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus.own_files import pair_of
 from clir_cli.retrieval.loading import load_tokenizer
@@ -100,7 +98,7 @@ class Phases:
 
 
 def reset_peak() -> None:
-    """Let the kernel measure this process's peak memory anew (Linux)."""
+    """Let the kernel measure the peak memory of this process from now on (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -168,16 +166,7 @@ def main(words: Sequence[str] | None = None) -> None:
             found = json.loads(done.stdout.splitlines()[-1])
             rows += [{"suite": chosen.suite, "pairs": size, **row} for row in found]
             talk.print(f"{size:,} pairs: {found[-1]}")
-    drawn = Table(*rows[0], title="growth of distillation")
-    for row in rows:
-        drawn.add_row(*map(str, row.values()))
-    Console().print(drawn)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    with chosen.out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], "machine"], restval=describe("cpu"))
-        writer.writeheader()
-        writer.writerows(rows)
-    talk.print(f"written to {chosen.out}")
+    report(rows, "growth of distillation", chosen.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """What a measurement ran on, and a clock for it."""
 
+import csv
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
 
 def describe(device: str) -> str:
@@ -15,6 +19,21 @@ def describe(device: str) -> str:
     else:
         name, threads = processor(), f", {torch.get_num_threads()} thread(s)"
     return f"{name}{threads}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def report(rows: Sequence[dict[str, Any]], title: str, out: Path) -> None:
+    """Print a table of rows, which may lack the machine, and write them to a CSV file with it."""
+    shown = [name for name in rows[0] if name != "machine"]
+    drawn = Table(*shown, title=title)
+    for row in rows:
+        drawn.add_row(*(str(row[name]) for name in shown))
+    Console().print(drawn)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [*shown, "machine"], restval=describe("cpu"))
+        writer.writeheader()
+        writer.writerows(rows)
+    Console(stderr=True).print(f"written to {out}")
 
 
 def processor() -> str:
