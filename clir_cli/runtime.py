@@ -4,9 +4,11 @@ import os
 import platform
 import random
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+CHECKOUT = Path(__file__).resolve().parents[1]
 CARDS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -110,6 +113,19 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+@lru_cache
+def commit(checkout: Path = CHECKOUT) -> str:
+    """Return the commit of the checkout that runs, with -dirty if files differ; else nothing."""
+    if not (checkout / ".git").exists():  # installed
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):  # no git, or not the owner's checkout
+        return ""
+    return done.stdout.strip()
 
 
 def hardware() -> dict[str, str]:

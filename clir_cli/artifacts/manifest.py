@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class _Manifest(BaseModel):
     mend: str = ""
     source: str = ""
     versions: dict[str, str] = {}
+    commit: str = ""
     hardware: dict[str, str] = {}
     finished: str = ""
     notes: dict[str, Any] = {}
@@ -48,6 +50,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path / MANIFEST}: damaged; make the artifact again with --force"
         ) from None
     return manifest
+
+
+def machine_of(manifest: Mapping[str, Any]) -> str:
+    """Return the GPU or the processor that made an artifact; the kind of device if unknown."""
+    device, hardware = manifest.get("notes", {}).get("device", ""), manifest.get("hardware", {})
+    if device.startswith("cuda"):
+        return str(hardware.get("GPU", device))
+    return str(hardware.get("processor", device or "-")) if device in ("", "cpu") else str(device)
 
 
 def is_readable(path: Path) -> bool:

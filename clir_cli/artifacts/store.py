@@ -31,7 +31,7 @@ from clir_cli.artifacts.manifest import (
 from clir_cli.corpus.records import REVISION
 from clir_cli.errors import MissingInput, UserError
 from clir_cli.files import alone, digest, file_digest, remove, write_text
-from clir_cli.runtime import hardware, versions
+from clir_cli.runtime import commit, hardware, versions
 from clir_cli.suites import flat
 
 State = Literal["missing", "cut", "current", "stale"]
@@ -256,6 +256,7 @@ def _seal(artifact: Artifact, started: float) -> None:
             for file in files
         },
         "versions": versions(),
+        "commit": commit(),
         "hardware": hardware(),
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

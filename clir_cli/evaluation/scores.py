@@ -31,15 +31,21 @@ def publish(folder: Path, rows: Sequence[Row], per_query: Sequence[Row]) -> None
     update(folder / "per_query.csv", per_query, PER_QUERY_COLUMNS)
 
 
-def update(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+def update(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    key: Collection[str] = (*KEY, "query"),
+) -> None:
     """Put rows into a table; rows of the same key are replaced, the others kept.
 
-    The table is sorted by key and written whole or not at all, by one process at a time.
+    The key is what ``columns`` and ``key`` have in common. The table is sorted by it and written
+    whole or not at all, by one process at a time.
 
     Raises:
         UserError: The file is no score table.
     """
-    key = [column for column in columns if column in (*KEY, "query")]
+    key = [column for column in columns if column in key]
     with alone(path, wait=True):
         head, before = read_rows(path, columns) if path.exists() else ([], [])
         table = {tuple(row[name] for name in key): row for row in [*before, *rows]}

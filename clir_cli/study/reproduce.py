@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clir_cli.errors import UserError, counted
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.study import results, schedule
+from clir_cli.study import results, schedule, time_spent
 from clir_cli.study.cell_scores import Cells
 from clir_cli.study.executors import executor_of
 from clir_cli.study.experiment import Experiment
@@ -174,6 +174,7 @@ def reproduce(
         cells = Cells(study, experiment, points, done)
         rows[experiment.name], is_new = results.tabulate(cells, force=workspace.force)
         made["evaluate"] += is_new
+        time_spent.publish(study, experiment, points)
     counts = ", ".join(f"{verb} {count}" for verb, count in made.items() if count)
     talk.say(f"made: {counts}" if counts else "everything was there; nothing was made")
     for task in tasks:

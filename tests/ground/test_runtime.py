@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,25 @@ def test_versions_name_what_a_result_depends_on() -> None:
     assert found["numpy"] == np.__version__
     assert {"python", "machine", "transformers", "tokenizers", "geomloss"} <= found.keys()
     assert json.loads(json.dumps(found)) == found
+
+
+def test_the_commit_of_a_checkout_says_whether_files_differ(tmp_path: Path) -> None:
+    def git(folder: Path, *words: str) -> str:
+        who = ("-c", "user.name=n", "-c", "user.email=n@example.org")
+        command = ["git", "-C", str(folder), *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    whole, changed = tmp_path / "whole", tmp_path / "changed"
+    assert runtime.commit(tmp_path / "none") == ""
+    for folder in (whole, changed):
+        folder.mkdir()
+        (folder / "file").write_text("one")
+        git(folder, "init")
+        git(folder, "add", "file")
+        git(folder, "commit", "-m", "one")
+    (changed / "file").write_text("two")
+    assert git(whole, "rev-parse", "HEAD").startswith(runtime.commit(whole))
+    assert runtime.commit(changed) == git(changed, "rev-parse", "--short", "HEAD") + "-dirty"
 
 
 def test_talk_goes_to_standard_error_as_it_is_and_quiet_keeps_it(

@@ -1,6 +1,7 @@
 """The section on what the results depend on: training data, index, machine, versions."""
 
 from clir_cli import runtime
+from clir_cli.artifacts.manifest import machine_of
 from clir_cli.console import size_text
 from clir_cli.corpus import catalogue
 from clir_cli.study.report.blocks import Block, Section, TableBlock, TableCell, number_cell
@@ -33,7 +34,7 @@ def _training(results: Results) -> TableBlock:
                 TableCell(f"{student.pair}, {student.label}"),
                 _count(notes.get("train_pairs")),
                 TableCell(", ".join(sources) or "-"),
-                TableCell(_device(student.manifest)),
+                TableCell(machine_of(student.manifest)),
                 _minutes(student.manifest),
             ]
         )
@@ -61,7 +62,7 @@ def _indexes(results: Results) -> TableBlock:
                 number_cell(longest, str(longest)),
                 number_cell(index.bytes, size_text(index.bytes)),
                 TableCell(str(notes.get("format") or config.get("dtype", "-"))),
-                TableCell(_device(index.manifest)),
+                TableCell(machine_of(index.manifest)),
                 _minutes(index.manifest),
             ]
         )
@@ -81,14 +82,6 @@ def _count(count: int | None) -> TableCell:
 def _minutes(manifest: Manifest) -> TableCell:
     seconds = manifest.get("seconds")
     return number_cell(seconds, "" if seconds is None else f"{seconds / 60:.1f}")
-
-
-def _device(manifest: Manifest) -> str:
-    """Return the GPU or the processor that made an artifact; the kind of device if unknown."""
-    device, machine = manifest.get("notes", {}).get("device", ""), manifest.get("hardware", {})
-    if device.startswith("cuda"):
-        return machine.get("GPU", device)
-    return machine.get("processor", device or "-") if device in ("", "cpu") else device
 
 
 def _versions(results: Results) -> TableBlock:
