@@ -26,7 +26,7 @@ from clir_cli.artifacts.cell import is_variant
 from clir_cli.errors import UserError, nearest
 from clir_cli.evaluation.gaps import parse_metrics
 from clir_cli.setting_types import SeedNumber
-from clir_cli.suites import flat, known_keys, read_toml, shortened, suites, toml_files
+from clir_cli.suites import bundled, flat, known_keys, read_toml, shortened, suites, toml_files
 
 RESERVED = ("scores", "per_query")  # tables that are no experiment's
 AXES = ("pairs", "methods", "seeds", "collections", "joint")
@@ -200,6 +200,15 @@ class Experiment(_Part):
     def argument(self) -> str:
         """Return what ``clir reproduce`` takes for it."""
         return self.name if self.path == _files().get(self.name) else str(self.path)
+
+    @property
+    def source(self) -> str:
+        """Return the file, which tells two of one name apart; empty for one of clir's own.
+
+        No other file may have the name of one of these, and the package may move.
+        """
+        is_own = self.path.resolve().parent == bundled("experiments").resolve()
+        return "" if is_own else str(self.path.resolve())
 
     @field_validator("metrics")
     @classmethod

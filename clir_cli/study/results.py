@@ -57,7 +57,7 @@ def plan(cells: Cells) -> Artifact:
         },
         inputs=inputs,
         command=str(replace(again, arguments=(experiment.argument,))),
-        source=str(experiment.path.resolve()),
+        source=experiment.source,
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clir_cli.study.experiment import load
 from clir_cli.suites import bundled
 
 GRID = """
@@ -85,6 +86,19 @@ def test_a_file_of_the_same_name_in_another_folder_is_refused(reproduce, results
     assert contents(results) == before
     (tmp_path / "a" / "one.toml").write_text(GRID.format("edited", "mrr"))
     assert reproduce(tmp_path / "a" / "one.toml").code == 0
+    assert contents(results)["one.csv"] != before["one.csv"]
+
+
+def test_an_experiment_of_clir_is_the_same_in_another_checkout(
+    reproduce, results, tmp_path, monkeypatch
+):
+    before = contents(results)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "one.toml").write_text(GRID.format("later", "mrr"))
+    assert load("optical").source == ""
+    monkeypatch.setattr("clir_cli.study.experiment.bundled", lambda _: tmp_path / "b")
+    outcome = reproduce(tmp_path / "b" / "one.toml")
+    assert outcome.code == 0, outcome.err
     assert contents(results)["one.csv"] != before["one.csv"]
 
 
