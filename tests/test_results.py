@@ -171,3 +171,20 @@ def test_the_extremes_of_the_shares_are_those_of_three_seeds() -> None:
     assert f"three seeds goes from {shown('hybrid', 1)} to {shown('hybrid', 0)}" in text
     english = [shown("hybrid-english", alpha) for alpha in (1, 0)]
     assert f"English queries it goes from {english[0]} to {english[1]}" in text
+
+
+def test_hours_of_the_findings_are_those_of_the_tables_of_time() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    lines = text.partition("| experiment | students |")[2].splitlines()
+    shown = [re.split(r" *\| *", line)[1:-1] for line in lines if line.startswith("| `")]
+    assert len(shown) > 3
+    for name, *figures in shown:
+        rows = committed(f"open/time/{name.strip('`')}")
+        trained = [row for row in rows if row["stage"] in ("distill", "train")]
+        searched = [row for row in rows if row["stage"] == "search"]
+        students = sum(int(row["artifacts"]) for row in trained)
+        hours = [
+            f"{sum(float(row['hours']) for row in part):.1f}".removeprefix("0")
+            for part in (trained, searched)
+        ]
+        assert figures == [str(students), *hours], name

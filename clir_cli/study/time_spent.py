@@ -36,7 +36,7 @@ def _rows(study: Study, experiment: Experiment, tasks: Sequence[Task]) -> list[d
             manifest = read_manifest(study.workspace.home / task.key)
         except UserError:  # a download, or an artifact that could not be made
             continue
-        by_key.setdefault((task.verb, machine_of(manifest)), []).append(manifest)
+        by_key.setdefault((task.verb, _machine(manifest)), []).append(manifest)
     return [
         {
             "suite": study.workspace.suite,
@@ -52,6 +52,14 @@ def _rows(study: Study, experiment: Experiment, tasks: Sequence[Task]) -> list[d
         }
         for (stage, machine), manifests in by_key.items()
     ]
+
+
+def _machine(manifest: Mapping[str, Any]) -> str:
+    """Return the GPU, or the processor with its number of cores."""
+    name, hardware = machine_of(manifest), manifest.get("hardware", {})
+    if name == hardware.get("processor") and "cores" in hardware:
+        return f"{name}, {hardware['cores']} cores"
+    return name
 
 
 def _code(manifest: Mapping[str, Any]) -> str:

@@ -42,7 +42,8 @@ def test_hours_are_those_of_the_manifests(spent, home):
     hours = sum(manifest["seconds"] for manifest in manifests) / 3600
     assert float(rows["search"]["hours"]) == pytest.approx(hours, abs=1e-4)
     assert rows["search"]["first"] == min(manifest["finished"] for manifest in manifests)
-    assert rows["search"]["machine"] == manifests[0]["hardware"]["processor"]
+    hardware = manifests[0]["hardware"]
+    assert rows["search"]["machine"] == f"{hardware['processor']}, {hardware['cores']} cores"
     assert rows["search"]["clir"].split()[0] == manifests[0]["versions"]["clir-cli"]
     assert rows["index"]["artifacts"] == "1"
 
