@@ -8,6 +8,8 @@ from statistics import mean
 
 import pytest
 
+from benchmarks import across_languages
+from benchmarks.by_length import signed
 from clir_cli.evaluation import gaps
 from clir_cli.evaluation.scores import KEY, PER_QUERY_COLUMNS, read_rows
 from clir_cli.evaluation.significance import mark
@@ -79,7 +81,7 @@ def test_figures_of_the_pages_are_the_results(name: str) -> None:
 
 # Tables of docs/findings.md: their header, experiment, the setting of their rows, its values there.
 FINDINGS = (
-    ("| share of English batches |", "hybrid_batch", "contrastive.alpha", {}),
+    ("| share of English batches | sw |", "hybrid_batch", "contrastive.alpha", {}),
     ("| layers | parameters |", "model_scale", "student.layers", {"6": "0"}),
 )
 
@@ -155,22 +157,36 @@ def test_values_by_query_are_those_of_the_tables() -> None:
     assert seen > 100
 
 
-def test_the_extremes_of_the_shares_are_those_of_three_seeds() -> None:
-    table = ROOT / "results" / "open" / "per_query.csv.gz"
-    _, rows = read_rows(table, PER_QUERY_COLUMNS, ["value"])
+def test_tables_over_four_languages_are_those_of_the_values_by_query() -> None:
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    for table in across_languages.tables(ROOT / "results" / "open"):
+        assert table in text
 
-    def shown(method: str, alpha: int) -> str:
-        cell = ("map", method, f"alpha{alpha}-max_pairs3000")
-        values = [
-            row["value"] for row in rows if (row["metric"], row["method"], row["variant"]) == cell
-        ]
-        assert len(values) == 4 * 3 * 397  # languages, seeds, queries
-        return f"{mean(values):.3f}".lstrip("0")
 
-    text = " ".join((ROOT / "docs" / "findings.md").read_text(encoding="utf-8").split())
-    assert f"three seeds goes from {shown('hybrid', 1)} to {shown('hybrid', 0)}" in text
-    english = [shown("hybrid-english", alpha) for alpha in (1, 0)]
-    assert f"English queries it goes from {english[0]} to {english[1]}" in text
+def test_differences_of_the_pages_are_those_of_the_results() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    lines = page.partition("clir reproduce articles --suite open")[2].splitlines()
+    shown = [
+        re.split(r" *\| *", line)[1:-1] for line in lines if line.startswith("| `ot+score` - `")
+    ]
+    assert len(shown) == 3
+    for name, *cells in shown:
+        rows = {
+            row["pair"]: {key: -float(row[key]) for key in ("difference", "ci_low", "ci_high")}
+            | {"p": float(row["p_value"])}
+            for row in committed("open/differences/articles")
+            if (row["metric"], row["method"]) == ("map", name.split("`")[3])
+        }
+        for language, cell in zip(("sw", "so", "tl", "mr"), cells, strict=True):
+            row = rows[f"{language}-en"]
+            value, low, high = map(signed, (row["difference"], row["ci_high"], row["ci_low"]))
+            found = re.fullmatch(r"(\S+) \[(\S+), (\S+)\], p (.+)", cell.strip("*"))
+            assert found, cell
+            expected = (value, low.removeprefix("+"), high.removeprefix("+"))
+            assert found.groups()[:3] == expected, (name, language)
+            digits = len(found[4]) - 1
+            rounded = f"{row['p']:.{digits}f}".removeprefix("0")
+            assert found[4] == (rounded if row["p"] >= 0.001 else "< .001"), (name, language)
 
 
 def test_hours_of_the_findings_are_those_of_the_tables_of_time() -> None:
