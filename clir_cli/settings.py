@@ -171,7 +171,7 @@ class NmtSettings(Section):
 class TransportSettings(Section):
     """The optimal-transport problem of each sentence pair (see optical/transport.py)."""
 
-    later = frozenset({"marginals", "scale", "entries", "debias", "reach"})
+    later = frozenset({"marginals", "scale", "entries"})
 
     eps: Divisor = Field(0.05, description="strength of the entropy, in units of `scale`")
     scale: Literal["cost", "spread"] = Field(
@@ -188,16 +188,6 @@ class TransportSettings(Section):
     )
     marginals: Literal["uniform", "norm", "idf"] = Field(
         "uniform", description="the mass of each token in training (optical/marginals.py)"
-    )
-    reach: float = Field(
-        0.0,
-        ge=0,
-        le=1e3,
-        description="0: balanced; else tokens about twice that apart, in units of `scale`, stay "
-        "unmatched",
-    )
-    debias: bool = Field(
-        False, description="the loss is the Sinkhorn divergence: minus each side's cost to itself"
     )
     entries: Count = Field(
         0, description="largest entries of each student token's row of the plan to keep; 0: all"

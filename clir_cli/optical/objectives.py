@@ -52,48 +52,17 @@ def optimal_transport(batch: TokenBatch, settings: Settings) -> Loss:
     """
     cost = cosine_cost(batch)
     transport = aligned(batch, cost, settings.transport)
-    value, converged = transport.value(cost), transport.converged
-    if settings.transport.debias:
-        own, own_converged = own_costs(batch, settings.transport)
-        value, converged = value - own, converged & own_converged
-    return Loss(value.mean(), _figures(transport, converged))
+    return Loss(transport.value(cost).mean(), _figures(transport))
 
 
-def _figures(
-    transport: Transport, converged: Tensor, own: Tensor | slice = slice(None)
-) -> dict[str, float]:
+def _figures(transport: Transport, own: Tensor | slice = slice(None)) -> dict[str, float]:
     """Return figures for the log; ``own`` are the plans of sentences and their translations."""
-    figures = {"plan_entropy": transport.entropy()[own], MISSED: (~converged).float()}
-    if transport.mass is not None:
-        figures["plan_mass"] = transport.mass[own]
+    figures = {
+        "plan_entropy": transport.entropy()[own],
+        MISSED: (~transport.converged).float(),
+    }
     means = torch.stack([values.mean() for values in figures.values()])
     return dict(zip(figures, means.tolist(), strict=True))
-
-
-def own_costs(batch: TokenBatch, settings: TransportSettings) -> tuple[Tensor, Tensor]:
-    """Return what ``transport.debias`` subtracts (B,), and (B,) True where its plans converged.
-
-    With P_xy the plan of a pair, P_xx and P_yy those of each side to itself, and one eps for all
-    three, the debiased Sinkhorn divergence is
-
-        <P_xy, C_xy> - <P_xx, C_xx> / 2 - <P_yy, C_yy> / 2
-
-    (Feydy et al., AISTATS 2019, equation 3; arXiv 1810.08278; here without the entropies, as in
-    ``ot``). It is 0 for equal sides. A plan with entropy draws the student's tokens together; the
-    student's own term, the only one of the two with a gradient, moves them apart again.
-    """
-    masks = batch.student_mask, batch.teacher_mask
-    unit = spread(cosine_cost(batch), *masks) if settings.scale == "spread" else None
-    total = torch.zeros(len(batch.student), device=batch.student.device)
-    converged = torch.ones_like(total).bool()
-    for side, mask, weights in (
-        (batch.student, batch.student_mask, batch.student_weights),
-        (batch.teacher, batch.teacher_mask, batch.teacher_weights),
-    ):
-        cost = 1 - side @ side.transpose(1, 2)
-        own = _plans(cost, (mask, mask), (weights, weights), settings, unit)
-        total, converged = total + own.value(cost) / 2, converged & own.converged
-    return total, converged
 
 
 def aligned(batch: TokenBatch, cost: Tensor, settings: TransportSettings) -> Transport:
@@ -107,18 +76,13 @@ def _plans(
     masks: tuple[Tensor, Tensor],
     weights: tuple[Tensor | None, Tensor | None],
     settings: TransportSettings,
-    unit: Tensor | None = None,
 ) -> Transport:
     """Return plans; with ``scale = "spread"``, eps is a share of the spread of each pair's cost.
 
-    Then a plan does not depend on how far apart the cosines of an encoder lie. Nor does one with a
-    ``reach`` on where they lie: costs count from the least of the pair. ``unit`` (B, 1, 1) is the
-    spread to take instead.
+    Then a plan does not depend on how far apart the cosines of an encoder lie.
     """
     if settings.scale == "spread":
-        cost = cost / (spread(cost, *masks) if unit is None else unit)
-        if settings.reach:  # a balanced plan is the same from whatever cost one counts
-            cost = cost - least(cost, *masks)
+        cost = cost / spread(cost, *masks)
     transport = solve(
         cost,
         *masks,
@@ -126,7 +90,6 @@ def _plans(
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         solver=settings.solver,
-        reach=settings.reach,
         row_weights=weights[0],
         column_weights=weights[1],
     )
@@ -152,12 +115,6 @@ def spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     mean = (cost * real).sum((1, 2), keepdim=True) / count
     square = ((cost - mean).square() * real).sum((1, 2), keepdim=True) / count
     return square.sqrt().clamp(min=1e-4).detach()  # equal costs have any plan
-
-
-def least(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the least cost (B, 1, 1) of each pair (B, n, m) over real tokens."""
-    hidden = ~(rows[:, :, None] & columns[:, None, :])
-    return cost.detach().masked_fill(hidden, float("inf")).amin((1, 2), keepdim=True)
 
 
 def greedy_tokens(batch: TokenBatch, _: Settings) -> Loss:
@@ -234,8 +191,7 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
     The negated transport costs <P_ij, C_ij> of sentence i with each English side j of the batch,
     divided by ``objective.temperature``, are the logits of InfoNCE (van den Oord et al., 2018;
     arXiv 1807.03748), so that plans of sentences that are no translations are seen too: B x B
-    plans a step. Equal English sides are no negatives. With ``transport.debias`` the part of ``ot``
-    is debiased; the logits are costs all the same.
+    plans a step. Equal English sides are no negatives.
     """
     size = len(batch.student)
     cost = 1 - torch.einsum("ind,jmd->ijnm", batch.student, batch.teacher)
@@ -249,12 +205,8 @@ def transport_and_contrast(batch: TokenBatch, settings: Settings) -> Loss:
     logits = logits.masked_fill(_equal_sides(batch), float("-inf"))
     contrast = functional.cross_entropy(logits, torch.arange(size, device=values.device))
     own = torch.arange(size, device=values.device) * (size + 1)
-    value, converged = values.diagonal().mean(), transport.converged
-    if settings.transport.debias:
-        subtracted, own_converged = own_costs(batch, settings.transport)
-        value, converged = value - subtracted.mean(), torch.cat([converged, own_converged])
-    value = value + settings.objective.contrast_weight * contrast
-    return Loss(value, _figures(transport, converged, own))
+    value = values.diagonal().mean() + settings.objective.contrast_weight * contrast
+    return Loss(value, _figures(transport, own))
 
 
 def _of_rows(values: Tensor) -> Tensor:

@@ -28,7 +28,6 @@ from torch import Tensor
 from clir_cli.errors import nearest
 from clir_cli.optical.solvers.problem import make_problem
 from clir_cli.optical.solvers.table import SOLVERS
-from clir_cli.optical.solvers.unbalanced import unbalanced
 from clir_cli.settings import TransportSettings
 
 
@@ -42,15 +41,12 @@ class Transport:
         violation: (B,) L1 distance of the plan's marginals, both sides together, from those asked
             for, as a share of the mass of a sentence.
         converged: (B,) bool; True if the violation is within the tolerance.
-        mass: (B,) what an unbalanced plan moves before it is scaled to sum to one; None if the
-            plan is balanced.
     """
 
     plan: Tensor
     iterations: Tensor
     violation: Tensor
     converged: Tensor
-    mass: Tensor | None = None
 
     def entropy(self) -> Tensor:
         """(B,) relative entropy of the plans: 0 one column a row, 1 the independent coupling.
@@ -90,7 +86,6 @@ def solve(
     tolerance: float = 1e-3,
     max_iterations: int = 2000,
     solver: str = "geomloss",
-    reach: float = 0.0,
     row_weights: Tensor | None = None,
     column_weights: Tensor | None = None,
 ) -> Transport:
@@ -107,10 +102,7 @@ def solve(
         eps: strength of the entropy, in units of the cost.
         tolerance: L1 distance of the plan's marginals from those asked for.
         max_iterations: updates after which a pair stops in any case.
-        solver: a name in `SOLVERS`; not used if `reach` is above 0.
-        reach: what destroying all mass of a side costs, in units of the cost, in unbalanced
-            transport (`solvers/unbalanced.py`): what lies further apart than about twice that is
-            not matched. The plan is scaled to sum to one. 0 for balanced transport.
+        solver: a name in `SOLVERS`.
         row_weights: (B, n) non-negative, scaled to sum to one over real tokens; None for the
             same mass on each. See `marginals.py`.
         column_weights: (B, m), likewise.
@@ -122,10 +114,8 @@ def solve(
     """
     if solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; {nearest(solver, SOLVERS)}")
-    if not tolerance > 0 or max_iterations < 0 or not reach >= 0:
-        raise ValueError(
-            f"tolerance {tolerance}, max_iterations {max_iterations} or reach {reach} is too small"
-        )
+    if not tolerance > 0 or max_iterations < 0:
+        raise ValueError(f"tolerance {tolerance} or max_iterations {max_iterations} is too small")
     # no_grad also restores what geomloss sets: it switches gradients off for everyone, and an
     # exception in it leaves them off.
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
@@ -137,9 +127,5 @@ def solve(
             row_weights=row_weights,
             column_weights=column_weights,
         )
-        stop: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
-        if reach:
-            solution, mass = unbalanced(problem, reach=reach, **stop)
-        else:
-            solution, mass = SOLVERS[solver](problem, **stop), None
-    return Transport(*solution, converged=solution.violation <= tolerance, mass=mass)
+        solution = SOLVERS[solver](problem, tolerance=tolerance, max_iterations=max_iterations)
+    return Transport(*solution, converged=solution.violation <= tolerance)

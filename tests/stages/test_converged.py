@@ -41,14 +41,6 @@ def test_plans_that_converge_are_counted_too(distill):
     assert logged == ["", "", ""]
 
 
-def test_the_log_has_the_mass_that_unbalanced_plans_move(distill):
-    outcome, folder = distill("--method", "ot", "--set", "transport.reach=0.5")
-    assert outcome.code == 0, outcome.err
-    with (folder / "ot" / "student" / "training.csv").open(newline="") as stream:
-        moved = [float(row["plan_mass"]) for row in csv.DictReader(stream)]
-    assert all(0.1 < mass < 1 for mass in moved)
-
-
 @pytest.mark.parametrize("method", ["ot", "ot+pooled"])
 def test_plans_that_do_not_converge_are_a_warning(distill, monkeypatch, method):
     def interrupted(workspace, training, step, draft, save=checkpointing._checkpoint):

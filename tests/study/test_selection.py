@@ -33,7 +33,7 @@ def test_a_part_of_the_grid_can_be_taken():
     assert {point.cell.method for point in part} == {"ot", "rows"}
     assert {point.settings.training.learning_rate for point in part} == {1e-4}
     names = {point.short.variant for point in part}
-    assert {"", "debias", "reach-near", "entries1", "idf-entries1"} <= names
+    assert {"", "anchor", "entries1", "idf-entries1"} <= names
     assert "spread" not in names
     with pytest.raises(UserError, match="no cell of the grid"):
         Part("xx-en").of(points)

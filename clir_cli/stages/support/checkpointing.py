@@ -39,7 +39,7 @@ BEST = "best.safetensors"
 LOG = "training.csv"
 SMALL_SHARE = 0.01  # of plans that did not converge, above which a student is worth a warning
 COLUMNS = (  # and the held-out score
-    "step", "epoch", "loss", "plan_entropy", "plan_mass", "missed_plans", "learning_rate",
+    "step", "epoch", "loss", "plan_entropy", "missed_plans", "learning_rate",
     "pairs_per_second", "held_out_loss",
 )  # fmt: skip
 
@@ -301,7 +301,6 @@ def _row(training: Training, step: Step) -> dict[str, object]:
         "epoch": step.epoch + 1,
         "loss": f"{step.loss:.6f}",
         "plan_entropy": f"{step.metrics.get('plan_entropy', math.nan):.4f}",
-        "plan_mass": f"{step.metrics['plan_mass']:.4f}" if "plan_mass" in step.metrics else "",
         "missed_plans": round(step.metrics[MISSED] * step.pairs) if MISSED in step.metrics else "",
         "learning_rate": f"{step.learning_rate:.3e}",
         "pairs_per_second": f"{step.pairs / step.seconds:.1f}",
