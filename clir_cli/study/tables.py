@@ -65,7 +65,8 @@ def draw(
     across = sorted(places, key=lambda column: places[column])
     body = [[name, *(_cell(by_cell.get((name, column), [])) for column in across)] for name in down]
     corner = " / ".join(dimension.rpartition(".")[2] for dimension in layout.rows)
-    notes = [*_notes(chosen, evaluation), *_hidden(by_cell.values(), layout)]
+    seeds = max((len({row["seed"] for row in rows}) for rows in by_cell.values()), default=0)
+    notes = [*_notes(chosen, evaluation, seeds), *_hidden(by_cell.values(), layout)]
     return TextTable(f"{title}: {gaps.written(metric)}", [corner, *across], body, notes)
 
 
@@ -107,7 +108,7 @@ def _cell(rows: Sequence[Row]) -> str:
     return " ".join(filter(None, [text, mark, missed]))
 
 
-def _notes(rows: Sequence[Row], evaluation: EvaluationSettings) -> list[str]:
+def _notes(rows: Sequence[Row], evaluation: EvaluationSettings, seeds: int) -> list[str]:
     notes = []
     if counts := [row["queries"] for row in rows if row.get("queries")]:
         span = " to ".join(map(str, dict.fromkeys([min(counts), max(counts)])))
@@ -119,9 +120,8 @@ def _notes(rows: Sequence[Row], evaluation: EvaluationSettings) -> list[str]:
     verdicts = Counter(row["verdict"] for row in rows)
     if found := [f"{name} {verdicts[name]}" for name in VERDICTS if name in verdicts]:
         notes.append("against expected scores: " + ", ".join(found))
-    seeds = {row["seed"] for row in rows}
-    if len(seeds) > 1:
-        notes.append(f"± standard deviation over {len(seeds)} seeds")
+    if seeds > 1:
+        notes.append(f"± standard deviation over {seeds} seeds")
     return notes
 
 

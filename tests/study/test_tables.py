@@ -33,6 +33,12 @@ ROWS = [
 ]
 
 
+def test_a_method_without_seeds_is_no_further_seed():
+    rows = [row("sw-en", "english", 0.8), row("sw-en", "ot", 0.5, seed=1)]
+    notes = tables.draw("A title", rows, TableLayout(), "map").notes
+    assert not any("seeds" in note for note in notes)
+
+
 def test_cells_tell_interval_seeds_significance_verdict_and_failure():
     table = tables.draw("A title", ROWS, TableLayout(), "map")
     assert table.title == "A title: MAP"
