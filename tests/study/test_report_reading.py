@@ -13,7 +13,7 @@ from clir_cli.stages.support.workspace import Workspace
 from clir_cli.study.report import score_sections
 from clir_cli.study.report.blocks import TableBlock
 from clir_cli.study.report.data import CollectionScores, Results, ScoreKey, read
-from clir_cli.study.report.experiment_sections import axis_of, grid_values
+from clir_cli.study.report.experiment_sections import axis_of, free_axes, grid_values
 from clir_cli.study.report.focus import focus_on
 from clir_cli.study.report.page import report
 from clir_cli.suites import load_settings
@@ -116,6 +116,25 @@ def test_what_an_axis_does_not_touch_is_a_line_of_its_own(tmp_path):
     assert [(value.estimate.label, value.at) for value in values] == [
         ("ot", "0.02"), ("ot", "0.05"), ("ot", "0.2"), ("english", ""),
     ]  # fmt: skip
+
+
+def test_settings_that_change_together_are_a_variant_and_no_axis() -> None:
+    common = {"collection": "sample", "pair": "sw-en", "metric": "map", "seed": "0", "value": 0.5,
+              "ci_low": 0.4, "ci_high": 0.6}  # fmt: skip
+    axes = ["teacher.model", "teacher.document_tokens", AXIS]
+    rows = pd.DataFrame(
+        [{**common, "method": method, "variant": f"{name}{eps}", "teacher.model": name or "own",
+          "teacher.document_tokens": "128" if name else "256", AXIS: eps}
+         for method in ("ot", "kd-mse") for name in ("", "of-tokens.") for eps in ("0.1", "0.2")]
+    )  # fmt: skip
+    assert free_axes(rows, axes) == [AXIS]
+    alone = rows[rows[AXIS] == "0.1"].assign(variant=lambda table: table["variant"].str[:-4])
+    assert free_axes(alone, axes[:2]) == []
+    labels = [
+        value.estimate.label
+        for value in grid_values(Results("sample"), alone, axes[:2], axis_of(alone, []))
+    ]
+    assert labels == ["ot", "ot, of-tokens", "kd-mse", "kd-mse, of-tokens"]
 
 
 def test_seeds_of_a_cell_are_one_place_of_its_line() -> None:

@@ -108,7 +108,7 @@ def experiment(results: Results, table: ExperimentTable, settings: EvaluationSet
 
 def _counted(rows: pd.DataFrame, confidence: float) -> str:
     """Return the sentences that state n, the level of the intervals, and the seeds."""
-    seeds = rows["seed"].nunique()
+    seeds = rows.groupby(["pair", "method", "variant"])["seed"].nunique().max()
     over = f", over queries and {seeds} seeds where a cell has them" if seeds > 1 else ""
     count = span([int(number) for number in rows["queries"]])
     return f"n = {count} queries; {100 * confidence:.0f} % intervals by bootstrap{over}."
@@ -154,16 +154,36 @@ def axis_of(rows: pd.DataFrame, axes: Sequence[str]) -> GridAxis:
     return best
 
 
+def free_axes(rows: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    """Return the settings that differ by themselves.
+
+    Settings that always change together are those of named variants, and a variant is shown by its
+    name.
+    """
+
+    def count(*names: str) -> int:
+        return len(rows[[*names]].drop_duplicates())
+
+    tied = {
+        name
+        for one, other in itertools.combinations([n for n in axes if count(n) > 1], 2)
+        if count(one, other) == count(one) == count(other)
+        for name in (one, other)
+    }
+    return [name for name in axes if name not in tied]
+
+
 def grid_values(
     results: Results, rows: pd.DataFrame, axes: Sequence[str], axis: GridAxis
 ) -> list[GridValue]:
     """Return the cells of one metric and collection over their seeds."""
-    others = [name for name in axes if name != axis.name and rows[name].astype(str).nunique() > 1]
+    free = free_axes(rows, axes)
+    others = [name for name in free if name != axis.name and rows[name].astype(str).nunique() > 1]
     cells: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows.to_dict("records"):
         parts = [row["method"]]
         parts += [f"{name.split('.')[-1]} {_short(row[name])}" for name in others if row[name]]
-        if row["variant"] and not any(row[name] for name in axes):
+        if row["variant"] and (len(free) < len(axes) or not any(row[name] for name in axes)):
             parts.append(row["variant"])
         at = row[axis.name] if axis.name else ""
         cells.setdefault((row["pair"], at, ", ".join(parts)), []).append(row)
@@ -198,7 +218,7 @@ def _figure(
     made_by: Provenance,
     note: str,
 ) -> FigureBlock:
-    axis = axis_of(rows, table.axes)
+    axis = axis_of(rows, free_axes(rows, table.axes))
     cells = grid_values(results, rows, table.axes, axis)
     order = results.series({cell.estimate.label for cell in cells})
     cells.sort(key=lambda cell: (order.index(cell.estimate.label), axis.positions.get(cell.at, 0)))
