@@ -26,6 +26,7 @@ from clir_cli.stages.support.recipes import trained_cell
 from clir_cli.stages.support.sources import training_names
 from clir_cli.stages.support.used_models import TRAINED, space_of
 from clir_cli.stages.support.workspace import Workspace
+from clir_cli.suites import suite_settings
 
 PARALLEL = 4
 Lacking = tuple[RequiredFile, NotThere]
@@ -101,10 +102,12 @@ def _catalogued(
 def model_names(workspace: Workspace) -> list[str]:
     """Return the models to be fetched that a suite needs, each once; the user's folders are not."""
     settings = workspace.settings
-    space = space_of(settings)
-    used = (settings.teacher.model, settings.student.model, settings.nmt.model)
+    space, own = space_of(settings), suite_settings(settings.suite)
+    used = [settings.teacher.model, settings.student.model, settings.nmt.model]
+    # What clir trains itself is not fetched, but the suite's own model that it is trained from.
+    for name, start in zip(used[:2], (own.teacher.model, own.student.model), strict=True):
+        used += [start] if trained_cell(name) else []
     names = dict.fromkeys((*used, space.name if space else ""))
-    # What clir trains itself is not fetched.
     return [
         name
         for name in names

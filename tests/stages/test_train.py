@@ -10,15 +10,18 @@ from outcomes import refused
 from tiny_encoders import tiny_bert
 from transformers import AutoTokenizer
 
+from clir_cli.artifacts.cell import Cell
 from clir_cli.corpus import catalogue
 from clir_cli.corpus.bitext import Bitext
 from clir_cli.corpus.collections import load_collection
 from clir_cli.corpus.records import Pair
 from clir_cli.errors import UserError
 from clir_cli.retrieval.encoder import load_encoder
+from clir_cli.stages.download import model_names
 from clir_cli.stages.support.augmentation import augmenting, texts_of
 from clir_cli.stages.support.lexicons import english_lexicon, switching_pairs
 from clir_cli.stages.support.sources import training_collections, training_inputs
+from clir_cli.stages.support.used_models import trained_refs
 from clir_cli.stages.support.workspace import Workspace
 from clir_cli.suites import load_settings
 
@@ -152,6 +155,21 @@ def test_a_trained_teacher_has_artifacts_of_its_own(chain, home):
     named = chain("search", *PAIR, teacher=folder)
     assert named.err.count("is current") == 3, "the folder is the same teacher"
     assert "unknown model 'monolingua'" in refused(chain("index", teacher="monolingua"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"), [("monolingual", "teacher.model"), ("augment", "student.model")]
+)
+def test_the_same_settings_train_a_model_and_use_it(tmp_path, recipe, key):
+    before, using = (
+        load_settings("sample", None, changes) for changes in ((), (f"{key}={recipe}.small",))
+    )
+    pairs = [Pair("sw", "en")]
+    made = trained_refs(using, pairs, Cell(recipe, "small"))
+    assert made == trained_refs(before, pairs, Cell(recipe, "small"))
+    assert made != trained_refs(using, pairs, Cell(recipe)), "another one may start from it"
+    names = [model_names(Workspace(settings, tmp_path)) for settings in (before, using)]
+    assert names[0] == names[1] == ["all-MiniLM-L6-v2"]
 
 
 def test_an_augmented_student_is_where_distillation_starts(chain, home):

@@ -17,7 +17,7 @@ from clir_cli.settings import Settings
 from clir_cli.stages.support.methods import METHODS
 from clir_cli.stages.support.recipes import BACK, RECIPES, trained_cell
 from clir_cli.stages.support.workspace import Workspace
-from clir_cli.suites import suite_settings
+from clir_cli.suites import suite_settings, value_of
 
 TRAINED = "trained"  # nmt.model: the translator that clir train makes of the pair's bitext
 
@@ -244,10 +244,16 @@ def distilled_refs(workspace: Workspace, pairs: Sequence[Pair], cells: Sequence[
 def trained_refs(settings: Settings, pairs: Sequence[Pair], cell: Cell) -> list[Ref]:
     """Return the models that ``clir train`` makes by a recipe: one a pair, or one of all.
 
+    A teacher or an initial student that the settings use already is trained from the suite's own
+    one, so that all commands can have the same settings.
+
     Raises:
         UserError: Joint training of what is of one pair.
     """
     leaves = RECIPES[cell.method].leaves
+    for kind, key in (("teacher", "teacher.model"), ("initial", "student.model")):
+        if leaves == kind and _trained(str(value_of(settings, key))) == cell:
+            settings = graph.reset(settings, key)
     if cell.joint and leaves != "student":
         raise UserError(f"--joint is for students; recipe {cell.method} trains none")
     if leaves == "teacher":
