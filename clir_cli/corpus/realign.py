@@ -7,7 +7,6 @@ lengths; Moore, 2002): induce a lexicon from the pairs as they are, score each l
 neighbours, take the best path, and repeat with the lexicon of the realigned pairs.
 """
 
-import re
 from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from clir_cli.corpus import unicode_words
 from clir_cli.corpus.cooccurrence import dice_matrix, incidence, numbered
 from clir_cli.corpus.records import SentencePair
 from clir_cli.ragged import Ragged
@@ -50,8 +50,7 @@ def realign(pairs: Sequence[SentencePair]) -> Realigned:
     if not 100 <= len(pairs) <= LARGEST:
         return Realigned(list(pairs), 0)
     queries, english = (
-        [set(re.findall(r"\w+", text.lower())) for text in side]
-        for side in zip(*pairs, strict=True)
+        [set(unicode_words.words(text)) for text in side] for side in zip(*pairs, strict=True)
     )
     lengths = np.array([[len(pair.query) + 10, len(pair.english) + 10] for pair in pairs])
     path = [(line, line) for line in range(len(pairs))]

@@ -21,6 +21,27 @@ def test_a_bitext_that_did_not_slip_stays_as_it_is():
         assert kept.moved == 0
 
 
+def slipped_by_one(pairs: list[SentencePair]) -> list[SentencePair]:
+    """Return pairs whose English side loses a line at 200 and gains one at 400."""
+    english = [pair.english for pair in pairs]
+    other = [*english[:200], *english[201:401], "A line of another text.", *english[401:]]
+    return [SentencePair(pair.query, line) for pair, line in zip(pairs, other, strict=True)]
+
+
+def test_words_that_differ_in_vowel_signs_alone_are_different_words():
+    """Each English word has a word of one letter and a series of signs; letters say nothing."""
+    chance, signs = random.Random(2), "\u093e\u093f\u0940\u0941\u0942\u0947\u0948\u094b"
+    known = {f"w{number}": "".join("\u0915" + chance.choice(signs) for _ in range(5))
+             for number in range(150)}  # fmt: skip
+    pairs = []
+    for _ in range(600):
+        english = chance.sample(sorted(known), 6)
+        pairs.append(SentencePair(" ".join(known[word] for word in english), " ".join(english)))
+    mended = realign(slipped_by_one(pairs))
+    assert mended.moved > 150
+    assert len(set(mended.pairs) & set(pairs)) > 0.95 * len(pairs)
+
+
 def test_a_side_that_slipped_is_put_right():
     pairs = sample("so")
     # English loses a line at 200 and gains one at 400, as when a cell of a table is deleted.
