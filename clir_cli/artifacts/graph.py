@@ -250,10 +250,15 @@ def command(context: Context, ref: Ref) -> Command:
     return with_settings(context, spec_of(ref).command(ref), ref)
 
 
-def with_settings(context: Context, first: Command, ref: Ref, *, neutral: bool = True) -> Command:
-    """Return a command with the suite, the place, and the settings that reach an artifact."""
+def with_settings(
+    context: Context, first: Command, ref: Ref, *, neutral: bool = True, past_names: bool = False
+) -> Command:
+    """Return a command with the suite, the place, and the settings that reach an artifact.
+
+    ``past_names`` adds those that a variant stands for, for who has no artifact of that name.
+    """
     spec = spec_of(ref)
-    keys = reach(ref, past_names=False) | keys_of(*spec.shown(ref))
+    keys = reach(ref, past_names=past_names) | keys_of(*spec.shown(ref))
     keys |= keys_of(*NEUTRAL) if neutral else set()
     changed = changes(context, ref.settings, keys)
     return first.adding([("--suite", ref.suite), *context.shown, *changed])

@@ -99,13 +99,19 @@ class Study:
     def scoring_command(
         self, points: Sequence[Point], metrics: Sequence[str], results: Path = RESULTS
     ) -> str:
-        """Return the command that scores cells of one method and several pairs."""
+        """Return the command that scores cells of one method and several pairs.
+
+        It has the settings that their variant stands for: where the student is missing, what it
+        says to make first is this very student.
+        """
         first = points[0]
         options = first.cell.options(*(point.pair for point in points))
         options += [("--metric", ",".join(metrics)), *collection_options(first.settings)]
         options += [("--results", str(results))] if results != RESULTS else []
         command = Command("evaluate", tuple(options))
-        return str(graph.with_settings(self.workspace, command, first.run, neutral=False))
+        return str(
+            graph.with_settings(self.workspace, command, first.run, neutral=False, past_names=True)
+        )
 
     def _add_task(self, ref: Ref, experiment: str) -> str:
         """Add the task of an artifact, behind those that it needs; return its key."""

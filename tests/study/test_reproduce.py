@@ -40,6 +40,8 @@ def test_once_and_then_only_what_is_needed(reproduce, experiment, home, tmp_path
     }  # fmt: skip
     assert [row["metric"] for row in rows] == ["map"] * 4 + ["mrr"] * 4
     assert all(0 <= float(row["p_value"]) <= 1 for row in rows if row["method"] != "zero-shot")
+    varied = [row["command"] for row in rows if row["variant"]]
+    assert all("--variant eps0.2" in text and "transport.eps=0.2" in text for text in varied)
     for name, count in (("scores", 8), ("per_query", 8 * int(rows[0]["queries"]))):
         with (tmp_path / "results" / "sample" / f"{name}.csv").open(newline="") as stream:
             assert len(list(csv.DictReader(stream))) == count
