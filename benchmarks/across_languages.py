@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
 
-from benchmarks.by_length import signed
+from benchmarks.by_length import interval, signed
+from clir_cli.evaluation.differences import paired
 from clir_cli.evaluation.gaps import resource_of
+from clir_cli.evaluation.scores import PER_QUERY_COLUMNS, read_table
 from clir_cli.evaluation.seeds import Seeded, over_seeds, query_means
+from clir_cli.evaluation.significance import paired_t
+from clir_cli.study.report.blocks import p_text
 
 METRIC = "map"
 PAIRS = ("sw-en", "so-en", "de-en", "fr-en")
@@ -103,26 +106,25 @@ def line(rows: pd.DataFrame, contrast: Contrast) -> str:
     sides = [weighted(rows, column, contrast) for column in (contrast.first, contrast.last)]
     common = sides[0].keys() & sides[1].keys()
     first, last = ({seed: side[seed] for seed in sorted(common)} for side in sides)
-    apart = {
-        seed: {query: value - first[seed][query] for query, value in values.items()}
-        for seed, values in last.items()
-    }
-    p_value = float(stats.ttest_1samp(list(query_means(apart).values()), 0).pvalue)
-    p_text = f"{p_value:.3f}".lstrip("0") if p_value >= 0.001 else "< .001"
-    found = [over_seeds(first), over_seeds(last), over_seeds(apart)]
-    cells = [contrast.title, *(_cell(seeded, sign=seeded is found[2]) for seeded in found), p_text]
+    apart = over_seeds(paired(last, first))
+    p_value = paired_t(*(list(query_means(side).values()) for side in (last, first)))
+    cells = [
+        contrast.title,
+        *(with_interval(side).removeprefix("+") for side in map(over_seeds, (first, last))),
+        with_interval(apart),
+        p_text(p_value).removeprefix("p").lstrip(" ="),
+    ]
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(seeded: Seeded, *, sign: bool) -> str:
-    value, low, high = map(signed, (seeded.value, seeded.low, seeded.high))
-    value = value if sign else value.removeprefix("+")
-    return f"{value} [{low}, {high}]".replace("[+", "[").replace(", +", ", ")
+def with_interval(seeded: Seeded) -> str:
+    """Return a value, with its sign, and its interval."""
+    return f"{signed(seeded.value)} {interval(seeded.low, seeded.high)}"
 
 
 def tables(results: Path) -> list[str]:
     """Return the tables in Markdown."""
-    rows = pd.read_csv(results / "per_query.csv.gz", dtype={"query": str}, keep_default_na=False)
+    rows = read_table(results / "per_query.csv.gz", PER_QUERY_COLUMNS, ["value"])
     rows = rows[rows["metric"] == METRIC]
     made = []
     for head, contrasts in CONTRASTS.items():

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from clir_cli.corpus.collections import load_collection
+from clir_cli.evaluation.scores import PER_QUERY_COLUMNS, read_table
 
 COLLECTION, METRIC, SEEDS = "ntrex-articles", "map", (1, 2)
 LANGUAGES = ("sw", "so", "tl", "mr")
@@ -83,9 +84,9 @@ def lengths(mirror: Path) -> dict[tuple[str, str], int]:
 
 def read(results: Path, words: Mapping[tuple[str, str], int]) -> pd.DataFrame:
     """Return the means over seeds of each language, query and method, with the query's words."""
-    rows = pd.read_csv(results / "per_query.csv.gz", dtype={"query": str})
+    rows = read_table(results / "per_query.csv.gz", PER_QUERY_COLUMNS, ["value"])
     chosen = (rows["collection"] == COLLECTION) & (rows["metric"] == METRIC)
-    rows = rows[chosen & rows["variant"].isna() & rows["seed"].isin(SEEDS)]
+    rows = rows[chosen & (rows["variant"] == "") & rows["seed"].isin(SEEDS)]
     rows = rows.assign(language=rows["pair"].str.removesuffix("-en"))
     means = rows.groupby(["language", "query", "method"], as_index=False)["value"].mean()
     names = zip(means["language"], means["query"], strict=True)
@@ -98,6 +99,11 @@ def signed(value: float) -> str:
     return text if round(value, 3) else ".000"
 
 
+def interval(low: float, high: float) -> str:
+    """Return an interval as the pages write it: without a plus."""
+    return f"[{signed(low)}, {signed(high)}]".replace("+", "")
+
+
 def lines(values: pd.DataFrame) -> list[str]:
     """Return the table in Markdown."""
     made = [
@@ -107,10 +113,8 @@ def lines(values: pd.DataFrame) -> list[str]:
     for method, baseline in COMPARED:
         found = by_length(values, method, baseline)
         thirds = " | ".join(map(signed, found.thirds))
-        interval = f"[{signed(found.low)}, {signed(found.high)}]".replace("+", "")
-        made.append(
-            f"| `{method}` - `{baseline}` | {thirds} | {signed(found.doubling)} {interval} |"
-        )
+        slope = f"{signed(found.doubling)} {interval(found.low, found.high)}"
+        made.append(f"| `{method}` - `{baseline}` | {thirds} | {slope} |")
     return made
 
 

@@ -255,7 +255,7 @@ def with_settings(
 ) -> Command:
     """Return a command with the suite, the place, and the settings that reach an artifact.
 
-    ``past_names`` adds those that a variant stands for, for who has no artifact of that name.
+    ``past_names`` adds the settings of a variant, which are needed where its artifact is missing.
     """
     spec = spec_of(ref)
     keys = reach(ref, past_names=past_names) | keys_of(*spec.shown(ref))

@@ -203,9 +203,10 @@ class Experiment(_Part):
 
     @property
     def source(self) -> str:
-        """Return the file, which tells two of one name apart; empty for one of clir's own.
+        """Return the path of the file; empty for an experiment of clir.
 
-        No other file may have the name of one of these, and the package may move.
+        The path distinguishes two files of one name. No other file may have the name of an
+        experiment of clir, and its path changes with the checkout.
         """
         is_own = self.path.resolve().parent == bundled("experiments").resolve()
         return "" if is_own else str(self.path.resolve())

@@ -101,8 +101,8 @@ class Study:
     ) -> str:
         """Return the command that scores cells of one method and several pairs.
 
-        It has the settings that their variant stands for: where the student is missing, what it
-        says to make first is this very student.
+        It includes the settings of their variant. If the student is missing, the command then asks
+        for a student with these settings.
         """
         first = points[0]
         options = first.cell.options(*(point.pair for point in points))
